@@ -1,0 +1,43 @@
+"""Errors that a user may meet: one sentence of what was seen, one hint of what is needed."""
+
+from __future__ import annotations
+
+
+class DiffSegLungError(Exception):
+    """Something a user can act on; never raised for a defect of the program itself.
+
+    Args:
+        code: short machine-readable name, e.g. ``"not-hu"``.
+        message: one sentence, what was seen.
+        hint: one sentence, what is needed.
+    """
+
+    exit_code = 1
+
+    def __init__(self, code: str, message: str, hint: str = "") -> None:
+        super().__init__(f"{message} {hint}".strip())
+        self.code = code
+        self.message = message
+        self.hint = hint
+
+
+class InputError(DiffSegLungError):
+    """The input (CT, mask, bundle, argument) cannot be used as it is."""
+
+    exit_code = 2
+
+
+class Cancelled(DiffSegLungError):
+    """The user, or a signal, asked the run to stop; nothing is left behind."""
+
+    exit_code = 3
+
+    def __init__(self, stage: str = "") -> None:
+        where = f" during {stage}" if stage else ""
+        super().__init__("cancelled", f"The run was cancelled{where}.", "No output was written.")
+
+
+class OutOfMemory(DiffSegLungError):
+    """Host or device memory ran out, after every smaller setting was tried."""
+
+    exit_code = 4

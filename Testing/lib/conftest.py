@@ -1,0 +1,19 @@
+"""Fixtures shared by the library's tests."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """Folder of the real CT volumes beside the checkout; skips where they are absent."""
+    root = Path(os.environ.get("DIFFSEGLUNG_DATA", CHECKOUT.parent / "shared" / "data"))
+    if not (root / "index.csv").exists():
+        pytest.skip(f"real CT volumes not found at {root}; set DIFFSEGLUNG_DATA")
+    return root
