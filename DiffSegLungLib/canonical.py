@@ -1,0 +1,113 @@
+"""The canonical working grid: lungs cropped, axis-aligned, 2.0 × 1.0 × 1.0 mm, still in Hounsfield units."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .ct import CT, Geometry, resample
+from .errors import InputError
+
+if TYPE_CHECKING:
+    from .lungs import Lungs
+
+SPACING_ZYX = (2.0, 1.0, 1.0)
+CELL = (4, 8, 8)
+"""Canonical voxels (z, y, x) in one cell: 8 mm cubes, the stride of the network's bottleneck."""
+
+HU_FLOOR, HU_CEILING = -1000.0, 400.0
+
+Numeric = TypeVar("Numeric", NDArray[np.float32], Any)
+
+
+def normalise(hu: Numeric) -> Numeric:
+    """Map HU to [-1, 1]: x = (clip(HU, -1000, 400) + 1000)/700 - 1; arrays and tensors alike."""
+    return (hu.clip(HU_FLOOR, HU_CEILING) - HU_FLOOR) / 700.0 - 1.0
+
+
+def denormalise(x: Numeric) -> Numeric:
+    """Map [-1, 1] back to HU: the inverse of :func:`normalise` inside [-1000, 400] HU."""
+    return (x + 1.0) * 700.0 + HU_FLOOR
+
+
+@dataclass(frozen=True)
+class Canonical:
+    """A chest CT on the working grid.
+
+    Attributes:
+        hu: (z, y, x) float32 in HU, air-corrected; index 0 is inferior, anterior and right.
+        lungs: (z, y, x) bool.
+        side: (z, y, x) uint8, 0 outside, 1 right lung, 2 left lung.
+        geometry: where the grid lies in the world; every axis has a multiple of :data:`CELL` voxels.
+    """
+
+    hu: NDArray[np.float32]
+    lungs: NDArray[np.bool_]
+    side: NDArray[np.uint8]
+    geometry: Geometry
+
+    @property
+    def cell_shape(self) -> tuple[int, int, int]:
+        """Number of cells along (z, y, x)."""
+        z, y, x = (n // c for n, c in zip(self.hu.shape, CELL, strict=True))
+        return z, y, x
+
+
+def working_volume(ct: CT, lungs: Lungs, *, shift_hu: float = 0.0, margin_mm: float = 8.0) -> Canonical:
+    """Crop a CT to its lungs and resample it to the canonical grid.
+
+    The grid is aligned with the patient's axes and its cells lie on a lattice fixed in the world, so that the
+    same patient gives the same cells however the file was cropped, flipped, permuted or reformatted.
+
+    Args:
+        ct: the CT in HU.
+        lungs: its lungs, on the CT's own grid.
+        shift_hu: added to every voxel (air-offset correction), HU.
+        margin_mm: room kept around the lungs, mm.
+
+    Returns:
+        The canonical volume; voxels outside the CT's field of view are air, outside the lungs.
+
+    Raises:
+        InputError: the lung mask is empty.
+    """
+    geometry = working_geometry(lungs.mask, ct.geometry, margin_mm)
+    hu = resample(ct.hu, ct.geometry, geometry, order="linear", fill=HU_FLOOR - shift_hu)
+    return Canonical(
+        hu=hu.astype(np.float32, copy=False) + np.float32(shift_hu),
+        lungs=resample_mask(lungs.mask, ct.geometry, geometry),
+        side=resample(lungs.side, ct.geometry, geometry, order="nearest", fill=0),
+        geometry=geometry,
+    )
+
+
+def working_geometry(lungs: NDArray[np.bool_], geometry: Geometry, margin_mm: float = 8.0) -> Geometry:
+    """The canonical grid that holds a lung mask: axis-aligned (LPS), cells on a world-fixed 8 mm lattice."""
+    occupied = [np.flatnonzero(lungs.any(axis=tuple(a for a in range(3) if a != axis))) for axis in range(3)]
+    if any(len(indices) == 0 for indices in occupied):
+        raise InputError("no-lungs", "The lung mask is empty.", "A CT that shows at least one lung is needed.")
+    corners_zyx = np.stack(np.meshgrid(*[(i[0] - 0.5, i[-1] + 0.5) for i in occupied], indexing="ij"), -1).reshape(-1, 3)
+    direction = np.asarray(geometry.direction).reshape(3, 3) * np.asarray(geometry.spacing)
+    world = corners_zyx[:, ::-1] @ direction.T + np.asarray(geometry.origin)
+
+    spacing = np.asarray(SPACING_ZYX[::-1])
+    cell_mm = spacing * np.asarray(CELL[::-1])
+    low = np.floor((world.min(axis=0) - margin_mm) / cell_mm).astype(int)
+    high = np.ceil((world.max(axis=0) + margin_mm) / cell_mm).astype(int)
+    size = (high - low) * np.asarray(CELL[::-1])
+    origin = low * cell_mm + spacing / 2
+    return Geometry(
+        size=tuple(int(n) for n in size),
+        spacing=tuple(float(s) for s in spacing),
+        origin=tuple(float(o) for o in origin),
+        direction=(1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0),
+    )
+
+
+def resample_mask(mask: NDArray[np.bool_], source: Geometry, target: Geometry) -> NDArray[np.bool_]:
+    """Carry a mask to another grid with sub-voxel borders: linear interpolation, cut at one half."""
+    soft = resample(mask.astype(np.uint8) * np.uint8(200), source, target, order="linear", fill=0)
+    return np.asarray(soft >= 100)

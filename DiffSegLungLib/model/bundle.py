@@ -1,0 +1,197 @@
+"""A trained model on disk: ``model.safetensors`` and ``card.json``, in a folder or a zip. Never pickle."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import shutil
+import tempfile
+import zipfile
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ..errors import InputError
+from .diffusion import NoiseSchedule
+from .heads import StudentHead
+from .network import Architecture, NoiseUNet
+
+WEIGHTS, CARD = "model.safetensors", "card.json"
+FORMAT = 1
+DEFAULT = Path(__file__).resolve().parents[1] / "weights"
+_LARGEST_BYTES = 2 * 1024**3
+
+
+@dataclass
+class Bundle:
+    """Network, student head, descriptor statistics and population mixture, with the card that tells their story.
+
+    Attributes:
+        card: what ``card.json`` says: id, version, architecture, schedule, training, data, licences, limits.
+        network: the noise predictor with its averaged (EMA) weights, in evaluation mode.
+        head: the student head.
+        schedule: the noise schedule of the training.
+        descriptor_mean: (34,) cohort mean of the radiomic descriptors.
+        descriptor_sd: (34,) cohort standard deviation.
+        mixture: arrays of the population mixtures, by name, or empty when none was fitted.
+    """
+
+    card: dict[str, Any]
+    network: NoiseUNet
+    head: StudentHead
+    schedule: NoiseSchedule
+    descriptor_mean: Tensor
+    descriptor_sd: Tensor
+    mixture: dict[str, NDArray[Any]] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """Identifier and version, as written into DICOM's SegmentAlgorithmName."""
+        return f"{self.card['id']} {self.card['version']}"
+
+    @property
+    def sha256(self) -> str:
+        """SHA-256 of the weights on disk; empty for a bundle that was never saved."""
+        return str(self.card.get("sha256", ""))
+
+    @property
+    def patch(self) -> tuple[int, int, int]:
+        """Patch size (z, y, x) in canonical voxels at which features are computed."""
+        z, y, x = self.card["patch"]
+        return int(z), int(y), int(x)
+
+    @classmethod
+    def load(cls, path: str | Path = "default") -> Bundle:
+        """Read a bundle from a folder or a zip; ``"default"`` is the one that ships.
+
+        Raises:
+            InputError: nothing there, not a bundle, weights that do not match their SHA-256 or architecture.
+        """
+        place = DEFAULT if str(path) == "default" else Path(path)
+        if place.is_dir():
+            return cls._load_folder(place)
+        if place.is_file() and zipfile.is_zipfile(place):
+            with tempfile.TemporaryDirectory() as folder:
+                _unpack(place, Path(folder))
+                return cls._load_folder(Path(folder))
+        seen = "is not a folder or a zip" if place.exists() else "does not exist"
+        raise InputError("no-bundle", f"The model bundle {place} {seen}.", f"A bundle holds {WEIGHTS} and {CARD}.")
+
+    @classmethod
+    def _load_folder(cls, folder: Path) -> Bundle:
+        from safetensors.torch import load
+
+        card = read_card(folder)
+        weights = folder / WEIGHTS
+        if not weights.is_file():
+            raise InputError("no-bundle", f"The model bundle has no {WEIGHTS}.", "Export or download it again.")
+        content = weights.read_bytes()
+        digest = hashlib.sha256(content).hexdigest()
+        if digest != card["sha256"]:
+            raise InputError(
+                "bundle-tampered",
+                f"The weights in {folder.name} do not match the SHA-256 on their card.",
+                "The file is damaged or was changed; export or download the bundle again.",
+            )
+        try:
+            tensors = load(content)
+            architecture = Architecture(**card["architecture"])
+            schedule = NoiseSchedule(**card["schedule"])
+            network, head = NoiseUNet(architecture), StudentHead(4 * architecture.base)
+            network.load_state_dict(_part(tensors, "network."))
+            head.load_state_dict(_part(tensors, "head."))
+            bundle = cls(
+                card=card,
+                network=network.eval(),
+                head=head.eval(),
+                schedule=schedule,
+                descriptor_mean=tensors["descriptor.mean"],
+                descriptor_sd=tensors["descriptor.sd"],
+                mixture={k: v.numpy() for k, v in _part(tensors, "mixture.").items()},
+            )
+        except InputError:
+            raise
+        except Exception as error:
+            raise InputError(
+                "bundle-broken",
+                f"The weights in {folder.name} do not fit the architecture on their card.",
+                "Export or download the bundle again.",
+            ) from error
+        for parameter in (*network.parameters(), *head.parameters()):
+            parameter.requires_grad_(False)
+        return bundle
+
+    def save(self, folder: str | Path) -> None:
+        """Write the bundle to a folder; an existing bundle there is replaced only once the new one is whole."""
+        from safetensors.torch import save
+
+        tensors = {f"network.{k}": v.detach().float().cpu().contiguous() for k, v in self.network.state_dict().items()}
+        tensors |= {f"head.{k}": v.detach().float().cpu().contiguous() for k, v in self.head.state_dict().items()}
+        tensors |= {f"mixture.{k}": torch.from_numpy(np.ascontiguousarray(v)) for k, v in self.mixture.items()}
+        tensors["descriptor.mean"] = self.descriptor_mean.float().cpu()
+        tensors["descriptor.sd"] = self.descriptor_sd.float().cpu()
+        content = save(tensors)
+        self.card |= {
+            "format": FORMAT,
+            "architecture": asdict(self.network.architecture),
+            "schedule": asdict(self.schedule),
+            "sha256": hashlib.sha256(content).hexdigest(),
+        }
+        place = Path(folder)
+        place.mkdir(parents=True, exist_ok=True)
+        for name, data in ((WEIGHTS, content), (CARD, json.dumps(self.card, indent=2).encode() + b"\n")):
+            aside = place / f".{name}.part"
+            aside.write_bytes(data)
+            os.replace(aside, place / name)
+
+
+def read_card(folder: Path) -> dict[str, Any]:
+    """The card of a bundle folder, checked for the entries that loading needs."""
+    path = folder / CARD
+    if not path.is_file():
+        raise InputError("no-bundle", f"The folder {folder} has no {CARD}.", f"A bundle holds {WEIGHTS} and {CARD}.")
+    try:
+        card = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, OSError) as error:
+        raise InputError("bundle-broken", f"{CARD} in {folder.name} is not readable JSON.", "Export the bundle again.") from error
+    needed = {"id", "version", "format", "architecture", "schedule", "patch", "sha256"}
+    missing = sorted(needed - set(card)) if isinstance(card, dict) else sorted(needed)
+    if missing:
+        raise InputError("bundle-broken", f"{CARD} in {folder.name} lacks {', '.join(missing)}.", "Export the bundle again.")
+    if card["format"] != FORMAT:
+        raise InputError(
+            "bundle-format",
+            f"The bundle {card['id']} has format {card['format']}.",
+            f"This version of DiffSegLung reads format {FORMAT}.",
+        )
+    return card
+
+
+def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+
+
+def _unpack(archive: Path, folder: Path) -> None:
+    """Take the two files of a bundle out of a zip, and nothing else: no paths, no bombs."""
+    with zipfile.ZipFile(archive) as bundle:
+        for name in (WEIGHTS, CARD):
+            member = next((m for m in bundle.infolist() if Path(m.filename).name == name), None)
+            if member is None:
+                raise InputError("no-bundle", f"The zip {archive.name} has no {name}.", f"A bundle holds {WEIGHTS} and {CARD}.")
+            if member.file_size > _LARGEST_BYTES:
+                raise InputError("bundle-broken", f"{name} in {archive.name} is larger than 2 GB.", "No bundle is.")
+            with bundle.open(member) as source, (folder / name).open("wb") as target:
+                shutil.copyfileobj(source, target)
+
+
+def describe_size(network: NoiseUNet) -> str:
+    """Number of parameters as a person reads it, e.g. ``"3.1 M"``."""
+    count = sum(math.prod(p.shape) for p in network.parameters())
+    return f"{count / 1e6:.1f} M"

@@ -1,0 +1,96 @@
+"""Noise schedule and sampler: q(x_t | x_0), and DPM-Solver++ back from noise to CT."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+Denoiser = Callable[[Tensor, Tensor], Tensor]
+"""(x_t (B, 1, D, H, W), t (B,)) → predicted noise (B, 1, D, H, W)."""
+
+
+@dataclass(frozen=True)
+class NoiseSchedule:
+    """The variance-preserving schedule of Ho 2020, its betas stretched from 1000 steps to T.
+
+    Attributes:
+        timesteps: T.
+        beta_first: β at t = 0 for T = 1000.
+        beta_last: β at t = T-1 for T = 1000.
+    """
+
+    timesteps: int = 250
+    beta_first: float = 1e-4
+    beta_last: float = 0.02
+
+    @cached_property
+    def alpha_bar(self) -> Tensor:
+        """Cumulated signal share ᾱ_t, (T,) float32, falling from almost 1 to almost 0."""
+        stretch = 1000.0 / self.timesteps
+        betas = torch.linspace(
+            stretch * self.beta_first, stretch * self.beta_last, self.timesteps, dtype=torch.float64
+        )
+        return torch.cumprod(1.0 - betas.clamp(max=0.999), dim=0).float()
+
+    def add_noise(self, x0: Tensor, noise: Tensor, t: Tensor) -> Tensor:
+        """x_t = √ᾱ_t · x_0 + √(1-ᾱ_t) · ε, for x0 and noise (B, …) and t (B,)."""
+        signal = self.alpha_bar.to(x0.device)[t].reshape(-1, *([1] * (x0.ndim - 1)))
+        return signal.sqrt() * x0 + (1.0 - signal).sqrt() * noise
+
+    def predict_clean(self, x_t: Tensor, noise: Tensor, t: Tensor) -> Tensor:
+        """The x_0 that a predicted noise implies, cut to the normalised range [-1, 1]."""
+        signal = self.alpha_bar.to(x_t.device)[t].reshape(-1, *([1] * (x_t.ndim - 1)))
+        return ((x_t - (1.0 - signal).sqrt() * noise) / signal.sqrt()).clamp(-1.0, 1.0)
+
+
+def sample(
+    denoiser: Denoiser,
+    schedule: NoiseSchedule,
+    x: Tensor,
+    *,
+    start: int | None = None,
+    steps: int = 25,
+    progress: Callable[[float], None] | None = None,
+) -> Tensor:
+    """Walk from noise back to a CT with DPM-Solver++(2M) (Lu 2022, algorithm 2).
+
+    Args:
+        denoiser: predicts the noise in x at t.
+        schedule: the schedule the denoiser was trained with.
+        x: (B, 1, D, H, W) normalised sample at timestep ``start``; standard normal noise when ``start`` is T-1.
+        start: timestep at which ``x`` stands, 0..T-1; T-1 when not given.
+        steps: number of network evaluations, at most ``start + 1``.
+        progress: called with the share done, 0..1.
+
+    Returns:
+        (B, 1, D, H, W) in [-1, 1].
+    """
+    start = schedule.timesteps - 1 if start is None else start
+    timesteps = torch.linspace(start, 0, steps).round().long().unique().flip(0)
+    alpha_bar = schedule.alpha_bar.double()
+    # Half the log of the signal-to-noise ratio is the time in which the solver's steps are smooth.
+    half_log_snr = 0.5 * torch.log(alpha_bar / (1.0 - alpha_bar))
+
+    previous: Tensor | None = None
+    for i, t in enumerate(timesteps.tolist()):
+        at_t = torch.full((x.shape[0],), t, device=x.device, dtype=torch.long)
+        clean = schedule.predict_clean(x, denoiser(x, at_t), at_t)
+        if progress is not None:
+            progress((i + 1) / len(timesteps))
+        if i + 1 == len(timesteps):
+            return clean
+        following = int(timesteps[i + 1])
+        h = half_log_snr[following] - half_log_snr[t]
+        direction = clean
+        if previous is not None:
+            h_before = half_log_snr[t] - half_log_snr[int(timesteps[i - 1])]
+            ratio = float(h_before / h)
+            direction = (1.0 + 0.5 / ratio) * clean - (0.5 / ratio) * previous
+        shrink = ((1.0 - alpha_bar[following]) / (1.0 - alpha_bar[t])).sqrt()
+        x = float(shrink) * x - float(alpha_bar[following].sqrt() * torch.expm1(-h)) * direction
+        previous = clean
+    raise ValueError(f"steps must be at least 1, not {steps}")
