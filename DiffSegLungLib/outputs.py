@@ -1,0 +1,147 @@
+"""A folder of results that appears whole or not at all.
+
+Everything is written into a hidden folder beside (or inside) the target and moved into place at the very end.
+A run that fails or is cancelled removes its hidden folder; one that was killed leaves it, and the next run to
+the same place removes it when the process named in it is dead.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import socket
+import threading
+from collections.abc import Iterable
+from pathlib import Path
+
+from .errors import InputError
+
+_MARK = ".diffseglung-partial"
+
+
+class OutputFolder:
+    """Where one run writes; :meth:`commit` publishes it, :meth:`discard` leaves no trace.
+
+    Args:
+        target: the folder the user asked for; made if missing, with its parents.
+        names: file names that the run will write; existing ones are refused unless ``overwrite``.
+        overwrite: replace existing results; other files in the folder are never touched.
+
+    Attributes:
+        path: the hidden folder to write into.
+
+    Raises:
+        InputError: the target is a file, holds results already, or cannot be written.
+    """
+
+    def __init__(self, target: Path, names: Iterable[str], *, overwrite: bool = False) -> None:
+        self.target = target.expanduser().absolute()
+        self.committed = False
+        self._lock = threading.Lock()
+        self._closed = False
+        if self.target.exists() and not self.target.is_dir():
+            raise InputError(
+                "output-is-a-file",
+                f"The output {target} is a file.",
+                "A folder is needed; name another with -o.",
+            )
+        existing = sorted(name for name in names if (self.target / name).exists())
+        if existing and not overwrite:
+            raise InputError(
+                "output-exists",
+                f"The folder {target} already holds results ({', '.join(existing[:3])}"
+                f"{', …' if len(existing) > 3 else ''}).",
+                "Choose another folder, or add --overwrite to replace them.",
+            )
+        self._made: list[Path] = []
+        try:
+            self._make_parents()
+            home = self.target if self.target.exists() else self.target.parent
+            _remove_stale(home)
+            self.path = home / f"{_MARK}-{_host()}-{os.getpid()}-{self.target.name}"
+            shutil.rmtree(self.path, ignore_errors=True)
+            self.path.mkdir()
+        except OSError as error:
+            self._remove_made()
+            raise InputError(
+                "output-not-writable",
+                f"The folder {target} cannot be written ({error.strerror or error}).",
+                "Choose a folder you may write to, with room on its disk.",
+            ) from error
+
+    def commit(self) -> bool:
+        """Move everything into place; False when the run was discarded meanwhile.
+
+        A new folder appears with one rename. In an existing folder each file is replaced with one rename, the
+        replaced ones being kept until all have moved, so that a failure puts them back.
+        """
+        with self._lock:
+            if self._closed:
+                return False
+            if self.target.exists():
+                self._merge()
+            else:
+                self.path.rename(self.target)
+            self._closed = self.committed = True
+            return True
+
+    def discard(self) -> None:
+        """Remove everything written so far; does nothing after a commit."""
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+            for _ in range(20):  # another thread may still be writing its last file
+                shutil.rmtree(self.path, ignore_errors=True)
+                if not self.path.exists():
+                    break
+            self._remove_made()
+
+    def _merge(self) -> None:
+        names = sorted(item.name for item in self.path.iterdir())
+        replaced = self.path / "replaced"
+        replaced.mkdir()
+        moved: list[str] = []
+        try:
+            for name in names:
+                if (self.target / name).exists():
+                    (self.target / name).rename(replaced / name)
+                moved.append(name)
+                (self.path / name).rename(self.target / name)
+        except OSError:
+            for name in moved:
+                with contextlib.suppress(OSError):
+                    (self.target / name).rename(self.path / name)
+                if (replaced / name).exists():
+                    (replaced / name).rename(self.target / name)
+            raise
+        shutil.rmtree(self.path, ignore_errors=True)
+
+    def _make_parents(self) -> None:
+        missing = [p for p in self.target.parents if not p.exists()]
+        for parent in reversed(missing):
+            parent.mkdir()
+            self._made.append(parent)
+
+    def _remove_made(self) -> None:
+        for parent in reversed(self._made):
+            with contextlib.suppress(OSError):  # something else lives there by now: leave it
+                parent.rmdir()
+
+
+def _host() -> str:
+    return socket.gethostname().replace("-", "_") or "host"
+
+
+def _remove_stale(home: Path) -> None:
+    for folder in home.glob(f"{_MARK}-{_host()}-*"):
+        pid = folder.name.removeprefix(f"{_MARK}-{_host()}-").split("-")[0]
+        if pid.isdigit() and not _alive(int(pid)):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _alive(pid: int) -> bool:
+    import psutil
+
+    return bool(psutil.pid_exists(pid))

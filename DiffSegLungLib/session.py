@@ -1,0 +1,151 @@
+"""One command's life: signals, cancelling within seconds at any point, errors in one sentence, exit codes.
+
+The work runs in a thread of its own, so that the main thread, which receives the signals, always answers:
+also while the work is inside an import, a filter or a file. A signal first asks the work to stop (it polls);
+what has not stopped after :data:`GRACE_S` is ended with the process, its unfinished output removed first.
+
+Exit codes: 0 done, 2 bad input, 3 cancelled, 4 out of memory, 1 anything else.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+import threading
+import traceback
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from types import FrameType
+
+from .errors import Cancelled, DiffSegLungError, OutOfMemory
+from .outputs import OutputFolder
+from .progress import Display, Progress
+
+GRACE_S = 3.0
+"""How long cancelled work may take to stop by itself, s."""
+
+
+class Session:
+    """What a command's work gets to talk with: progress, the request to stop, its output folder.
+
+    Attributes:
+        display: where progress, result and error appear.
+        output: the output folder, once the work has opened one; removed unless committed.
+    """
+
+    def __init__(self, display: Display, *, debug: bool = False) -> None:
+        self.display = display
+        self.debug = debug
+        self.output: OutputFolder | None = None
+        self._cancel = threading.Event()
+        self._stage = "start"
+        self._error: DiffSegLungError | None = None
+        self._progress: Progress | None = None
+
+    def plan(self, shares: Mapping[str, float]) -> None:
+        """Name the stages to come, with their expected durations in any unit."""
+        self._progress = Progress(self.display, shares)
+
+    def progress(self, stage: str, fraction: float) -> None:
+        """Report that ``fraction`` (0..1) of ``stage`` is done; stop when nobody listens any more."""
+        self._stage = stage
+        if self._progress is None:
+            return
+        try:
+            self._progress(stage, fraction)
+        except OSError:
+            self._cancel.set()
+
+    def cancelled(self) -> bool:
+        """Whether the work has been asked to stop."""
+        return self._cancel.is_set()
+
+    def check(self, stage: str) -> None:
+        """Begin a stage, unless the work has been asked to stop."""
+        if self.cancelled():
+            raise Cancelled(stage)
+        self.progress(stage, 0.0)
+
+    def run(self, work: Callable[[Session], None]) -> int:
+        """Do the work and return the exit code; ends the process itself when the work cannot be stopped."""
+        worker = threading.Thread(target=self._guard, args=(work,), daemon=True)
+        with _signals(self._cancel):
+            worker.start()
+            while worker.is_alive() and not self._cancel.wait(0.1):
+                pass
+            worker.join(GRACE_S if self._cancel.is_set() else None)
+            if worker.is_alive():
+                self._abandon()
+        self._discard()
+        if self._error is None:
+            return 0
+        with contextlib.suppress(OSError):
+            self.display.error(self._error)
+        return self._error.exit_code
+
+    def _guard(self, work: Callable[[Session], None]) -> None:
+        if not self.debug:
+            warnings.simplefilter("ignore")
+        try:
+            work(self)
+        except DiffSegLungError as error:
+            self._fail(error, error)
+        except Exception as error:
+            self._fail(_explain(error, self._stage), error)
+
+    def _fail(self, error: DiffSegLungError, cause: Exception) -> None:
+        self._error = error
+        if self.debug:
+            traceback.print_exception(cause)
+
+    def _abandon(self) -> None:
+        """End the process: the work is inside something that cannot be interrupted."""
+        self._discard()
+        if self.output is not None and self.output.committed:
+            os._exit(0)
+        error = Cancelled(self._stage)
+        with contextlib.suppress(OSError):
+            self.display.error(error)
+            sys.stderr.flush()
+        os._exit(error.exit_code)
+
+    def _discard(self) -> None:
+        if self.output is not None:
+            self.output.discard()
+
+
+def _explain(error: Exception, stage: str) -> DiffSegLungError:
+    """One sentence for what no one foresaw; memory exhaustion, of the host or a device, has its own."""
+    text = f"{type(error).__name__}: {error}".strip().splitlines()[0]
+    memory = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+    if memory or "bad_alloc" in text or "Failed to allocate memory" in str(error):
+        return OutOfMemory(
+            "out-of-memory",
+            f"Memory ran out during {stage}.",
+            "Close other programs, use --preset fast or --device cpu, or give the CT cropped to the lungs.",
+        )
+    return DiffSegLungError(
+        "unexpected",
+        f"Something unexpected happened during {stage} ({text}).",
+        "This is a defect of the program: please report it with the output of the same command and --debug.",
+    )
+
+
+@contextlib.contextmanager
+def _signals(cancel: threading.Event) -> Iterator[None]:
+    """Let SIGTERM, SIGINT (Ctrl-C) and Windows' Ctrl-Break set ``cancel``."""
+
+    def ask_to_stop(_signal: int, _frame: FrameType | None) -> None:
+        cancel.set()
+
+    names = [name for name in ("SIGTERM", "SIGINT", "SIGBREAK") if hasattr(signal, name)]
+    if threading.current_thread() is not threading.main_thread():
+        names = []  # only the main thread may set handlers; an embedding program cancels by itself
+    before = {name: signal.signal(getattr(signal, name), ask_to_stop) for name in names}
+    try:
+        yield
+    finally:
+        for name, handler in before.items():
+            signal.signal(getattr(signal, name), handler)
