@@ -1,0 +1,231 @@
+"""Random fields and random geometry in millimetres, so that a texture does not change with the voxel size.
+
+Two families of mathematics stand side by side. Family "a" (cubic spline noise, sums of plane waves, packed
+balls) makes the lesions that enrich training; family "b" (filtered white noise, Voronoi cells, Boolean
+balls) is held out for measuring.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+Field = NDArray[np.float32]
+
+# The mean over positions of the sum of squared cubic B-spline weights, per axis: 151/315.
+_SPLINE_POWER = 151.0 / 315.0
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Sample positions of a rectilinear grid in millimetres, one 1D array per axis (z, y, x)."""
+
+    z: NDArray[np.float64]
+    y: NDArray[np.float64]
+    x: NDArray[np.float64]
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Number of samples along (z, y, x)."""
+        return len(self.z), len(self.y), len(self.x)
+
+    @property
+    def axes(self) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+        """The three coordinate arrays in the order (z, y, x)."""
+        return self.z, self.y, self.x
+
+    @cached_property
+    def spacing(self) -> tuple[float, float, float]:
+        """Distance of neighbouring samples along (z, y, x); 1 where an axis has a single sample."""
+        z, y, x = (float(a[1] - a[0]) if len(a) > 1 else 1.0 for a in self.axes)
+        return z, y, x
+
+    def open(self) -> tuple[Field, Field, Field]:
+        """The coordinates as three float32 arrays that broadcast to the grid."""
+        z, y, x = (a.astype(np.float32) for a in self.axes)
+        return z[:, None, None], y[None, :, None], x[None, None, :]
+
+    def points(self) -> NDArray[np.float64]:
+        """All positions, (n, 3) in the order z, y, x."""
+        return np.stack(np.meshgrid(*self.axes, indexing="ij"), axis=-1).reshape(-1, 3)
+
+
+def smoothstep(value: NDArray[np.floating]) -> Field:
+    """Cubic ramp from 0 (value <= -1) over 0.5 (value 0) to 1 (value >= 1)."""
+    t = np.clip(value * np.float32(0.5) + np.float32(0.5), 0, 1)
+    return np.asarray(t * t * (3 - 2 * t), np.float32)
+
+
+def _spline_weights(axis: NDArray[np.float64], scale_mm: float, offset: float) -> Field:
+    """Cubic B-spline basis at the samples of one axis: (samples, knots) float32, rows sum to one."""
+    t = (axis - axis[0]) / scale_mm + offset
+    knot = np.floor(t).astype(int)
+    u = t - knot
+    pieces = ((1 - u) ** 3, 3 * u**3 - 6 * u**2 + 4, -3 * u**3 + 3 * u**2 + 3 * u + 1, u**3)
+    weights = np.zeros((len(axis), int(knot.max()) + 4), np.float32)
+    for shift, piece in enumerate(pieces):
+        weights[np.arange(len(axis)), knot + shift] = piece / 6
+    return weights
+
+
+def spline_field(grid: Grid, scale_mm: float, rng: np.random.Generator) -> Field:
+    """Smooth Gaussian field: white noise on knots ``scale_mm`` apart, cubic B-spline between (family a).
+
+    Returns:
+        (z, y, x) float32, mean 0, variance 1.
+    """
+    wz, wy, wx = (_spline_weights(axis, scale_mm, rng.uniform()) for axis in grid.axes)
+    knots = rng.standard_normal((wz.shape[1], wy.shape[1], wx.shape[1]), dtype=np.float32)
+    field = np.tensordot(wz, knots, axes=1)
+    field = np.matmul(wy, field)
+    field = np.matmul(field, wx.T)
+    return np.asarray(field * np.float32(_SPLINE_POWER**-1.5), np.float32)
+
+
+def wave_sheets(grid: Grid, wavelength_mm: float, rng: np.random.Generator, *, waves: int = 20) -> Field:
+    """Distance in mm to the random curved sheets on which a band-limited field vanishes (family a).
+
+    The field is a sum of plane waves of about one wavelength in random directions; its zero set crosses a
+    slice as lines about half a wavelength apart. Distance is |f| / |grad f|, first order.
+
+    Returns:
+        (z, y, x) float32, at least 0, reliable up to about a quarter of the wavelength.
+    """
+    direction = rng.standard_normal((waves, 3))
+    direction /= np.linalg.norm(direction, axis=1, keepdims=True)
+    k = direction * (2 * np.pi / wavelength_mm) * rng.normal(1.0, 0.15, (waves, 1))
+    phase = rng.uniform(0, 2 * np.pi, waves)
+    ez = np.exp(1j * (np.outer(grid.z, k[:, 0]) + phase)).astype(np.complex64)
+    ey = np.exp(1j * np.outer(grid.y, k[:, 1])).astype(np.complex64)
+    ex = np.exp(1j * np.outer(k[:, 2], grid.x)).astype(np.complex64)
+    plane = (ez[:, None, :] * ey[None, :, :]).reshape(-1, waves)
+    # One real product sums the cosines, the swapped one the sines; sines weighted by k are the gradient.
+    rows_cos = np.concatenate([plane.real, -plane.imag], axis=1)
+    rows_sin = np.concatenate([plane.imag, plane.real], axis=1)
+    columns = np.concatenate([ex.real, ex.imag], axis=0)
+    f = rows_cos @ columns
+    slope = np.full_like(f, (0.35 * 2 * np.pi / wavelength_mm) ** 2 * waves / 2)
+    for axis in range(3):
+        weight = np.tile(k[:, axis].astype(np.float32), 2)
+        slope += (rows_sin * weight @ columns) ** 2
+    return np.asarray(np.abs(f) / np.sqrt(slope), np.float32).reshape(grid.shape)
+
+
+def power_field(grid: Grid, scale_mm: float, rng: np.random.Generator) -> Field:
+    """White noise low-passed by a Gaussian of ``scale_mm / 2`` deviation (family b); mean 0, variance 1."""
+    from scipy import ndimage
+
+    sigma = [0.5 * scale_mm / s for s in grid.spacing]
+    # A coarse lattice suffices for a field this smooth, and keeps wide kernels affordable.
+    step = [max(1, int(s // 2)) for s in sigma]
+    pad = [int(np.ceil(2 * s / k)) for s, k in zip(sigma, step, strict=True)]
+    size = [-(-n // k) + 1 + 2 * p for n, k, p in zip(grid.shape, step, pad, strict=True)]
+    noise = rng.standard_normal(size, dtype=np.float32)
+    noise = ndimage.gaussian_filter(noise, [s / k for s, k in zip(sigma, step, strict=True)], mode="wrap")
+    noise = noise / max(float(noise.std()), 1e-6)
+    inner = noise[tuple(slice(p, n - p) for p, n in zip(pad, size, strict=True))]
+    if step != [1, 1, 1]:
+        inner = ndimage.zoom(inner, step, order=1, grid_mode=True, mode="nearest")
+    z, y, x = grid.shape
+    return np.asarray(inner[:z, :y, :x], np.float32)
+
+
+def voronoi_sheets(grid: Grid, cell_mm: float, rng: np.random.Generator) -> Field:
+    """Distance in mm to the faces of a Voronoi tessellation with cells about ``cell_mm`` wide (family b).
+
+    From the two nearest seeds s1, s2: (|p - s2|^2 - |p - s1|^2) / (2 |s2 - s1|), exact for that face (compare
+    Worley 1996, F2 - F1).
+    """
+    from scipy.spatial import cKDTree
+
+    low = np.array([a[0] for a in grid.axes]) - cell_mm
+    high = np.array([a[-1] for a in grid.axes]) + cell_mm
+    count = max(8, int(np.prod((high - low) / cell_mm)))
+    seeds = rng.uniform(low, high, (count, 3))
+    distance, seed = (np.asarray(found) for found in cKDTree(seeds).query(grid.points(), k=2))
+    apart = np.linalg.norm(seeds[seed[:, 1]] - seeds[seed[:, 0]], axis=1)
+    squared = distance[:, 1] ** 2 - distance[:, 0] ** 2
+    return np.asarray(squared / (2 * apart), np.float32).reshape(grid.shape)
+
+
+def packed_balls(
+    grid: Grid, spacing_mm: float, rng: np.random.Generator
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Balls that nearly touch, on a shaken body-centred lattice covering the grid (family a's cysts).
+
+    Returns:
+        Centres (n, 3) in mm and radii (n,) in mm, 0.36 to 0.56 of the spacing.
+    """
+    edge = spacing_mm * 2 / 3**0.5
+    corner = np.stack(
+        np.meshgrid(*(np.arange(a[0] - edge, a[-1] + edge, edge) for a in grid.axes), indexing="ij"), axis=-1
+    ).reshape(-1, 3)
+    centres = np.concatenate([corner, corner + edge / 2]) + rng.uniform(-0.5, 0.5, 3) * edge
+    centres += rng.normal(0, 0.13 * spacing_mm, centres.shape)
+    return centres, spacing_mm * rng.uniform(0.36, 0.56, len(centres))
+
+
+def ball_depth(grid: Grid, centres: NDArray[np.float64], radii: NDArray[np.float64]) -> Field:
+    """Depth in mm below the surface of a union of balls (negative outside): a Boolean model.
+
+    Args:
+        grid: where to evaluate.
+        centres: (n, 3) mm, order z, y, x.
+        radii: (n,) mm.
+
+    Returns:
+        (z, y, x) float32; -2 mm at most outside the neighbourhood of every ball.
+    """
+    depth = np.full(grid.shape, -2.0, np.float32)
+    for centre, radius in zip(centres, radii, strict=True):
+        box = tuple(
+            slice(*np.searchsorted(axis, (c - radius - 2, c + radius + 2)))
+            for axis, c in zip(grid.axes, centre, strict=True)
+        )
+        z, y, x = (axis[s] - c for axis, s, c in zip(grid.axes, box, centre, strict=True))
+        squared = z[:, None, None] ** 2 + y[None, :, None] ** 2 + x[None, None, :] ** 2
+        depth[box] = np.maximum(depth[box], (radius - np.sqrt(squared)).astype(np.float32))
+    return depth
+
+
+def branches(
+    start: NDArray[np.float64],
+    heading: NDArray[np.float64],
+    length_mm: float,
+    radius_mm: float,
+    rng: np.random.Generator,
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """A wandering tube that forks until its length is used up, as a chain of balls.
+
+    Args:
+        start: (3,) mm, order z, y, x.
+        heading: (3,) direction, any length.
+        length_mm: from the root to the tips.
+        radius_mm: at the root; each fork narrows it.
+
+    Returns:
+        Centres (n, 3) in mm and radii (n,) in mm.
+    """
+    centres: list[NDArray[np.float64]] = []
+    radii: list[float] = []
+    stack = [(start, heading / (np.linalg.norm(heading) + 1e-9), length_mm, radius_mm)]
+    while stack:
+        point, way, left, radius = stack.pop()
+        segment = left * rng.uniform(0.35, 0.6) if left > 8 else left
+        travelled = 0.0
+        while travelled < segment:
+            way = way + rng.normal(0, 0.12, 3)
+            way /= np.linalg.norm(way)
+            point = point + way * radius
+            travelled += radius
+            centres.append(point)
+            radii.append(radius)
+        if left > 8:
+            turn = np.cross(way, rng.standard_normal(3))
+            turn /= np.linalg.norm(turn) + 1e-9
+            for sign in (-1, 1):
+                stack.append((point, way + sign * turn * rng.uniform(0.4, 0.8), left - segment, radius * 0.8))
+    return np.array(centres).reshape(-1, 3), np.array(radii)
