@@ -1,0 +1,248 @@
+"""Pictures of a segmentation: axial, coronal and sagittal, with the labels and with the uncertainty.
+
+Radiological view: the patient's right is on the left of the picture, head up, anterior up (axial) or to the
+left (sagittal). Pixels are square: anisotropic voxels keep their true shape.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .classes import CLASSES, HEALTHY, PATHOLOGY, VESSEL
+from .geometry import Geometry
+
+WINDOW_HU = (-1350.0, 150.0)
+"""Lung window: level -600, width 1500 HU."""
+
+_OPACITY = {0: 0.0, HEALTHY: 0.14, VESSEL: 0.30}
+_FILL = 0.45
+_MARGIN_MM = 12.0
+_PIXEL_MM = 0.7
+
+Picture = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One plane through the lungs.
+
+    Attributes:
+        plane: "Axial", "Coronal" or "Sagittal".
+        position: where the plane lies, for a caption.
+        ct: the CT alone, (rows, columns, 3) uint8.
+        overlay: the CT with the labels.
+        uncertainty: the CT with the posterior entropy.
+    """
+
+    plane: str
+    position: str
+    ct: Picture
+    overlay: Picture
+    uncertainty: Picture
+
+
+def draw_panels(
+    hu: NDArray[Any],
+    labels: NDArray[np.uint8],
+    entropy: NDArray[Any],
+    lungs: NDArray[np.bool_],
+    geometry: Geometry,
+) -> list[Panel]:
+    """Draw the three planes that show most pathology (most lung, where there is none).
+
+    Args:
+        hu: (z, y, x) air-corrected or raw HU.
+        labels: (z, y, x) class ids.
+        entropy: (z, y, x), 0 certain .. 1 undecided.
+        lungs: (z, y, x) lung mask, not empty.
+        geometry: the grid of all four; any orientation.
+    """
+    axes, flips = patient_axes(geometry)
+    spacing = tuple(geometry.spacing_zyx[a] for a in axes)
+    hu, labels, entropy, lungs = (_reorient(a, axes, flips) for a in (hu, labels, entropy, lungs))
+    box = _box(lungs, spacing)
+    pathology = np.isin(labels, PATHOLOGY)
+    panels = []
+    for axis, plane in enumerate(("Axial", "Coronal", "Sagittal")):
+        index = _telling_slice(pathology, lungs, axis)
+        cut: list[Any] = list(box)
+        cut[axis] = index
+        shown = tuple(cut)
+        step = tuple(s for a, s in enumerate(spacing) if a != axis)
+        head_up = slice(None, None, -1) if axis != 0 else slice(None)
+        planes = [a[shown][head_up] for a in (hu, labels, entropy, lungs)]
+        world = geometry.world(_grid_index(index, axis, lungs.shape, axes, flips))
+        panels.append(_draw(plane, _position(world, axis), planes, step))
+    return panels
+
+
+def draw_montage(
+    hu: NDArray[Any],
+    labels: NDArray[np.uint8],
+    lungs: NDArray[np.bool_],
+    geometry: Geometry,
+    count: int = 6,
+) -> list[tuple[str, Picture]]:
+    """``count`` axial slices with labels, evenly spread from apex to base, each with its position."""
+    axes, flips = patient_axes(geometry)
+    spacing = tuple(geometry.spacing_zyx[a] for a in axes)
+    hu, labels, lungs = (_reorient(a, axes, flips) for a in (hu, labels, lungs))
+    box = _box(lungs, spacing)
+    levels = np.flatnonzero(lungs.any(axis=(1, 2)))
+    chosen = levels[np.linspace(len(levels) * 0.94, len(levels) * 0.06, count).astype(int)]
+    pictures = []
+    for index in dict.fromkeys(int(i) for i in chosen):
+        shown = (index, box[1], box[2])
+        world = geometry.world(_grid_index(index, 0, lungs.shape, axes, flips))
+        grey, ids = _grey(hu[shown], spacing[1:]), _enlarge(labels[shown], spacing[1:], order=0)
+        pictures.append((_position(world, 0), _tint(grey, ids)))
+    return pictures
+
+
+def write_overview(path: Path, panels: list[Panel], legend: dict[int, str]) -> None:
+    """Write the panels as one PNG: CT above, labels below, with a legend of class id -> text."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+    from matplotlib.patches import Patch
+
+    widths = [panel.ct.shape[1] / panel.ct.shape[0] for panel in panels]
+    figure = Figure(figsize=(4.0 * sum(widths) + 0.3, 8.9), dpi=110, facecolor="#101418")
+    FigureCanvasAgg(figure)
+    grid = figure.add_gridspec(
+        2, 3, width_ratios=widths, left=0.01, right=0.99, top=0.95, bottom=0.10, wspace=0.03, hspace=0.03
+    )
+    for row, kind in enumerate(("ct", "overlay")):
+        for column, panel in enumerate(panels):
+            axes = figure.add_subplot(grid[row, column])
+            axes.imshow(getattr(panel, kind), interpolation="antialiased")
+            axes.set_axis_off()
+            if row == 0:
+                axes.set_title(f"{panel.plane}  {panel.position}", color="#d8dee6", fontsize=10)
+    patches = [
+        Patch(color=tuple(v / 255 for v in c.colour), label=legend[c.id]) for c in CLASSES if c.id in legend
+    ]
+    figure.legend(
+        handles=patches,
+        loc="lower center",
+        ncols=math.ceil(len(patches) / 2),
+        frameon=False,
+        labelcolor="#d8dee6",
+        fontsize=9,
+    )
+    figure.savefig(path, facecolor=figure.get_facecolor())
+
+
+def patient_axes(geometry: Geometry) -> tuple[tuple[int, int, int], tuple[bool, bool, bool]]:
+    """Which array axis runs along superior, posterior and left, and which of them run the other way.
+
+    Oblique grids take the nearest axes. Transposing by the first and flipping by the second gives an array
+    with index 0 inferior, anterior and right.
+    """
+    along = np.abs(
+        np.asarray(geometry.direction).reshape(3, 3)[::-1, ::-1]
+    )  # world (S, P, L) × array (z, y, x)
+    best = max(itertools.permutations(range(3)), key=lambda p: sum(along[w, p[w]] for w in range(3)))
+    signed = np.asarray(geometry.direction).reshape(3, 3)[::-1, ::-1]
+    flips = tuple(bool(signed[w, best[w]] < 0) for w in range(3))
+    return (best[0], best[1], best[2]), (flips[0], flips[1], flips[2])
+
+
+def _reorient(array: NDArray[Any], axes: tuple[int, ...], flips: tuple[bool, ...]) -> NDArray[Any]:
+    return array.transpose(axes)[tuple(slice(None, None, -1) if flip else slice(None) for flip in flips)]
+
+
+def _grid_index(
+    index: int, axis: int, shape: tuple[int, ...], axes: tuple[int, ...], flips: tuple[bool, ...]
+) -> list[float]:
+    """Array index on the CT's own grid of the centre of a slice of the reoriented array."""
+    centre = [(n - 1) / 2 for n in shape]
+    centre[axis] = index
+    own = [0.0, 0.0, 0.0]
+    for w in range(3):
+        own[axes[w]] = shape[w] - 1 - centre[w] if flips[w] else centre[w]
+    return own
+
+
+def _position(world: NDArray[np.float64], axis: int) -> str:
+    """Where a plane lies, e.g. "S 12 mm": the side and the distance from the scanner's origin."""
+    value = float(world[2 - axis])
+    letters = ("SI", "PA", "LR")[axis]
+    return f"{letters[0] if value >= 0 else letters[1]} {abs(value):.0f} mm"
+
+
+def _box(lungs: NDArray[np.bool_], spacing: tuple[float, ...]) -> tuple[slice, slice, slice]:
+    sides = []
+    for axis in range(3):
+        hit = np.flatnonzero(lungs.any(axis=tuple(a for a in range(3) if a != axis)))
+        margin = round(_MARGIN_MM / spacing[axis])
+        sides.append(slice(max(0, int(hit[0]) - margin), int(hit[-1]) + margin + 1))
+    return sides[0], sides[1], sides[2]
+
+
+def _telling_slice(pathology: NDArray[np.bool_], lungs: NDArray[np.bool_], axis: int) -> int:
+    """The slice with most pathology; where that is below 0.5 % of the lung, the one with most lung."""
+    others = tuple(a for a in range(3) if a != axis)
+    shown = pathology if pathology.sum() > 0.005 * lungs.sum() else lungs
+    return int(np.argmax(shown.sum(axis=others)))
+
+
+def _draw(plane: str, position: str, planes: list[NDArray[Any]], step: tuple[float, ...]) -> Panel:
+    hu, labels, entropy, lungs = planes
+    grey = _grey(hu, step)
+    inside = _enlarge(lungs.astype(np.uint8), step, order=0) > 0
+    doubt = _enlarge(entropy.astype(np.float32), step, order=1)
+    return Panel(
+        plane=plane,
+        position=position,
+        ct=_rgb(grey),
+        overlay=_tint(grey, _enlarge(labels, step, order=0)),
+        uncertainty=_heat(grey, doubt, inside),
+    )
+
+
+def _enlarge(plane: NDArray[Any], step: tuple[float, ...], *, order: Literal[0, 1]) -> NDArray[Any]:
+    """To square pixels of :data:`_PIXEL_MM`."""
+    from scipy.ndimage import zoom
+
+    return np.asarray(zoom(plane, [s / _PIXEL_MM for s in step], order=order, mode="nearest", grid_mode=True))
+
+
+def _grey(hu: NDArray[Any], step: tuple[float, ...]) -> NDArray[np.float32]:
+    low, high = WINDOW_HU
+    shown = (_enlarge(hu.astype(np.float32), step, order=1) - low) / (high - low)
+    return np.asarray(shown.clip(0.0, 1.0), np.float32)
+
+
+def _rgb(values: NDArray[Any]) -> Picture:
+    stacked = np.repeat(values[..., None], 3, axis=2) if values.ndim == 2 else values
+    return np.asarray((stacked * 255).round().clip(0, 255), np.uint8)
+
+
+def _tint(grey: NDArray[np.float32], ids: NDArray[np.uint8]) -> Picture:
+    """Labels over the CT: a translucent fill, and a line round every pathology."""
+    colours = np.zeros((256, 3), np.float32)
+    fill = np.full(256, _FILL, np.float32)
+    for c in CLASSES:
+        colours[c.id] = np.asarray(c.colour) / 255.0
+    for number, opacity in _OPACITY.items():
+        fill[number] = opacity
+    border = np.zeros(ids.shape, bool)
+    border[1:] |= ids[1:] != ids[:-1]
+    border[:, 1:] |= ids[:, 1:] != ids[:, :-1]
+    weight = np.where(border & np.isin(ids, PATHOLOGY), 0.9, fill[ids])[..., None]
+    return _rgb(grey[..., None] * (1 - weight) + colours[ids] * weight)
+
+
+def _heat(grey: NDArray[np.float32], entropy: NDArray[np.float32], lungs: NDArray[np.bool_]) -> Picture:
+    from matplotlib import colormaps
+
+    hot = colormaps["inferno"](entropy.clip(0.0, 1.0))[..., :3]
+    dim = np.repeat(grey[..., None] * 0.35, 3, axis=2)
+    return _rgb(np.where(lungs[..., None], hot, dim))

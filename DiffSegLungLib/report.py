@@ -1,0 +1,309 @@
+"""The report a radiologist reads: one HTML file with its pictures inside, printable, readable offline."""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from .classes import BY_KEY, CLASSES, HEALTHY, PATHOLOGY, TissueClass
+from .overview import Panel, Picture
+from .quantify import Quantities, Region
+from .report_style import CSS, NOTICE
+
+_DENSITY_REGIONS = ("lungs", "right", "left")
+
+
+def write_report(
+    path: Path,
+    quantities: Quantities,
+    panels: Sequence[Panel],
+    montage: Sequence[tuple[str, Picture]],
+    provenance: Mapping[str, Any],
+) -> None:
+    """Write the report.
+
+    Args:
+        path: where to write, ending in ``.html``.
+        quantities: the numbers.
+        panels: axial, coronal and sagittal pictures.
+        montage: further axial slices with their positions.
+        provenance: what the run was: ``source``, ``notes``, ``air``, ``model``, ``config``, ``timings_s``,
+            ``versions`` and more (see :meth:`DiffSegLungLib.pipeline.Result.provenance`).
+    """
+    parts = [
+        _header(provenance),
+        _summary(quantities),
+        _pictures(panels),
+        _montage(montage),
+        _classes_table(quantities),
+        _density_table(quantities),
+        _histogram(quantities),
+        _origin(provenance),
+        f'<footer class="notice">{html.escape(NOTICE)}</footer>',
+    ]
+    body = "\n".join(parts)
+    path.write_text(
+        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+        f'<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>Lung tissue report: {html.escape(str(provenance['source']))}</title>"
+        f"<style>{CSS}</style></head>\n<body><main>\n{body}\n</main></body></html>\n",
+        encoding="utf-8",
+    )
+
+
+def summary_text(quantities: Quantities) -> str:
+    """The class table as plain text, for a terminal."""
+    lines = [f"{'':26}{'ml':>8}{'% of lung':>12}{'mean HU':>10}"]
+    lines.append(_text_row("Lungs", quantities.lungs.volume_ml, 100.0, quantities.lungs.density.mean_hu))
+    for c in quantities.lungs.classes:
+        lines.append(_text_row("  " + BY_KEY[c.key].name, c.volume_ml, c.percent, c.mean_hu))
+    return "\n".join(lines)
+
+
+def legend(quantities: Quantities) -> dict[int, str]:
+    """Class id -> name with its share of the lungs, for the classes that occur."""
+    return {
+        c.id: f"{BY_KEY[c.key].name}  {_number(c.percent, 1)} %"
+        for c in quantities.lungs.classes
+        if c.volume_ml > 0
+    }
+
+
+def _header(provenance: Mapping[str, Any]) -> str:
+    model = provenance.get("model") or {}
+    name = model.get("name", "local statistics, no trained model")
+    return (
+        '<header><div><p class="kicker">DiffSegLung</p><h1>Lung tissue report</h1></div>'
+        f'<dl class="facts"><dt>CT</dt><dd>{html.escape(str(provenance["source"]))}</dd>'
+        f"<dt>Grid</dt><dd>{html.escape(str(provenance['grid']))}</dd>"
+        f"<dt>Model</dt><dd>{html.escape(str(name))}</dd>"
+        f"<dt>Made</dt><dd>{html.escape(str(provenance['created']))}</dd></dl></header>"
+        '<p class="banner">Research use only. Not a medical device, not for diagnosis.</p>'
+    )
+
+
+def _summary(quantities: Quantities) -> str:
+    lungs = quantities.lungs
+    by_id = {c.id: c for c in lungs.classes}
+    abnormal = sum(by_id[i].percent for i in PATHOLOGY)
+    tiles = [
+        ("Lung volume", _number(lungs.volume_ml, 0), "ml"),
+        ("Healthy", _number(by_id[HEALTHY].percent, 1), "%"),
+        ("Abnormal", _number(abnormal, 1), "%"),
+        ("Mean density", _number(lungs.density.mean_hu, 0), "HU"),
+        ("LAA-950", _number(lungs.density.laa_950_percent, 1), "%"),
+    ]
+    shown = "".join(
+        f'<div class="tile"><span>{label}</span><b>{value}<small> {unit}</small></b></div>'
+        for label, value, unit in tiles
+    )
+    wanted = [r for r in quantities.regions if r.name != "lungs"]
+    wanted = [lungs, *[r for r in wanted if not r.name.startswith("lungs")]]
+    bars = "".join(_bar(region) for region in wanted)
+    return (
+        f'<section><div class="tiles">{shown}</div><div class="bars">{bars}</div>{_legend(lungs)}</section>'
+    )
+
+
+def _bar(region: Region) -> str:
+    pieces = "".join(
+        f'<i style="width:{c.percent:.3f}%;background:{_colour(BY_KEY[c.key])}" '
+        f'title="{BY_KEY[c.key].name}: {_number(c.percent, 1)} %"></i>'
+        for c in region.classes
+        if c.percent > 0
+    )
+    major = " " not in region.name
+    return (
+        f'<div class="bar{" major" if major else ""}"><span>{_region_name(region.name)}</span>'
+        f"<div>{pieces}</div><em>{_number(region.volume_ml, 0)} ml</em></div>"
+    )
+
+
+def _legend(lungs: Region) -> str:
+    entries = "".join(
+        f'<li><i style="background:{_colour(BY_KEY[c.key])}"></i>{BY_KEY[c.key].name}</li>'
+        for c in lungs.classes
+    )
+    return f'<ul class="legend">{entries}</ul>'
+
+
+def _pictures(panels: Sequence[Panel]) -> str:
+    rows = []
+    for kind, title in (("ct", "CT"), ("overlay", "Tissue classes"), ("uncertainty", "Uncertainty")):
+        widths = " ".join(f"{p.ct.shape[1] / p.ct.shape[0]:.3f}fr" for p in panels)
+        cells = "".join(
+            f'<figure><img alt="{p.plane}, {title}" src="{_data_uri(getattr(p, kind))}">'
+            f"<figcaption>{p.plane} · {p.position}</figcaption></figure>"
+            for p in panels
+        )
+        rows.append(
+            f'<h3>{title}</h3><div class="planes" style="grid-template-columns:{widths}">{cells}</div>'
+        )
+    note = (
+        "Radiological view: the patient's right is on the left. Lung window (level -600, width 1500 HU). "
+        "The planes are those with most abnormal tissue. Uncertainty: entropy of the class posterior, "
+        "dark = certain, bright = undecided."
+    )
+    return f'<section><h2>Pictures</h2>{"".join(rows)}<p class="small">{note}</p></section>'
+
+
+def _montage(montage: Sequence[tuple[str, Picture]]) -> str:
+    cells = "".join(
+        f'<figure><img alt="Axial, {position}" src="{_data_uri(picture)}">'
+        f"<figcaption>{position}</figcaption></figure>"
+        for position, picture in montage
+    )
+    return f'<section><h2>From apex to base</h2><div class="montage">{cells}</div></section>'
+
+
+def _classes_table(quantities: Quantities) -> str:
+    regions = {r.name: r for r in quantities.regions}
+    columns = [name for name in _class_columns() if name in regions]
+    head = "".join(f"<th>{_region_name(name)}</th>" for name in columns)
+    rows = []
+    for position, c in enumerate(quantities.lungs.classes):
+        shares = "".join(f"<td>{_share(regions[name].classes[position].percent)}</td>" for name in columns)
+        rows.append(
+            f'<tr><th><i style="background:{_colour(BY_KEY[c.key])}"></i>{BY_KEY[c.key].name}</th>'
+            f"<td>{_number(c.volume_ml, 1)}</td><td>{_number(c.mean_hu, 0)}</td>{shares}</tr>"
+        )
+    total = "".join(f"<td>{_number(regions[name].volume_ml, 0)}</td>" for name in columns)
+    lungs = quantities.lungs
+    return (
+        "<section><h2>Tissue classes</h2><table><thead><tr><th></th><th>Volume<br><small>ml</small></th>"
+        f"<th>Mean<br><small>HU</small></th>{head}</tr></thead><tbody>{''.join(rows)}</tbody>"
+        f"<tfoot><tr><th>Volume, ml</th><td>{_number(lungs.volume_ml, 1)}</td>"
+        f"<td>{_number(lungs.density.mean_hu, 0)}</td>{total}</tr></tfoot></table>"
+        '<p class="small">Right of the mean: share of each region in percent. '
+        "Thirds have equal lung volume.</p></section>"
+    )
+
+
+def _class_columns() -> list[str]:
+    thirds = ("upper", "middle", "lower")
+    return ["lungs", "right", "left", *[f"{side} {third}" for side in ("right", "left") for third in thirds]]
+
+
+def _density_table(quantities: Quantities) -> str:
+    measures: tuple[tuple[str, Callable[[Region], str]], ...] = (
+        ("Volume, ml", lambda r: _number(r.volume_ml, 0)),
+        ("Mean lung density, HU", lambda r: _number(r.density.mean_hu, 0)),
+        ("LAA-950, %", lambda r: _number(r.density.laa_950_percent, 1)),
+        ("LAA-910, %", lambda r: _number(r.density.laa_910_percent, 1)),
+        ("Perc15, HU", lambda r: _number(r.density.perc15_hu, 0)),
+        ("HAA (-600 … -250 HU), %", lambda r: _number(r.density.haa_percent, 1)),
+        ("Lung mass, g", lambda r: _number(r.density.mass_g, 0)),
+    )
+    regions = [r for r in quantities.regions if r.name in _DENSITY_REGIONS]
+    head = "".join(f"<th>{_region_name(r.name)}</th>" for r in regions)
+    rows = "".join(
+        f"<tr><th>{label}</th>{''.join(f'<td>{value(r)}</td>' for r in regions)}</tr>"
+        for label, value in measures
+    )
+    return (
+        '<section class="half"><h2>Densitometry</h2>'
+        f"<table><thead><tr><th></th>{head}</tr></thead><tbody>{rows}</tbody></table>"
+        '<p class="small">Over the whole lung mask, vessels included, without trachea and main bronchi, '
+        "on air-corrected HU; independent of the tissue classes. LAA: share below -950 or -910 HU. "
+        "Perc15: 15th percentile.</p></section>"
+    )
+
+
+def _histogram(quantities: Quantities) -> str:
+    """Stacked HU histogram as SVG, one colour a class."""
+    edges = quantities.histogram_edges
+    width, height, left, bottom = 640.0, 250.0, 46.0, 34.0
+    drawn = [c for c in CLASSES if sum(quantities.histogram_ml[c.key]) > 0]
+    totals = [sum(quantities.histogram_ml[c.key][b] for c in drawn) for b in range(len(edges) - 1)]
+    top = max([*totals, 1e-9]) * 1.05
+
+    def x(hu: float) -> float:
+        return left + (hu - edges[0]) / (edges[-1] - edges[0]) * (width - left - 8)
+
+    def y(ml: float) -> float:
+        return 8 + (1 - ml / top) * (height - bottom - 8)
+
+    shapes = []
+    base = [0.0] * len(totals)
+    for c in drawn:
+        raised = [b + v for b, v in zip(base, quantities.histogram_ml[c.key], strict=True)]
+        upper = [f"{x(e):.1f},{y(v):.1f}" for b, v in enumerate(raised) for e in edges[b : b + 2]]
+        lower = [f"{x(e):.1f},{y(v):.1f}" for b, v in enumerate(base) for e in edges[b : b + 2]]
+        shapes.append(f'<polygon points="{" ".join(upper + lower[::-1])}" fill="{_colour(c)}"/>')
+        base = raised
+    ticks = "".join(
+        f'<line x1="{x(hu):.1f}" x2="{x(hu):.1f}" y1="{y(0):.1f}" y2="{y(0) + 4:.1f}"/>'
+        f'<text x="{x(hu):.1f}" y="{y(0) + 17:.1f}" text-anchor="middle">{hu}</text>'
+        for hu in range(-1000, 301, 200)
+    )
+    ticks += "".join(
+        f'<line class="grid" x1="{left}" x2="{width - 8}" y1="{y(v):.1f}" y2="{y(v):.1f}"/>'
+        f'<text x="{left - 6}" y="{y(v) + 4:.1f}" text-anchor="end">{_number(v, 0)}</text>'
+        for v in (top / 1.05 / 2, top / 1.05)
+    )
+    return (
+        '<section class="half"><h2>HU histogram by class</h2>'
+        f'<svg viewBox="0 0 {width:.0f} {height:.0f}" role="img" aria-label="HU histogram by class">'
+        f'{ticks}{"".join(shapes)}<line x1="{left}" x2="{width - 8}" y1="{y(0):.1f}" y2="{y(0):.1f}"/>'
+        f'<text x="{width - 8}" y="{height - 2}" text-anchor="end">HU</text>'
+        f'<text x="{left - 6}" y="{y(0) + 4:.1f}" text-anchor="end">0</text></svg>'
+        f'<p class="small">ml of lung in bins of {edges[1] - edges[0]} HU, classes stacked; '
+        "the outer bins hold what lies beyond.</p></section>"
+    )
+
+
+def _origin(provenance: Mapping[str, Any]) -> str:
+    notes = "".join(f"<li>{html.escape(note)}</li>" for note in provenance["notes"])
+    groups = {
+        "Run": provenance["run"],
+        "Model": provenance.get("model") or {},
+        "Settings": provenance["config"],
+    }
+    tables = "".join(
+        f"<div><h3>{title}</h3><dl>{''.join(_entry(k, v) for k, v in entries.items())}</dl></div>"
+        for title, entries in groups.items()
+        if entries
+    )
+    noted = f'<h3>Notes</h3><ul class="notes">{notes}</ul>' if notes else ""
+    return f'<section><h2>How this was made</h2>{noted}<div class="origin">{tables}</div></section>'
+
+
+def _entry(key: str, value: Any) -> str:
+    shown = ", ".join(str(v) for v in value) if isinstance(value, (list, tuple)) else str(value)
+    return f"<dt>{html.escape(key.replace('_', ' '))}</dt><dd>{html.escape(shown)}</dd>"
+
+
+def _region_name(name: str) -> str:
+    return {"lungs": "Both lungs", "right": "Right lung", "left": "Left lung"}.get(name, name.capitalize())
+
+
+def _colour(tissue: TissueClass) -> str:
+    return "#{:02x}{:02x}{:02x}".format(*tissue.colour)
+
+
+def _number(value: float | None, digits: int) -> str:
+    if value is None:
+        return "–"
+    text = f"{value:,.{digits}f}".replace(",", "\u202f")
+    return text.replace("-", "\u2212")
+
+
+def _share(percent: float) -> str:
+    return "–" if percent == 0 else ("<0.1" if percent < 0.05 else _number(percent, 1)).replace("<", "&lt;")
+
+
+def _text_row(name: str, volume_ml: float, percent: float, mean_hu: float | None) -> str:
+    hu = "" if mean_hu is None else f"{mean_hu:.0f}"
+    return f"{name:26}{volume_ml:8.1f}{percent:12.1f}{hu:>10}"
+
+
+def _data_uri(picture: Picture) -> str:
+    from matplotlib.image import imsave
+
+    png = io.BytesIO()
+    imsave(png, picture, format="png")
+    return "data:image/png;base64," + base64.b64encode(png.getvalue()).decode("ascii")
