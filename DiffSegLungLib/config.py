@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from .errors import InputError
 
+Preset = Literal["fast", "balanced", "best"]
 Descriptor = Literal["diffusion", "statistics", "hybrid"]
 Mode = Literal["per-volume", "adapted"]
 Device = Literal["auto", "cpu", "cuda", "mps"]
@@ -34,9 +37,12 @@ class Config:
         island_ml: connected islands below this volume join their surroundings, ml (6).
         seed: seed of the noise and of the mixture's starts.
         device: where the network runs.
+
+    Raises:
+        InputError: a value outside its range; the message names the setting and what it accepts.
     """
 
-    preset: str = "balanced"
+    preset: Preset = "balanced"
     correct_air: bool = True
     descriptor: Descriptor = "hybrid"
     timesteps: tuple[int, ...] = (50, 100, 150)
@@ -52,6 +58,20 @@ class Config:
     seed: int = 0
     device: Device = "auto"
 
+    def __post_init__(self) -> None:
+        for name, (ok, needed) in _LIMITS.items():
+            value = getattr(self, name)
+            try:
+                accepted = ok(value)
+            except TypeError:
+                accepted = False
+            if not accepted:
+                raise InputError(
+                    "bad-setting",
+                    f"The setting {name.replace('_', ' ')} cannot be {_shown(value)}.",
+                    f"It must be {needed}.",
+                )
+
     def to_json(self) -> str:
         """The configuration as a JSON object."""
         return json.dumps(dataclasses.asdict(self))
@@ -59,11 +79,25 @@ class Config:
     @classmethod
     def from_json(cls, text: str) -> Config:
         """Read what :meth:`to_json` wrote; unknown or wrongly typed entries are refused by name."""
-        return cls.from_mapping(json.loads(text))
+        try:
+            entries = json.loads(text)
+        except ValueError as error:
+            raise InputError(
+                "bad-config",
+                f"The configuration is not valid JSON ({error}).",
+                'An object such as {"preset": "fast", "seed": 1} is needed.',
+            ) from error
+        if not isinstance(entries, dict):
+            raise InputError(
+                "bad-config",
+                f"The configuration is a JSON {type(entries).__name__}.",
+                'An object such as {"preset": "fast", "seed": 1} is needed.',
+            )
+        return cls.from_mapping(entries)
 
     @classmethod
     def from_mapping(cls, entries: dict[str, Any]) -> Config:
-        """A configuration from plain values; missing entries keep their default."""
+        """A configuration from plain values; missing entries keep those of the preset that it names."""
         known = {f.name for f in dataclasses.fields(cls)}
         unknown = sorted(set(entries) - known)
         if unknown:
@@ -73,9 +107,52 @@ class Config:
                 f"Known settings are {', '.join(sorted(known))}.",
             )
         values = dict(entries)
-        if "timesteps" in values:
-            values["timesteps"] = tuple(int(t) for t in values["timesteps"])
-        return cls(**values)
+        if isinstance(values.get("timesteps"), list):
+            values["timesteps"] = tuple(values["timesteps"])
+        start = PRESETS.get(values["preset"]) if isinstance(values.get("preset"), str) else None
+        return dataclasses.replace(start, **values) if start else cls(**values)
+
+
+def _shown(value: Any) -> str:
+    return ", ".join(str(v) for v in value) if isinstance(value, tuple) and value else repr(value)
+
+
+def _whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _one_of(choices: Any) -> tuple[Callable[[Any], bool], str]:
+    names = get_args(choices)
+    return (lambda v: v in names), f"one of {', '.join(names)}"
+
+
+_LIMITS: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "preset": _one_of(Preset),
+    "correct_air": (lambda v: isinstance(v, bool), "true or false"),
+    "descriptor": _one_of(Descriptor),
+    "timesteps": (
+        lambda v: isinstance(v, tuple) and len(set(v)) == len(v) > 0 and all(_whole(t) and t >= 1 for t in v),
+        "one or more different whole numbers from 1 on, e.g. 50, 100, 150",
+    ),
+    "overlap": (lambda v: _number(v) and 0 <= v <= 0.5, "a number from 0 to 0.5"),
+    "components": (
+        lambda v: _whole(v) and (v == 0 or 2 <= v <= 64),
+        "a whole number from 2 to 64, or 0 (BIC)",
+    ),
+    "mode": _one_of(Mode),
+    "alpha": (lambda v: _number(v) and v >= 0, "a number from 0 on"),
+    "beta": (lambda v: _number(v) and v >= 0, "a number from 0 on"),
+    "kappa": (lambda v: _number(v) and v > 0, "a number above 0, in HU/mm"),
+    "tau": (lambda v: _number(v) and 0 < v <= 1 / 6, "a number above 0 and at most 1/6"),
+    "diffusion_steps": (lambda v: _whole(v) and 0 <= v <= 1000, "a whole number from 0 to 1000"),
+    "island_ml": (lambda v: _number(v) and v >= 0, "a number from 0 on, in ml"),
+    "seed": (lambda v: _whole(v) and 0 <= v < 2**32, "a whole number from 0 to 4294967295"),
+    "device": _one_of(Device),
+}
 
 
 PRESETS: dict[str, Config] = {

@@ -216,7 +216,7 @@ def _density_table(quantities: Quantities) -> str:
 def _histogram(quantities: Quantities) -> str:
     """Stacked HU histogram as SVG, one colour a class."""
     edges = quantities.histogram_edges
-    width, height, left, bottom = 640.0, 250.0, 46.0, 34.0
+    width, height, left, bottom = 640.0, 330.0, 46.0, 34.0
     drawn = [c for c in CLASSES if sum(quantities.histogram_ml[c.key]) > 0]
     totals = [sum(quantities.histogram_ml[c.key][b] for c in drawn) for b in range(len(edges) - 1)]
     top = max([*totals, 1e-9]) * 1.05
