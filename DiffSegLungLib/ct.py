@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .dicom import read_series
+from .dicomseries import is_dicom_file
 from .errors import InputError
 from .geometry import Geometry, resample, to_image
-from .hounsfield import without_padding
-from .imagefile import write_image
+from .hounsfield import AIR, to_hounsfield
+from .imagefile import is_volume_file, read_image, write_image
 from .segfile import write_segmentation
 
 if TYPE_CHECKING:
@@ -28,7 +30,7 @@ class CT:
     Attributes:
         hu: int16 or float32, (z, y, x).
         geometry: where its voxels lie.
-        source: name of the file or folder it came from, never a path nor a patient's identity.
+        source: name of the file or folder it came from, never its path nor the patient's identity.
         notes: what the user should know about how it was read, one sentence each.
     """
 
@@ -54,24 +56,36 @@ class CT:
         Raises:
             InputError: it is not a chest CT in HU; the message says what was seen.
         """
-        import SimpleITK as sitk
-
         path = Path(path)
-        if not path.exists():
-            raise InputError(
-                "no-such-file", f"There is no file or folder named {path.name}.", "Check the path."
+        if path.is_dir() or (path.is_file() and not is_volume_file(path) and is_dicom_file(path)):
+            values, geometry, notes = read_series(path, series)
+            return cls._checked(
+                values, geometry, path.name if path.is_dir() else path.resolve().parent.name, notes
             )
-        ct = cls.from_image(sitk.ReadImage(str(path)))
-        return replace(ct, source=path.name)
+        image, notes = read_image(path)
+        return cls._checked(*_scalar(image, path.name), path.name, notes)
 
     @classmethod
-    def from_image(cls, image: sitk.Image) -> CT:
-        """A CT from a SimpleITK image in HU; padding becomes air."""
-        import SimpleITK as sitk
+    def from_image(cls, image: sitk.Image, source: str = "image") -> CT:
+        """A CT from a SimpleITK image; the same checks and corrections as :meth:`read`.
 
-        hu = sitk.GetArrayFromImage(image)
-        hu, notes = without_padding(hu if hu.dtype == np.int16 else hu.astype(np.float32))
-        return cls(hu, Geometry.of(image), notes=notes)
+        Raises:
+            InputError: the values are not those of a chest CT in HU.
+        """
+        return cls._checked(*_scalar(image, source), source, ())
+
+    @classmethod
+    def _checked(cls, values: NDArray[Any], geometry: Geometry, source: str, notes: tuple[str, ...]) -> CT:
+        """Values that may be anything, as HU at right angles."""
+        hu, more = to_hounsfield(values, source or "The CT")
+        if geometry.is_right_angled:
+            return cls(hu, geometry, source, notes + more)
+        straight = geometry.right_angled()
+        straightened = resample(hu, geometry, straight, order="linear", fill=AIR)
+        if hu.dtype == np.int16:
+            straightened = np.rint(straightened).astype(np.int16)
+        tilted = "The slices are sheared (tilted gantry); the CT was resampled to a grid at right angles."
+        return cls(straightened, straight, source, (*notes, *more, tilted))
 
     def to_image(self) -> sitk.Image:
         """The CT as a SimpleITK image (a copy)."""
@@ -86,8 +100,8 @@ def read_mask(path: str | Path, geometry: Geometry) -> NDArray[np.bool_]:
     """Read a lung mask onto a CT's grid: every label or segment above 0 counts.
 
     Args:
-        path: a label map or segmentation (``.seg.nrrd`` included).
-        geometry: the CT's grid; a mask on another grid is resampled.
+        path: a label map or segmentation, ``.seg.nrrd`` with several layers included.
+        geometry: the CT's grid; a mask on another grid is resampled (nearest neighbour).
 
     Returns:
         bool (z, y, x) on ``geometry``.
@@ -98,21 +112,33 @@ def read_mask(path: str | Path, geometry: Geometry) -> NDArray[np.bool_]:
     import SimpleITK as sitk
 
     path = Path(path)
-    if not path.exists():
-        raise InputError(
-            "no-such-file", f"There is no file named {path.name}.", "Check the path of the mask."
-        )
-    image = sitk.ReadImage(str(path))
+    image, _ = read_image(path)
     own = Geometry.of(image)
-    mask: NDArray[np.bool_] = sitk.GetArrayViewFromImage(image) > 0
+    values = sitk.GetArrayViewFromImage(image)
+    mask: NDArray[np.bool_] = values > 0 if values.ndim == 3 else (values > 0).any(axis=-1)
     if not mask.any():
-        raise InputError("empty-mask", f"The mask {path.name} is empty.", "Give a mask that marks the lungs.")
+        raise InputError("empty-mask", f"The mask {path.name} marks no voxel.", "Give a mask of the lungs.")
     if not own.same_grid(geometry):
         mask = resample(mask, own, geometry, order="nearest", fill=0)
-    if not mask.any():
-        raise InputError(
-            "mask-elsewhere",
-            f"The mask {path.name} has no voxel in common with the CT.",
-            "Give a mask drawn on this CT.",
-        )
+        if not mask.any():
+            raise InputError(
+                "mask-elsewhere",
+                f"The mask {path.name} has no voxel in common with the CT.",
+                "Give a mask drawn on this CT.",
+            )
     return mask
+
+
+def _scalar(image: sitk.Image, name: str) -> tuple[NDArray[Any], Geometry]:
+    """Array and geometry of an image with one real number a voxel."""
+    import SimpleITK as sitk
+
+    if image.GetDimension() != 3:
+        raise InputError("not-3d", f"{name} has {image.GetDimension()} dimensions.", "Give a volume.")
+    if image.GetNumberOfComponentsPerPixel() != 1 or "complex" in image.GetPixelIDTypeAsString():
+        raise InputError(
+            "not-scalar",
+            f"{name} holds {image.GetNumberOfComponentsPerPixel()} numbers a voxel, like a colour picture.",
+            "Give a CT with one value in HU a voxel.",
+        )
+    return sitk.GetArrayFromImage(image), Geometry.of(image)

@@ -59,7 +59,7 @@ class Geometry:
     @property
     def voxel_ml(self) -> float:
         """Volume of one voxel in ml."""
-        return float(np.prod(self.spacing)) / 1000.0
+        return float(abs(np.linalg.det(self.matrix))) / 1000.0
 
     @property
     def matrix(self) -> NDArray[np.float64]:
@@ -71,6 +71,12 @@ class Geometry:
     def is_axis_aligned(self) -> bool:
         """Whether index axes are the patient's x, y, z, each growing to L, P, S."""
         return bool(np.allclose(self.direction, IDENTITY, atol=1e-6))
+
+    @property
+    def is_right_angled(self) -> bool:
+        """Whether the axes are at right angles, to a hundredth of a degree; a tilted gantry's are not."""
+        axes = np.reshape(self.direction, (3, 3))
+        return bool(np.abs(axes.T @ axes - np.eye(3)).max() < 2e-4)
 
     def world(self, index_zyx: Any) -> NDArray[np.float64]:
         """LPS positions in mm (..., 3) of array indices (..., 3) in (z, y, x) order, fractions allowed."""
@@ -117,6 +123,19 @@ class Geometry:
             (float(first[0]), float(first[1]), float(first[2])),
         )
 
+    def right_angled(self) -> Geometry:
+        """The grid at right angles that covers this sheared one and shares the plane of its slices."""
+        rotation, upper = np.linalg.qr(self.matrix)
+        turn = np.sign(np.diag(upper))
+        axes, step = rotation * turn, np.abs(np.diag(upper))
+        corners = np.stack(np.meshgrid(*[(0, n - 1) for n in self.shape], indexing="ij"), axis=-1)
+        along = self.world(corners.reshape(-1, 3)) @ axes
+        low, high = along.min(axis=0), along.max(axis=0)
+        i, j, k = (int(n) for n in np.ceil((high - low) / step - 1e-4) + 1)
+        si, sj, sk = (float(s) for s in step)
+        x, y, z = (float(c) for c in axes @ low)
+        return Geometry((i, j, k), (si, sj, sk), (x, y, z), tuple(float(a) for a in axes.ravel()))
+
     def same_grid(self, other: Geometry, tolerance_voxels: float = 0.01) -> bool:
         """Whether both grids have the same voxels, to a share of a voxel at every corner."""
         if self.size != other.size:
@@ -132,9 +151,9 @@ def resample(
     """Carry an array from one grid to another through patient space; any two geometries will do.
 
     Linear interpolation is preceded by a Gaussian low-pass along each source axis that the target samples
-    more coarsely, so that fine noise and texture do not alias. Its width matches the point-spread functions of
-    the two grids (Cardoso et al. 2015, "Scale factor point spread function matching"): full width at half maximum
-    sqrt(ratio² - 1) source voxels, less the blur (variance 1/6 voxel²) that linear interpolation itself adds.
+    more coarsely, so that fine noise and texture do not alias. Its width matches the point-spread functions
+    of the two grids (Cardoso et al. 2015, "Scale factor point spread function matching"): full width at half
+    maximum sqrt(ratio² - 1) source voxels, less the variance 1/6 voxel² of linear interpolation itself.
 
     Args:
         array: (z, y, x) on ``source``; any real dtype or bool.

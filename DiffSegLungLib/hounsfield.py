@@ -4,23 +4,185 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
-PADDING_BELOW = -1500
+from .errors import InputError
+
 AIR = -1024
+PADDING_BELOW = -1500
+"""No tissue and no noise of air reaches -1500 HU; scanners write -2000, -2048, -3024 outside their circle."""
+
+_OFFSETS = (1024, 1000, 32768, -1024, -1000)
+_SAMPLE = 2_000_000
+_CONVERT = (
+    "Give the CT in Hounsfield units, as the scanner's DICOM or a lossless conversion of it holds them."
+)
 
 
-def without_padding(hu: NDArray[Any]) -> tuple[NDArray[Any], tuple[str, ...]]:
-    """Turn padding into air; returns the array (changed in place) and a note for the user, if any.
+def to_hounsfield(values: NDArray[Any], name: str) -> tuple[NDArray[Any], tuple[str, ...]]:
+    """Check that voxel values are those of a chest CT in HU, and bring them into working form.
 
-    Values below -1500 HU exist in no tissue: scanners write -2000, -2048 or -3024 outside their circular
-    field of view. Noise of real air stays above, so that the air offset can still be measured.
+    Args:
+        values: (z, y, x), any real dtype; may be changed in place.
+        name: what to call the volume in a message.
+
+    Returns:
+        int16 (z, y, x) where every value is a whole number, else float32, with padding turned to -1024; and
+        the notes for the user.
+
+    Raises:
+        InputError: the values are not finite, all the same, or not Hounsfield units.
     """
+    _refuse_not_finite(values, name)
+    _refuse_constant(values, name)
+    sample = _sampled(values)
+    if not _looks_like_hu(sample):
+        raise _not_hu(sample, name)
+    hu = _compact(values)
+    below = _pad_below(hu)
+    outside = _pad_corners(hu)
+    if below + outside == 0:
+        return hu, ()
+    share = 100 * (below + outside) / hu.size
+    return hu, (f"Padding outside the field of view ({share:.1f} % of the voxels) was read as air.",)
+
+
+def _refuse_not_finite(values: NDArray[Any], name: str) -> None:
+    if values.dtype.kind != "f":
+        return
+    bad = sum(int(part.size - np.isfinite(part).sum()) for part in values)
+    if bad:
+        raise InputError(
+            "not-finite",
+            f"{name} holds {bad} voxels that are not finite numbers (NaN or infinity).",
+            "Replace them by -1024 HU where they are padding, or export the CT again.",
+        )
+
+
+def _refuse_constant(values: NDArray[Any], name: str) -> None:
+    first = values.flat[0]
+    if all(bool((part == first).all()) for part in values):
+        raise InputError(
+            "constant", f"{name} is empty: every voxel is {first:g}.", "Give a CT with an image in it."
+        )
+
+
+def _sampled(values: NDArray[Any]) -> NDArray[np.float32]:
+    """About two million voxels on a regular lattice, rows kept whole so that neighbours stay neighbours."""
+    step = max(1, round(float(np.sqrt(values.size / _SAMPLE))))
+    return values[step // 2 :: step, step // 2 :: step].astype(np.float32)
+
+
+def _share(values: NDArray[Any], low: float, high: float) -> float:
+    return float(((values >= low) & (values <= high)).mean())
+
+
+def _looks_like_hu(sample: NDArray[Any]) -> bool:
+    """Some air or lung, and some soft tissue, each where Hounsfield units put it."""
+    return _share(sample, -1100, -500) > 0.005 and _share(sample, -200, 300) > 0.01
+
+
+def _not_hu(sample: NDArray[np.float32], name: str) -> InputError:
+    """The refusal that names what the values look like instead."""
+    real = sample[sample >= PADDING_BELOW] if (sample >= PADDING_BELOW).any() else sample
+    low, high = float(real.min()), float(real.max())
+    span = f"values run from {low:g} to {high:g}"
+    whole = bool((sample == np.rint(sample)).all())
+    if whole and low >= 0 and _piecewise_constant(sample):
+        return InputError(
+            "label-map",
+            f"{name} looks like a label map: {span} in large areas of one value.",
+            "Give the CT itself; a mask of the lungs goes with --lungs.",
+        )
+    if high - low <= 10:
+        return InputError("normalised", f"{name} looks normalised: {span}.", _CONVERT)
+    if whole and low >= 0 and high <= 255:
+        return InputError("eight-bit", f"{name} looks like an 8-bit picture: {span}.", _CONVERT)
+    for offset in _OFFSETS:
+        if _looks_like_shifted_hu(sample - offset):
+            sign = "+" if offset > 0 else "-"
+            return InputError(
+                "hu-offset",
+                f"{name} looks like HU {sign} {abs(offset)}: {span}, with soft tissue near {offset + 40}.",
+                f"Give the CT in Hounsfield units, that is with {-offset:+d} added to every voxel.",
+            )
+    if low < 0 and _share(real, -200, 300) > 0.3:
+        return InputError(
+            "windowed",
+            f"{name} has no air: {span}, as if cut to a soft-tissue window or cropped inside the body.",
+            "Give the whole range of a chest CT, from -1000 HU upwards.",
+        )
+    return InputError(
+        "not-hu",
+        f"{name} does not look like CT in HU: {span}, without air near -1000 and soft tissue near 40.",
+        _CONVERT,
+    )
+
+
+def _looks_like_shifted_hu(sample: NDArray[np.float32]) -> bool:
+    """Stricter than :func:`_looks_like_hu`, since an MR can have any values: dense voxels are soft tissue."""
+    dense = sample[sample > -400]
+    return _looks_like_hu(sample) and dense.size > 0 and _share(dense, -150, 150) > 0.5
+
+
+def _piecewise_constant(sample: NDArray[np.float32]) -> bool:
+    """Whether nine in ten labelled voxels have a neighbour of the same value along the row."""
+    left, right = sample[..., :-1], sample[..., 1:]
+    labelled = left > 0
+    return bool(labelled.any()) and float((left == right)[labelled].mean()) > 0.8
+
+
+def _compact(values: NDArray[Any]) -> NDArray[Any]:
+    """int16 where no value is lost by it, else float32; slice by slice, since a float copy may not fit."""
+    if values.dtype == np.int16:
+        return values
+    bounds = np.iinfo(np.int16)
+    if values.dtype.kind == "f" and any(bool((part != np.rint(part)).any()) for part in values):
+        return values.astype(np.float32, copy=False)
+    hu = np.empty(values.shape, np.int16)
+    for part, out in zip(values, hu, strict=True):
+        # Metal may exceed int16 in wider types; above 32767 HU nothing is told apart.
+        out[...] = np.clip(part, bounds.min, bounds.max)
+    return hu
+
+
+def _pad_below(hu: NDArray[Any]) -> int:
+    """Turn padding below any real value into air, in place; returns how many voxels."""
     count = 0
     for part in hu:
         padding = part < PADDING_BELOW
         count += int(padding.sum())
         part[padding] = AIR
-    if not count:
-        return hu, ()
-    return hu, (f"{100 * count / hu.size:.1f} % of the voxels were padding and were read as air.",)
+    return count
+
+
+def _pad_corners(hu: NDArray[Any]) -> int:
+    """Turn zeros that fill the volume's corners into air, in place; returns how many voxels.
+
+    Some exports write 0 outside the circular field of view, some resampling tools outside the rotated volume.
+    Such zeros fill whole blocks that reach a corner of the volume; in tissue, noise scatters 0 HU. Blocks of
+    1 x 4 x 4 voxels keep the search small.
+    """
+    from scipy.ndimage import binary_dilation, label
+
+    corners = np.ix_((0, -1), (0, -1), (0, -1))
+    if not (hu[corners] == 0).any():
+        return 0
+    depth, height, width = hu.shape
+    rows, columns = np.arange(0, height, 4), np.arange(0, width, 4)
+    blocks = np.empty((depth, rows.size, columns.size), bool)
+    for part, out in zip(hu, blocks, strict=True):
+        out[...] = np.logical_and.reduceat(np.logical_and.reduceat(part == 0, rows, axis=0), columns, axis=1)
+    components, _ = label(blocks)
+    touching = [c for c in np.unique(components[corners]) if c]
+    if not touching:
+        return 0
+    # One block further: the circle's rim runs through blocks that are not all zero.
+    reach = binary_dilation(np.isin(components, touching), np.ones((1, 3, 3), bool))
+    count = 0
+    for part, near in zip(hu, reach, strict=True):
+        padding = (part == 0) & np.repeat(np.repeat(near, 4, axis=0), 4, axis=1)[:height, :width]
+        count += int(padding.sum())
+        part[padding] = AIR
+    return count

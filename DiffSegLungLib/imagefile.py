@@ -1,4 +1,4 @@
-"""Image files through SimpleITK: read without its C++ noise, written whole or not at all."""
+"""Image files through SimpleITK: checked and read without its C++ noise, written whole or not at all."""
 
 from __future__ import annotations
 
@@ -8,12 +8,84 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from numpy.typing import NDArray
 
+from .errors import InputError
 from .geometry import Geometry, to_image
+from .nifti import check_nifti
 
 if TYPE_CHECKING:
     import SimpleITK as sitk
+
+FORMATS = (".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd")
+
+_ARCHIVES = (".zip", ".7z", ".rar", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".gpg", ".enc")
+_ACCEPTED = "Give a NIfTI, NRRD or MetaImage volume, or a folder of DICOM files."
+_MOST_VOXELS = 2_000_000_000
+_THINNEST_MM, _THICKEST_MM = 0.05, 20.0
+_LEAST_VOXELS, _LEAST_MM = 4, 20.0
+
+
+def read_image(path: Path) -> tuple[sitk.Image, tuple[str, ...]]:
+    """Read a volume of any pixel type; refuses what is no volume with sensible voxels.
+
+    Args:
+        path: a file of one of :data:`FORMATS`.
+
+    Returns:
+        The image (scalar or vector, three-dimensional), and notes for the user.
+
+    Raises:
+        InputError: see the codes below; the message names the file, never its folder.
+    """
+    import SimpleITK as sitk
+
+    _refuse_wrong_kind(path)
+    notes = check_nifti(path) if path.name.lower().endswith((".nii", ".nii.gz")) else ()
+    reader = sitk.ImageFileReader()
+    reader.SetFileName(str(path))
+    with quiet():
+        try:
+            reader.ReadImageInformation()
+            size, spacing = reader.GetSize(), reader.GetSpacing()
+            _refuse_wrong_axes(size, path.name)
+            _refuse_bad_grid(size[:3], spacing[:3], path.name)
+            image = reader.Execute()
+        except RuntimeError as error:
+            raise _unreadable(str(error), path.name) from None
+    if image.GetDimension() == 4:
+        image = image[:, :, :, 0]
+    _refuse_bad_direction(Geometry.of(image), path.name)
+    return image, notes
+
+
+def is_volume_file(path: Path) -> bool:
+    """Whether the name is that of a format which holds a whole volume in one file."""
+    return path.name.lower().endswith(FORMATS)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep what C++ libraries print to standard error from the user: the exceptions tell what matters.
+
+    Works on the file descriptor, since ITK, niftilib and MetaIO write past Python's ``sys.stderr``.
+    """
+    import SimpleITK as sitk
+
+    sitk.ProcessObject.GlobalWarningDisplayOff()
+    try:
+        kept = os.dup(2)
+    except OSError:  # a windowed program has no standard error
+        yield
+        return
+    try:
+        with Path(os.devnull).open("w") as nowhere:
+            os.dup2(nowhere.fileno(), 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
 
 
 @contextmanager
@@ -26,7 +98,7 @@ def replacing(path: Path) -> Iterator[Path]:
     aside = path.with_name(f".partial-{os.getpid()}-{path.name}")
     try:
         yield aside
-        os.replace(aside, path)  # noqa: PTH105  (Path.replace does the same; os.replace is the documented atomic one)
+        aside.replace(path)
     finally:
         aside.unlink(missing_ok=True)
 
@@ -40,6 +112,96 @@ def save(path: Path, image: sitk.Image) -> None:
     """Write a SimpleITK image, whole or not at all."""
     import SimpleITK as sitk
 
-    path = Path(path)
     with replacing(path) as aside:
         sitk.WriteImage(image, str(aside), useCompression=True)
+
+
+def _refuse_wrong_kind(path: Path) -> None:
+    """Refuse by existence, name and first bytes, before any reader opens the file."""
+    name = path.name
+    if not path.is_file():
+        raise InputError("no-such-file", f"There is no file named {name}.", "Check the path.")
+    if path.stat().st_size == 0:
+        raise InputError("empty-file", f"{name} is an empty file.", _ACCEPTED)
+    with path.open("rb") as stream:
+        start = stream.read(6)
+    packed = start.startswith((b"PK\x03\x04", b"7z\xbc\xaf", b"Rar!"))
+    if packed or (not is_volume_file(path) and name.lower().endswith(_ARCHIVES)):
+        raise InputError("archive", f"{name} is a packed or encrypted archive.", "Unpack it first.")
+    if not is_volume_file(path):
+        kind = f"files of type {path.suffix}" if path.suffix else "files without a known type"
+        raise InputError("unsupported-format", f"{name} cannot be read: {kind} are not supported.", _ACCEPTED)
+
+
+def _refuse_wrong_axes(size: tuple[int, ...], name: str) -> None:
+    if len(size) == 2 or (len(size) == 3 and min(size) == 1):
+        raise InputError(
+            "not-3d",
+            f"{name} is a single slice of {' x '.join(map(str, size))} pixels.",
+            "Give a volume with all slices of the scan.",
+        )
+    if len(size) != 3 and not (len(size) == 4 and size[3] == 1):
+        frames = size[3] if len(size) == 4 else "several"
+        raise InputError(
+            "not-3d",
+            f"{name} has {len(size)} dimensions ({frames} volumes in one file).",
+            "Give one volume, e.g. a single time point.",
+        )
+
+
+def _refuse_bad_grid(size: tuple[int, ...], spacing: tuple[float, ...], name: str) -> None:
+    """Refuse spacing and extent that no chest CT has."""
+    voxels = float(np.prod(np.asarray(size, np.float64)))
+    if voxels > _MOST_VOXELS:
+        raise InputError(
+            "too-large",
+            f"The header of {name} promises {' x '.join(map(str, size))} voxels.",
+            "Give a CT of at most 2,000 million voxels; such a header is usually damaged.",
+        )
+    if not all(np.isfinite(s) and _THINNEST_MM <= s <= _THICKEST_MM for s in spacing):
+        raise InputError(
+            "bad-spacing",
+            f"{name} has a voxel spacing of {' x '.join(f'{s:g}' for s in spacing)} mm.",
+            f"Every spacing must lie between {_THINNEST_MM:g} and {_THICKEST_MM:g} mm.",
+        )
+    extent = [n * s for n, s in zip(size, spacing, strict=True)]
+    if min(size) < _LEAST_VOXELS or min(extent) < _LEAST_MM:
+        raise InputError(
+            "too-small",
+            f"{name} is too small for lungs: {' x '.join(map(str, size))} voxels, "
+            f"{' x '.join(f'{e:.0f}' for e in extent)} mm.",
+            f"Give at least {_LEAST_VOXELS} voxels and {_LEAST_MM:g} mm along each axis.",
+        )
+
+
+def _refuse_bad_direction(geometry: Geometry, name: str) -> None:
+    axes = np.reshape(geometry.direction, (3, 3))
+    lengths = np.linalg.norm(axes, axis=0)
+    finite = bool(np.isfinite(axes).all() and np.isfinite(geometry.origin).all())
+    if not finite or np.abs(lengths - 1).max() > 1e-2 or abs(np.linalg.det(axes)) < 0.5:
+        raise _bad_direction(name)
+
+
+def _bad_direction(name: str) -> InputError:
+    return InputError(
+        "bad-direction",
+        f"{name} has no usable orientation: its axes are parallel, zero or not numbers.",
+        "Convert the scan from its DICOM again.",
+    )
+
+
+def _unreadable(itk_text: str, name: str) -> InputError:
+    """One sentence for ITK's page; its own words are matched where they tell the cause apart."""
+    if "direction" in itk_text and ("determinant" in itk_text or "orthonormal" in itk_text):
+        return _bad_direction(name)
+    if "spacing" in itk_text or "space directions" in itk_text:
+        return InputError(
+            "bad-spacing",
+            f"The header of {name} gives a voxel spacing of zero or one that is not a number.",
+            "Every spacing must be a positive number of mm; convert the scan from its DICOM again.",
+        )
+    return InputError(
+        "unreadable",
+        f"{name} cannot be read: the file is damaged, cut off, or its data file is missing.",
+        "Copy or export it again.",
+    )
