@@ -1,0 +1,193 @@
+"""The chest on a coarse grid of the patient's own axes: what is body, what is the air around it.
+
+All shape reasoning of the lung mask happens here and in :mod:`airways`, on cubes of 2.5 mm, so that slice
+thickness, orientation and matrix size of the CT do not matter.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .ct import CT, Geometry, resample
+
+COARSE_MM = 2.5
+VOXEL_ML = COARSE_MM**3 / 1000.0
+OUTSIDE_FIELD = -5000.0
+
+Mask = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Chest:
+    """A CT on cubes of :data:`COARSE_MM`: z to superior, y to posterior, x to the patient's left.
+
+    Attributes:
+        hu: (z, y, x) float32 in HU; -1024 outside the field of view.
+        field: (z, y, x) bool, inside the CT's field of view.
+        rim: (z, y, x) bool, voxels at the sides of the field of view (not at its upper and lower end).
+        geometry: where the cubes lie.
+        body: (z, y, x) bool, the patient without table, clothes and the air inside.
+        exterior: (z, y, x) bool, air around the patient, padding and everything outside the field.
+        threshold: HU half-way between this patient's lung and soft tissue.
+    """
+
+    hu: NDArray[np.float32]
+    field: Mask
+    rim: Mask
+    geometry: Geometry
+    body: Mask
+    exterior: Mask
+    threshold: float
+
+
+def chest_of(ct: CT) -> Chest:
+    """Average a CT to the coarse grid and tell the patient from what surrounds it."""
+    hu, field, rim, geometry = _coarse(ct)
+    threshold = _air_threshold(hu, field)
+    body = _body(hu, field)
+    exterior = _exterior((hu < threshold) & field, field, body)
+    return Chest(hu, field, rim, geometry, body, exterior, threshold)
+
+
+def distance_mm(mask: Mask) -> NDArray[np.float32]:
+    """Signed Euclidean distance in mm to the border of a coarse mask, negative inside."""
+    import SimpleITK as sitk
+
+    if not mask.any():
+        return np.full(mask.shape, np.inf, np.float32)
+    image = sitk.GetImageFromArray(mask.view(np.uint8))
+    image.SetSpacing((COARSE_MM,) * 3)
+    field = sitk.SignedMaurerDistanceMap(
+        image, insideIsPositive=False, squaredDistance=False, useImageSpacing=True
+    )
+    distance: NDArray[np.float32] = sitk.GetArrayFromImage(field)
+    return distance
+
+
+def dilated(mask: Mask, mm: float) -> Mask:
+    """A coarse mask grown by a ball."""
+    return np.asarray(distance_mm(mask) <= mm)
+
+
+def eroded(mask: Mask, mm: float) -> Mask:
+    """A coarse mask shrunk by a ball; the edge of the array does not count as outside."""
+    return np.asarray(~dilated(~mask, mm))
+
+
+def closed(mask: Mask, mm: float) -> Mask:
+    """A coarse mask closed by a ball, as if space went on beyond the array."""
+    room = int(np.ceil(mm / COARSE_MM)) + 1
+    wide = np.pad(mask, room)
+    grown = dilated(wide, mm)
+    inner = tuple(slice(room, -room) for _ in range(3))
+    return np.asarray((~dilated(~grown, mm))[inner] | mask)
+
+
+def opened(mask: Mask, mm: float) -> Mask:
+    """A coarse mask opened by a ball."""
+    core = eroded(mask, mm)
+    return dilated(core, mm) & mask if core.any() else core
+
+
+def components(mask: Mask) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Face-connected components: labels 1..n and their voxel counts by label (entry 0 is background)."""
+    from scipy.ndimage import label
+
+    labels, _ = label(mask)
+    return labels, np.bincount(labels.ravel())
+
+
+def _coarse(ct: CT) -> tuple[NDArray[np.float32], Mask, Mask, Geometry]:
+    """HU averaged to the coarse grid, the field of view there, and its sides."""
+    averaged, source = _block_means(ct)
+    geometry = ct.geometry.axis_aligned((COARSE_MM,) * 3)
+    hu = resample(averaged, source, geometry, order="linear", fill=OUTSIDE_FIELD)
+    field = hu > OUTSIDE_FIELD / 2
+    hu[~field] = -1024.0
+
+    # Sides are the faces of the CT's own box whose normal lies across the patient's long axis.
+    direction = np.reshape(ct.geometry.direction, (3, 3))
+    along = int(np.argmax(np.abs(direction[2])))
+    edge_mm = np.full(hu.shape, np.inf, np.float32)
+    z, y, x = (np.arange(n, dtype=np.float32) for n in hu.shape)
+    for axis in range(3):
+        if axis == along:
+            continue
+        step = direction[:, axis].astype(np.float32) * np.float32(COARSE_MM)
+        start = float(direction[:, axis] @ (np.asarray(geometry.origin) - np.asarray(ct.geometry.origin)))
+        place = start + step[2] * z[:, None, None] + step[1] * y[:, None] + step[0] * x
+        length = (ct.geometry.size[axis] - 1) * ct.geometry.spacing[axis]
+        edge_mm = np.minimum(edge_mm, np.minimum(place, length - place))
+    return hu, field, field & (edge_mm < COARSE_MM), geometry
+
+
+def _block_means(ct: CT) -> tuple[NDArray[np.float32], Geometry]:
+    """The CT averaged over whole blocks of voxels of at most the coarse size, slab by slab."""
+    factors = [max(1, int(COARSE_MM / s)) for s in ct.geometry.spacing_zyx]
+    nz, ny, nx = ct.hu.shape
+    fz, fy, fx = factors
+    rows, columns = np.arange(0, ny, fy), np.arange(0, nx, fx)
+    per_row = np.diff(np.append(rows, ny)).astype(np.float32)[:, None]
+    per_column = np.diff(np.append(columns, nx)).astype(np.float32)
+    means = np.empty((-(-nz // fz), len(rows), len(columns)), np.float32)
+    for k in range(means.shape[0]):
+        slab = ct.hu[k * fz : (k + 1) * fz].mean(axis=0, dtype=np.float32)
+        slab = np.add.reduceat(slab, rows, axis=0) / per_row
+        means[k] = np.add.reduceat(slab, columns, axis=1) / per_column
+    x, y, z = ct.geometry.world([(f - 1) / 2 for f in factors])
+    si, sj, sk = ct.geometry.spacing
+    geometry = Geometry(
+        (means.shape[2], means.shape[1], means.shape[0]),
+        (si * fx, sj * fy, sk * fz),
+        (float(x), float(y), float(z)),
+        ct.geometry.direction,
+    )
+    return means, geometry
+
+
+def _air_threshold(hu: NDArray[np.float32], field: Mask) -> float:
+    """Half-way between the medians of aerated lung and of soft tissue, held within -550 and -400 HU."""
+    lung = hu[field & (hu > -970) & (hu < -600)]
+    tissue = hu[field & (hu > -150) & (hu < 250)]
+    if not len(lung) or not len(tissue):
+        return -450.0
+    return float(np.clip((np.median(lung) + np.median(tissue)) / 2, -550.0, -400.0))
+
+
+def _exterior(air: Mask, field: Mask, body: Mask) -> Mask:
+    """Everything outside the field of view, and the pockets of air that the body does not enclose.
+
+    A voxel is enclosed if the body lies to at least three of its four sides (left, right, front, back): that
+    holds in a lung, also where a narrow field of view cuts it, but not in the air around the patient, between
+    body and table, inside the table or in its foam.
+    """
+    hits = np.zeros(air.shape, np.uint8)
+    for axis in (1, 2):
+        hits += np.logical_or.accumulate(body, axis=axis)
+        hits += np.flip(np.logical_or.accumulate(np.flip(body, axis), axis=axis), axis)
+    labels, counts = components(air)
+    enclosed = np.bincount(labels[hits >= 3], minlength=len(counts)) > 0.6 * counts
+    enclosed[0] = False
+    return np.asarray(~field | (air & ~enclosed[labels]))
+
+
+def _body(hu: NDArray[np.float32], field: Mask) -> Mask:
+    """The largest pieces of tissue after table and clothes were cut off."""
+    labels, counts = components(opened((hu > -300) & field, 5.0))
+    counts[0] = 0
+    large = counts >= max(1, 0.2 * counts.max(initial=0))
+    return np.asarray(large[labels])
+
+
+def bounding_box(mask: NDArray[Any], margin: int = 0) -> tuple[slice, slice, slice]:
+    """The box of slices that holds every True voxel, with a margin in voxels."""
+    boxes = []
+    for axis in range(3):
+        used = np.flatnonzero(mask.any(axis=tuple(a for a in range(3) if a != axis)))
+        boxes.append(slice(max(0, int(used[0]) - margin), min(mask.shape[axis], int(used[-1]) + 1 + margin)))
+    z, y, x = boxes
+    return z, y, x
