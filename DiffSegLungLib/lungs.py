@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .airoffset import AirOffset, air_offset
 from .airways import airway_lumen
 from .ct import CT, Geometry, resample
 from .errors import InputError
@@ -25,6 +26,8 @@ from .thorax import (
     eroded,
     opened,
 )
+
+__all__ = ["AirOffset", "Lungs", "air_offset", "lungs_from_mask", "segment_lungs"]
 
 RIGHT, LEFT = 1, 2
 SMALLEST_LUNG_ML = 200.0
