@@ -20,17 +20,17 @@ CELL = (4, 8, 8)
 
 HU_FLOOR, HU_CEILING = -1000.0, 400.0
 
-Numeric = TypeVar("Numeric", NDArray[np.float32], Any)
+Numeric = TypeVar("Numeric", bound=Any)
 
 
 def normalise(hu: Numeric) -> Numeric:
     """Map HU to [-1, 1]: x = (clip(HU, -1000, 400) + 1000)/700 - 1; arrays and tensors alike."""
-    return (hu.clip(HU_FLOOR, HU_CEILING) - HU_FLOOR) / 700.0 - 1.0
+    return (hu.clip(HU_FLOOR, HU_CEILING) - HU_FLOOR) / 700.0 - 1.0  # type: ignore[no-any-return]
 
 
 def denormalise(x: Numeric) -> Numeric:
     """Map [-1, 1] back to HU: the inverse of :func:`normalise` inside [-1000, 400] HU."""
-    return (x + 1.0) * 700.0 + HU_FLOOR
+    return (x + 1.0) * 700.0 + HU_FLOOR  # type: ignore[no-any-return]
 
 
 @dataclass(frozen=True)
@@ -88,8 +88,12 @@ def working_geometry(lungs: NDArray[np.bool_], geometry: Geometry, margin_mm: fl
     """The canonical grid that holds a lung mask: axis-aligned (LPS), cells on a world-fixed 8 mm lattice."""
     occupied = [np.flatnonzero(lungs.any(axis=tuple(a for a in range(3) if a != axis))) for axis in range(3)]
     if any(len(indices) == 0 for indices in occupied):
-        raise InputError("no-lungs", "The lung mask is empty.", "A CT that shows at least one lung is needed.")
-    corners_zyx = np.stack(np.meshgrid(*[(i[0] - 0.5, i[-1] + 0.5) for i in occupied], indexing="ij"), -1).reshape(-1, 3)
+        raise InputError(
+            "no-lungs", "The lung mask is empty.", "A CT that shows at least one lung is needed."
+        )
+    corners_zyx = np.stack(
+        np.meshgrid(*[(i[0] - 0.5, i[-1] + 0.5) for i in occupied], indexing="ij"), -1
+    ).reshape(-1, 3)
     direction = np.asarray(geometry.direction).reshape(3, 3) * np.asarray(geometry.spacing)
     world = corners_zyx[:, ::-1] @ direction.T + np.asarray(geometry.origin)
 
@@ -100,9 +104,9 @@ def working_geometry(lungs: NDArray[np.bool_], geometry: Geometry, margin_mm: fl
     size = (high - low) * np.asarray(CELL[::-1])
     origin = low * cell_mm + spacing / 2
     return Geometry(
-        size=tuple(int(n) for n in size),
-        spacing=tuple(float(s) for s in spacing),
-        origin=tuple(float(o) for o in origin),
+        size=(int(size[0]), int(size[1]), int(size[2])),
+        spacing=(float(spacing[0]), float(spacing[1]), float(spacing[2])),
+        origin=(float(origin[0]), float(origin[1]), float(origin[2])),
         direction=(1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0),
     )
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
 import shutil
 import tempfile
 import zipfile
@@ -31,7 +30,7 @@ _LARGEST_BYTES = 2 * 1024**3
 
 @dataclass
 class Bundle:
-    """Network, student head, descriptor statistics and population mixture, with the card that tells their story.
+    """Network, head, descriptor statistics and population mixture, with the card that tells their story.
 
     Attributes:
         card: what ``card.json`` says: id, version, architecture, schedule, training, data, licences, limits.
@@ -82,7 +81,9 @@ class Bundle:
                 _unpack(place, Path(folder))
                 return cls._load_folder(Path(folder))
         seen = "is not a folder or a zip" if place.exists() else "does not exist"
-        raise InputError("no-bundle", f"The model bundle {place} {seen}.", f"A bundle holds {WEIGHTS} and {CARD}.")
+        raise InputError(
+            "no-bundle", f"The model bundle {place} {seen}.", f"A bundle holds {WEIGHTS} and {CARD}."
+        )
 
     @classmethod
     def _load_folder(cls, folder: Path) -> Bundle:
@@ -91,7 +92,9 @@ class Bundle:
         card = read_card(folder)
         weights = folder / WEIGHTS
         if not weights.is_file():
-            raise InputError("no-bundle", f"The model bundle has no {WEIGHTS}.", "Export or download it again.")
+            raise InputError(
+                "no-bundle", f"The model bundle has no {WEIGHTS}.", "Export or download it again."
+            )
         content = weights.read_bytes()
         digest = hashlib.sha256(content).hexdigest()
         if digest != card["sha256"]:
@@ -129,12 +132,19 @@ class Bundle:
         return bundle
 
     def save(self, folder: str | Path) -> None:
-        """Write the bundle to a folder; an existing bundle there is replaced only once the new one is whole."""
+        """Write the bundle to a folder; each of its files appears whole or not at all."""
         from safetensors.torch import save
 
-        tensors = {f"network.{k}": v.detach().float().cpu().contiguous() for k, v in self.network.state_dict().items()}
-        tensors |= {f"head.{k}": v.detach().float().cpu().contiguous() for k, v in self.head.state_dict().items()}
-        tensors |= {f"mixture.{k}": torch.from_numpy(np.ascontiguousarray(v)) for k, v in self.mixture.items()}
+        tensors = {
+            f"network.{k}": v.detach().float().cpu().contiguous()
+            for k, v in self.network.state_dict().items()
+        }
+        tensors |= {
+            f"head.{k}": v.detach().float().cpu().contiguous() for k, v in self.head.state_dict().items()
+        }
+        tensors |= {
+            f"mixture.{k}": torch.from_numpy(np.ascontiguousarray(v)) for k, v in self.mixture.items()
+        }
         tensors["descriptor.mean"] = self.descriptor_mean.float().cpu()
         tensors["descriptor.sd"] = self.descriptor_sd.float().cpu()
         content = save(tensors)
@@ -149,22 +159,30 @@ class Bundle:
         for name, data in ((WEIGHTS, content), (CARD, json.dumps(self.card, indent=2).encode() + b"\n")):
             aside = place / f".{name}.part"
             aside.write_bytes(data)
-            os.replace(aside, place / name)
+            aside.replace(place / name)
 
 
 def read_card(folder: Path) -> dict[str, Any]:
     """The card of a bundle folder, checked for the entries that loading needs."""
     path = folder / CARD
     if not path.is_file():
-        raise InputError("no-bundle", f"The folder {folder} has no {CARD}.", f"A bundle holds {WEIGHTS} and {CARD}.")
+        raise InputError(
+            "no-bundle", f"The folder {folder} has no {CARD}.", f"A bundle holds {WEIGHTS} and {CARD}."
+        )
     try:
-        card = json.loads(path.read_text(encoding="utf-8"))
+        card: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, OSError) as error:
-        raise InputError("bundle-broken", f"{CARD} in {folder.name} is not readable JSON.", "Export the bundle again.") from error
+        raise InputError(
+            "bundle-broken", f"{CARD} in {folder.name} is not readable JSON.", "Export the bundle again."
+        ) from error
     needed = {"id", "version", "format", "architecture", "schedule", "patch", "sha256"}
     missing = sorted(needed - set(card)) if isinstance(card, dict) else sorted(needed)
     if missing:
-        raise InputError("bundle-broken", f"{CARD} in {folder.name} lacks {', '.join(missing)}.", "Export the bundle again.")
+        raise InputError(
+            "bundle-broken",
+            f"{CARD} in {folder.name} lacks {', '.join(missing)}.",
+            "Export the bundle again.",
+        )
     if card["format"] != FORMAT:
         raise InputError(
             "bundle-format",
@@ -184,9 +202,15 @@ def _unpack(archive: Path, folder: Path) -> None:
         for name in (WEIGHTS, CARD):
             member = next((m for m in bundle.infolist() if Path(m.filename).name == name), None)
             if member is None:
-                raise InputError("no-bundle", f"The zip {archive.name} has no {name}.", f"A bundle holds {WEIGHTS} and {CARD}.")
+                raise InputError(
+                    "no-bundle",
+                    f"The zip {archive.name} has no {name}.",
+                    f"A bundle holds {WEIGHTS} and {CARD}.",
+                )
             if member.file_size > _LARGEST_BYTES:
-                raise InputError("bundle-broken", f"{name} in {archive.name} is larger than 2 GB.", "No bundle is.")
+                raise InputError(
+                    "bundle-broken", f"{name} in {archive.name} is larger than 2 GB.", "No bundle is."
+                )
             with bundle.open(member) as source, (folder / name).open("wb") as target:
                 shutil.copyfileobj(source, target)
 

@@ -61,7 +61,7 @@ def sample(
     Args:
         denoiser: predicts the noise in x at t.
         schedule: the schedule the denoiser was trained with.
-        x: (B, 1, D, H, W) normalised sample at timestep ``start``; standard normal noise when ``start`` is T-1.
+        x: (B, 1, D, H, W) normalised sample at timestep ``start``; standard normal noise for T-1.
         start: timestep at which ``x`` stands, 0..T-1; T-1 when not given.
         steps: number of network evaluations, at most ``start + 1``.
         progress: called with the share done, 0..1.
@@ -70,7 +70,7 @@ def sample(
         (B, 1, D, H, W) in [-1, 1].
     """
     start = schedule.timesteps - 1 if start is None else start
-    timesteps = torch.linspace(start, 0, steps).round().long().unique().flip(0)
+    timesteps = torch.linspace(start, 0, steps).round().long().unique().flip(0)  # type: ignore[no-untyped-call]
     alpha_bar = schedule.alpha_bar.double()
     # Half the log of the signal-to-noise ratio is the time in which the solver's steps are smooth.
     half_log_snr = 0.5 * torch.log(alpha_bar / (1.0 - alpha_bar))

@@ -1,4 +1,4 @@
-"""Projection heads of the radiomic distillation (method.md 4): the student's is kept, the teacher's thrown away."""
+"""Projection heads of the radiomic distillation: the student's is kept, the teacher's thrown away."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ EMBEDDING = 128
 class StudentHead(nn.Module):
     """Bottleneck features → embedding of every cell: 1×1×1 conv, norm over channels, ReLU, 1×1×1 conv.
 
-    The norm acts on each cell's own channels, so a cell's embedding does not depend on what else is in its patch.
+    The norm acts on each cell's own channels: what else is in the patch does not matter.
     """
 
     def __init__(self, channels: int, embedding: int = EMBEDDING) -> None:
@@ -37,7 +37,7 @@ class StudentHead(nn.Module):
         return F.normalize(self.project_cells(features).float(), dim=1)
 
     def blocks(self, features: Tensor, cells: tuple[int, int, int]) -> Tensor:
-        """One unit-length embedding for each block of ``cells`` (z, y, x): (B, C, d, h, w) → (B, 128, d', h', w')."""
+        """One unit-length embedding a block of ``cells``: (B, C, d, h, w) → (B, 128, d', h', w')."""
         return F.normalize(F.avg_pool3d(self.project_cells(features).float(), cells), dim=1)
 
 
@@ -57,5 +57,5 @@ class TeacherHead(nn.Module):
 
 
 def standardise(descriptors: Tensor, mean: Tensor, sd: Tensor) -> Tensor:
-    """Descriptors in cohort standard deviations, cut at ±5 so that a single odd block cannot dominate: (N, 34)."""
+    """Descriptors (N, 34) in cohort standard deviations, cut at ±5: no odd block may dominate."""
     return torch.clamp((descriptors - mean) / sd.clamp_min(1e-6), -5.0, 5.0)

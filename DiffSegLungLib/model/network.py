@@ -1,8 +1,8 @@
 """The diffusion student: a 3D U-Net that predicts noise, with a light decoder and a cheap feature path.
 
-Only the encoder and the middle block are needed for features (method.md 2), so the decoder has one block a level and
-the finest level works on a 2 × 2 in-plane space-to-depth fold instead of at full resolution. ``Testing/benchmarks/network.py``
-measures this network against MONAI's DiffusionModelUNet.
+Only the encoder and the middle block are needed for features, so the decoder has one block a level, and the
+finest level works on a 2 × 2 in-plane space-to-depth fold instead of at full resolution.
+``Testing/benchmarks/network.py`` measures this network against MONAI's DiffusionModelUNet.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -41,7 +41,11 @@ class Architecture:
 
     def __post_init__(self) -> None:
         if not (8 <= self.base <= 128 and self.base % 8 == 0):
-            raise InputError("bad-architecture", f"The network's base width is {self.base}.", "It must be a multiple of 8 in 8..128.")
+            raise InputError(
+                "bad-architecture",
+                f"The network's base width is {self.base}.",
+                "It must be a multiple of 8 in 8..128.",
+            )
         if not 1 <= self.attention_heads <= 16 or (4 * self.base) % self.attention_heads:
             raise InputError(
                 "bad-architecture",
@@ -49,14 +53,16 @@ class Architecture:
                 "The number of heads must be in 1..16 and divide the channels.",
             )
         if not 2 <= self.timesteps <= 4000:
-            raise InputError("bad-architecture", f"The schedule has {self.timesteps} timesteps.", "It must have 2..4000.")
+            raise InputError(
+                "bad-architecture", f"The schedule has {self.timesteps} timesteps.", "It must have 2..4000."
+            )
 
 
 class NoiseUNet(nn.Module):
     """Predicts the noise in a noisy CT, given the lung mask and the timestep.
 
-    Levels have strides (1, 2, 2), (2, 4, 4) and (4, 8, 8) and widths 1, 2 and 4 times ``base``; self-attention at the
-    bottleneck. The time enters every residual block as a scale and a shift.
+    Levels have strides (1, 2, 2), (2, 4, 4), (4, 8, 8) and widths 1, 2, 4 times ``base``; self-attention
+    at the bottleneck. The time enters every residual block as a scale and a shift.
     """
 
     def __init__(self, architecture: Architecture) -> None:
@@ -194,7 +200,7 @@ def unfold_plane(x: Tensor) -> Tensor:
 
 
 def sinusoidal_embedding(t: Tensor, channels: int) -> Tensor:
-    """Sines and cosines of the timestep at geometric frequencies (Vaswani 2017): (B,) → (B, channels) float32."""
+    """Sines and cosines of t at geometric frequencies (Vaswani 2017): (B,) → (B, channels) float32."""
     half = channels // 2
     frequencies = torch.exp(-math.log(10_000.0) * torch.arange(half, device=t.device) / half)
     angles = t.float()[:, None] * frequencies
@@ -202,8 +208,8 @@ def sinusoidal_embedding(t: Tensor, channels: int) -> Tensor:
 
 
 def bfloat16_pays(device: torch.device | str) -> bool:
-    """Whether bfloat16 autocast is fast on this device: GPUs, and CPUs with AVX-512 BF16 or AMX instructions."""
+    """Whether bfloat16 autocast is fast here: on GPUs, and on CPUs with AVX-512 BF16 or AMX."""
     if torch.device(device).type == "cpu":
-        capabilities: dict[str, Any] = torch.cpu.get_capabilities()
+        capabilities = torch.cpu.get_capabilities()
         return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
     return torch.device(device).type == "cuda" and torch.cuda.is_bf16_supported()

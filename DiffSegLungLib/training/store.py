@@ -1,0 +1,163 @@
+"""Training CT prepared once: canonical volumes in memory-mapped arrays, resumable, no identifiers inside."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import os
+import re
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..canonical import CELL, working_volume
+from ..ct import CT
+from ..errors import DiffSegLungError, InputError
+from ..lungs import air_offset, segment_lungs
+
+_VOLUME = re.compile(r"\.(nii|nii\.gz|nrrd|nhdr|mha|mhd)$", re.IGNORECASE)
+_KERNEL = re.compile(r"[_-](b\d{2}[a-z]?|soft|lung|body|bone|standard|sharp|smooth|chest)$", re.IGNORECASE)
+_LEAST_LUNG_ML = 100.0
+
+
+@dataclass(frozen=True)
+class PreparedVolume:
+    """One CT in the store: int16 HU and lung mask on the canonical grid, opened when first used.
+
+    Attributes:
+        folder: where ``hu.npy``, ``lungs.npy`` and ``meta.json`` lie.
+        fingerprint: SHA-256 of the source's voxels, shortened; says which CT without naming a patient.
+        patient: group that must stay on one side of a split.
+        name: file name of the source.
+    """
+
+    folder: Path
+    fingerprint: str
+    patient: str
+    name: str
+
+    def open(self) -> tuple[NDArray[np.int16], NDArray[np.bool_]]:
+        """The two arrays (z, y, x), memory-mapped read-only."""
+        hu = np.load(self.folder / "hu.npy", mmap_mode="r", allow_pickle=False)
+        lungs = np.load(self.folder / "lungs.npy", mmap_mode="r", allow_pickle=False)
+        return hu, lungs
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """A file that cannot be used for training, and why, in one sentence."""
+
+    name: str
+    reason: str
+
+
+def prepare_store(
+    sources: list[Path], store: Path, *, report: Callable[[str], None] = lambda _: None
+) -> tuple[list[PreparedVolume], list[Refusal]]:
+    """Segment, calibrate and resample every CT once; what an earlier call finished is kept.
+
+    Args:
+        sources: CT files, DICOM folders, or folders that are searched for both.
+        store: folder of the prepared volumes, one sub-folder a CT.
+        report: called with one line for every CT.
+
+    Returns:
+        Usable volumes in a stable order, and the refused files with their reasons.
+    """
+    store.mkdir(parents=True, exist_ok=True)
+    patients = read_patients(sources)
+    usable, refused = [], []
+    for path in find_volumes(sources):
+        try:
+            volume = _prepare(path, store, patients.get(path.name) or patient_of(path))
+        except DiffSegLungError as error:
+            refused.append(Refusal(path.name, error.message))
+            report(f"{path.name}: not used. {error.message}")
+        else:
+            usable.append(volume)
+            report(f"{path.name}: ready, patient group {volume.patient}")
+    return sorted(usable, key=lambda v: v.name), refused
+
+
+def find_volumes(sources: list[Path]) -> list[Path]:
+    """CT files and DICOM folders under ``sources``, in a stable order."""
+    found: set[Path] = set()
+    for source in sources:
+        if not source.exists():
+            raise InputError(
+                "no-such-path",
+                f"The training folder {source} does not exist.",
+                "Name a folder with CT volumes.",
+            )
+        if source.is_file():
+            found.add(source)
+            continue
+        for folder, _, files in os.walk(source):
+            volumes = [Path(folder, f) for f in files if _VOLUME.search(f)]
+            found.update(volumes)
+            if not volumes and any(f.lower().endswith((".dcm", ".ima")) for f in files):
+                found.add(Path(folder))
+    return sorted(found)
+
+
+def patient_of(path: Path) -> str:
+    """Patient group from a file name: reconstructions that differ only by their kernel belong together."""
+    stem = _VOLUME.sub("", path.name)
+    while _KERNEL.search(stem):
+        stem = _KERNEL.sub("", stem)
+    return hashlib.sha256(stem.lower().encode()).hexdigest()[:12]
+
+
+def read_patients(sources: list[Path]) -> dict[str, str]:
+    """Patient groups from a ``patients.csv`` (columns ``file``, ``patient``) beside the volumes, if any."""
+    groups: dict[str, str] = {}
+    for source in sources:
+        listing = (source if source.is_dir() else source.parent) / "patients.csv"
+        if not listing.is_file():
+            continue
+        with listing.open(newline="", encoding="utf-8") as lines:
+            for row in csv.DictReader(lines):
+                if row.get("file") and row.get("patient"):
+                    groups[Path(row["file"]).name] = hashlib.sha256(row["patient"].encode()).hexdigest()[:12]
+    return groups
+
+
+def _prepare(path: Path, store: Path, patient: str) -> PreparedVolume:
+    # The key only finds earlier work again; the fingerprint in the metadata identifies the voxels.
+    stat = path.stat()
+    key = hashlib.sha256(f"{path.resolve()}|{stat.st_size}|{stat.st_mtime_ns}".encode()).hexdigest()[:16]
+    folder = store / key
+    if (folder / "meta.json").is_file():
+        meta: dict[str, Any] = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
+        return PreparedVolume(folder, meta["fingerprint"], patient, path.name)
+
+    ct = CT.read(path)
+    lungs = segment_lungs(ct)
+    offset = air_offset(ct, lungs)
+    canonical = working_volume(ct, lungs, shift_hu=offset.shift_hu)
+    lung_ml = float(lungs.mask.sum()) * ct.geometry.voxel_ml
+    if lung_ml < _LEAST_LUNG_ML or min(canonical.cell_shape) < 2:
+        raise InputError(
+            "too-little-lung", f"It shows only {lung_ml:.0f} ml of lung.", "At least 100 ml are needed."
+        )
+    meta = {
+        "fingerprint": hashlib.sha256(np.ascontiguousarray(ct.hu).tobytes()).hexdigest()[:16],
+        "air_shift_hu": offset.shift_hu,
+        "lung_ml": round(lung_ml, 1),
+        "shape": list(canonical.hu.shape),
+        "cell": list(CELL),
+    }
+    aside = store / f".{key}.part"
+    shutil.rmtree(aside, ignore_errors=True)
+    aside.mkdir()
+    np.save(aside / "hu.npy", np.round(np.clip(canonical.hu, -1100, 1500)).astype(np.int16))
+    np.save(aside / "lungs.npy", canonical.lungs)
+    (aside / "meta.json").write_text(json.dumps(meta), encoding="utf-8")
+    aside.replace(folder)
+    return PreparedVolume(folder, str(meta["fingerprint"]), patient, path.name)
