@@ -99,9 +99,9 @@ class OutputFolder:
             self._remove_made()
 
     def _merge(self) -> None:
-        names = sorted(item.name for item in self.path.iterdir())
+        names = sorted(item.name for item in self.path.iterdir() if item.is_file())
         replaced = self.path / "replaced"
-        replaced.mkdir()
+        replaced.mkdir(exist_ok=True)
         moved: list[str] = []
         try:
             for name in names:

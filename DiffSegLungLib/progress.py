@@ -130,12 +130,14 @@ def private_stdout() -> Iterator[TextIO]:
     sys.stdout.flush()
     kept = os.dup(1)
     os.dup2(2, 1)
+    stream = os.fdopen(kept, "w", encoding="utf-8")
     try:
-        with os.fdopen(kept, "w", encoding="utf-8", closefd=False) as stream:
-            yield stream
+        yield stream
     finally:
+        sys.stdout.flush()
         os.dup2(kept, 1)
-        os.close(kept)
+        with contextlib.suppress(OSError):  # nobody reads any more
+            stream.close()
 
 
 def _duration(seconds: float) -> str:
