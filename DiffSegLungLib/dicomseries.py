@@ -195,7 +195,7 @@ def _volumes(headers: Sequence[tuple[Path, Dataset]], folder: str) -> list[Serie
         raise InputError(
             "multi-frame",
             f"{folder} holds an enhanced (multi-frame) CT object.",
-            "Convert it to NIfTI or to classic CT slices, e.g. with dcm2niix or dcm4che.",
+            "Convert it to NIfTI or to classic CT slices, for example with dcm2niix.",
         )
     groups: dict[tuple[object, ...], list[tuple[Path, Dataset]]] = {}
     for path, header in headers:

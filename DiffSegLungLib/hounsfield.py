@@ -48,16 +48,21 @@ def to_hounsfield(values: NDArray[Any], name: str) -> tuple[NDArray[Any], tuple[
     return hu, (f"Padding outside the field of view ({share:.1f} % of the voxels) was read as air.",)
 
 
+def not_finite(count: int, name: str) -> InputError:
+    """The refusal of a volume with ``count`` voxels that are NaN or infinite."""
+    return InputError(
+        "not-finite",
+        f"{name} holds {count} voxels that are not finite numbers (NaN or infinity).",
+        "Replace them by -1024 HU where they are padding, or export the CT again.",
+    )
+
+
 def _refuse_not_finite(values: NDArray[Any], name: str) -> None:
     if values.dtype.kind != "f":
         return
     bad = sum(int(part.size - np.isfinite(part).sum()) for part in values)
     if bad:
-        raise InputError(
-            "not-finite",
-            f"{name} holds {bad} voxels that are not finite numbers (NaN or infinity).",
-            "Replace them by -1024 HU where they are padding, or export the CT again.",
-        )
+        raise not_finite(bad, name)
 
 
 def _refuse_constant(values: NDArray[Any], name: str) -> None:

@@ -145,7 +145,7 @@ def _refuse_wrong_axes(size: tuple[int, ...], name: str) -> None:
         raise InputError(
             "not-3d",
             f"{name} has {len(size)} dimensions ({frames} volumes in one file).",
-            "Give one volume, e.g. a single time point.",
+            "Give one volume, a single time point.",
         )
 
 

@@ -1,4 +1,6 @@
-"""What a NIfTI header promises, checked before ITK, which fills a cut file with zeros and guesses spacing.
+"""What a NIfTI file promises and holds, checked before ITK reads it.
+
+ITK fills a cut file with zeros, turns NaN into zeros, which is soft tissue, and guesses an absent spacing.
 
 Offsets and fields: nifti.nimh.nih.gov, nifti1.h and nifti2.h.
 """
@@ -10,14 +12,16 @@ import struct
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .errors import InputError
+from .hounsfield import not_finite
 
 _CHUNK = 1 << 20
+_FLOATS: dict[int, np.dtype[np.floating[Any]]] = {16: np.dtype(np.float32), 64: np.dtype(np.float64)}
 
 
 @dataclass(frozen=True)
@@ -27,38 +31,43 @@ class NiftiHeader:
     Attributes:
         size: voxels along each axis.
         spacing: mm along the first three axes, as stored.
+        voxels_at: where the voxels start, in bytes of the uncompressed file.
         bytes_needed: header, extensions and voxels together, uncompressed.
+        dtype: of the voxels where they are floating point, else None.
         qform: (3, 4) RAS affine of the quaternion form, or None where its code is 0.
         sform: (3, 4) RAS affine of the matrix form, or None where its code is 0.
     """
 
     size: tuple[int, ...]
     spacing: tuple[float, float, float]
+    voxels_at: int
     bytes_needed: int
+    dtype: np.dtype[np.floating[Any]] | None
     qform: NDArray[np.float64] | None
     sform: NDArray[np.float64] | None
 
 
 def check_nifti(path: Path) -> tuple[str, ...]:
-    """Refuse a NIfTI file that is cut, damaged or without usable spacing; returns notes on its orientation.
+    """Refuse a NIfTI file that is cut, damaged, or without usable numbers; returns notes on its orientation.
 
     Raises:
-        InputError: ``unreadable``, ``truncated``, ``bad-spacing`` or ``bad-direction``.
+        InputError: ``unreadable``, ``truncated``, ``not-finite``, ``bad-spacing`` or ``bad-direction``.
     """
     opened = gzip.open if path.name.lower().endswith(".gz") else open
     try:
         with opened(path, "rb") as stream:
-            start = stream.read(540)
-            header = _header(start, path.name)
-            # A plain file tells its length at once; a compressed one only when it is unpacked to its end,
-            # which also verifies its checksum.
-            length = path.stat().st_size if opened is open else len(start) + _rest(stream)
+            header = _header(stream.read(540), path.name)
+            # Unpacked to its end, a compressed file also verifies its checksum.
+            stream.seek(header.voxels_at)
+            length, bad = _scan(stream, header)
     except (EOFError, zlib.error) as error:
         raise _truncated(path.name) from error
     except gzip.BadGzipFile as error:
         raise _damaged(path.name) from error
     if length < header.bytes_needed:
         raise _truncated(path.name)
+    if bad:
+        raise not_finite(bad, path.name)
     if not all(np.isfinite(s) and s > 0 for s in header.spacing):
         stored = " x ".join(f"{s:g}" for s in header.spacing)
         raise InputError(
@@ -69,28 +78,33 @@ def check_nifti(path: Path) -> tuple[str, ...]:
     return _orientation_notes(header, path.name)
 
 
-def _rest(stream: BinaryIO | gzip.GzipFile) -> int:
-    count = 0
+def _scan(stream: BinaryIO | gzip.GzipFile, header: NiftiHeader) -> tuple[int, int]:
+    """Length of the uncompressed file, and how many of its voxels are NaN or infinite."""
+    length, bad = header.voxels_at, 0
     while chunk := stream.read(_CHUNK):
-        count += len(chunk)
-    return count
+        length += len(chunk)
+        if header.dtype is not None and len(chunk) % header.dtype.itemsize == 0:
+            voxels = np.frombuffer(chunk, header.dtype)
+            bad += int(voxels.size - np.isfinite(voxels).sum())
+    return length, bad
 
 
 def _header(raw: bytes, name: str) -> NiftiHeader:
     """Parse NIfTI-1 or NIfTI-2 of either byte order."""
-    for order in "<>":
-        kind = struct.unpack_from(order + "i", raw)[0] if len(raw) >= 348 else 0
-        if kind == 348:
+    orders: tuple[Literal["<", ">"], ...] = ("<", ">")
+    for order in orders:
+        length = struct.unpack_from(order + "i", raw)[0] if len(raw) >= 348 else 0
+        if length == 348:
             dim = struct.unpack_from(order + "8h", raw, 40)
-            bits = struct.unpack_from(order + "h", raw, 72)[0]
+            kind, bits = struct.unpack_from(order + "2h", raw, 70)
             pixdim = struct.unpack_from(order + "8f", raw, 76)
             offset = struct.unpack_from(order + "f", raw, 108)[0]
             codes = struct.unpack_from(order + "2h", raw, 252)
             form = struct.unpack_from(order + "18f", raw, 256)
             break
-        if kind == 540 and len(raw) >= 540:
+        if length == 540 and len(raw) >= 540:
             dim = struct.unpack_from(order + "8q", raw, 16)
-            bits = struct.unpack_from(order + "h", raw, 14)[0]
+            kind, bits = struct.unpack_from(order + "2h", raw, 12)
             pixdim = struct.unpack_from(order + "8d", raw, 104)
             offset = struct.unpack_from(order + "q", raw, 168)[0]
             codes = struct.unpack_from(order + "2i", raw, 344)
@@ -108,7 +122,9 @@ def _header(raw: bytes, name: str) -> NiftiHeader:
     return NiftiHeader(
         size=tuple(size),
         spacing=(pixdim[1], pixdim[2], pixdim[3]) if axes >= 3 else (1.0, 1.0, 1.0),
+        voxels_at=int(offset),
         bytes_needed=int(offset) + voxels * bits // 8,
+        dtype=_FLOATS[kind].newbyteorder(order) if kind in _FLOATS else None,
         qform=_quaternion_affine(form, pixdim) if codes[0] > 0 else None,
         sform=np.reshape(form[6:], (3, 4)) if codes[1] > 0 else None,
     )

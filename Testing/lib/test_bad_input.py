@@ -1,0 +1,52 @@
+"""Every malformed input is refused by one sentence, with its own code, and leaves the disk as it was."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from malformed import MALFORMED, Malformed
+
+from DiffSegLungLib.ct import CT
+from DiffSegLungLib.errors import InputError
+
+REFUSED = [case for case in MALFORMED if not case.readable]
+
+
+@pytest.mark.parametrize("case", REFUSED, ids=lambda case: case.name)
+def test_refused_with_one_sentence(
+    case: Malformed, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = case.build(tmp_path)
+    before = sorted(tmp_path.rglob("*"))
+    capfd.readouterr()
+
+    with pytest.raises(InputError) as refusal:
+        CT.read(path)
+
+    assert refusal.value.code == case.code
+    assert refusal.value.exit_code == 2
+    # One sentence: a capital or a file name first, one full stop, at the end; so with the hint.
+    for sentence in (refusal.value.message, refusal.value.hint):
+        assert sentence.endswith(".")
+        assert not re.search(r"[.!?]\s", sentence)
+        assert "\n" not in sentence
+        assert len(sentence) < 200
+    # Nothing of ITK's wording, of this machine's folders or of the patient reaches the user.
+    assert not re.search(r"\b(itk|exception|traceback|Doe|Jane|4711)\b", str(refusal.value), re.IGNORECASE)
+    assert str(tmp_path) not in str(refusal.value)
+    assert capfd.readouterr() == ("", "")
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_the_list_is_long_and_each_entry_has_its_own_name() -> None:
+    assert len(MALFORMED) >= 25
+    assert len({case.name for case in MALFORMED}) == len(MALFORMED)
+
+
+def test_ct_without_lungs_is_still_readable(tmp_path: Path) -> None:
+    # Whether there are lungs is for the lung search to say, not for the reader.
+    for case in MALFORMED:
+        if case.readable:
+            assert CT.read(case.build(tmp_path)).hu.ndim == 3
