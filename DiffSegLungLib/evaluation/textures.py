@@ -168,21 +168,24 @@ def packed_balls(
     return centres, spacing_mm * rng.uniform(0.36, 0.56, len(centres))
 
 
-def ball_depth(grid: Grid, centres: NDArray[np.float64], radii: NDArray[np.float64]) -> Field:
+def ball_depth(
+    grid: Grid, centres: NDArray[np.float64], radii: NDArray[np.float64], *, reach_mm: float = 2.0
+) -> Field:
     """Depth in mm below the surface of a union of balls (negative outside): a Boolean model.
 
     Args:
         grid: where to evaluate.
         centres: (n, 3) mm, order z, y, x.
         radii: (n,) mm.
+        reach_mm: how far outside the balls the depth is exact; beyond it stays at ``-reach_mm``.
 
     Returns:
-        (z, y, x) float32; -2 mm at most outside the neighbourhood of every ball.
+        (z, y, x) float32.
     """
-    depth = np.full(grid.shape, -2.0, np.float32)
+    depth = np.full(grid.shape, -reach_mm, np.float32)
     for centre, radius in zip(centres, radii, strict=True):
         box = tuple(
-            slice(*np.searchsorted(axis, (c - radius - 2, c + radius + 2)))
+            slice(*np.searchsorted(axis, (c - radius - reach_mm, c + radius + reach_mm)))
             for axis, c in zip(grid.axes, centre, strict=True)
         )
         z, y, x = (axis[s] - c for axis, s, c in zip(grid.axes, box, centre, strict=True))
