@@ -122,7 +122,10 @@ def _aerated_lung(chest: Chest, airway: Mask) -> Mask:
 
 
 def _free_gas(chest: Chest, air: Mask) -> Mask:
-    """Pockets of pure gas that mostly border on soft tissue: stomach and bowel, not bullae within lung."""
+    """Gas in stomach and bowel: pockets of pure gas that mostly border on soft tissue, unlike bullae.
+
+    Where only a thin wall parts such a pocket from lung, the border is the brightest ridge between them.
+    """
     gas = opened((chest.hu < -940) & air, 2 * COARSE_MM)
     labels, counts = components(gas)
     free = np.zeros(air.shape, bool)
@@ -130,16 +133,29 @@ def _free_gas(chest: Chest, air: Mask) -> Mask:
         if label == 0:
             continue
         part = labels == label
-        shell = dilated(part, 3 * COARSE_MM) & ~dilated(part, COARSE_MM)
-        if np.std(chest.hu[part]) < 30 and (chest.hu[shell] > -300).mean() > 0.6:
-            free |= dilated(part, 2 * COARSE_MM)
+        away = distance_mm(part)
+        shell = chest.hu[(away > 2 * COARSE_MM) & (away <= 4 * COARSE_MM) & chest.field]
+        if np.std(chest.hu[part]) < 30 and (shell > -300).mean() > 0.45:
+            markers = np.where(part, 1, np.where(air & (away > 10.0), 2, 0)).astype(np.uint8)
+            box = bounding_box(away <= 30.0)
+            free[box] |= _flooded(chest.hu[box], markers[box], air[box]) == 1
     return free
+
+
+def _flooded(hu: NDArray[np.float32], markers: NDArray[np.uint8], air: Mask) -> NDArray[np.uint8]:
+    """Markers grown through air until they meet on the brightest ridge between them; 0 outside the air."""
+    import SimpleITK as sitk
+
+    relief = np.where(air, hu, np.float32(3000.0))
+    flooded = sitk.MorphologicalWatershedFromMarkers(
+        sitk.GetImageFromArray(relief), sitk.GetImageFromArray(markers), False, False
+    )
+    grown: NDArray[np.uint8] = sitk.GetArrayFromImage(flooded)
+    return grown * air
 
 
 def _sides(chest: Chest, lungs: Mask, airway: Mask) -> NDArray[np.uint8]:
     """Label aerated lung 1 (right) or 2 (left); lungs that touch are parted along the brightest ridge."""
-    import SimpleITK as sitk
-
     for shrink_mm in (0.0, 2.5, 5.0, 7.5, 10.0, 15.0):
         core = eroded(lungs, shrink_mm) if shrink_mm else lungs
         markers = _two_lungs(core)
@@ -147,12 +163,7 @@ def _sides(chest: Chest, lungs: Mask, airway: Mask) -> NDArray[np.uint8]:
             break
     else:
         return lungs.astype(np.uint8) * np.uint8(_single_side(chest, lungs, airway))
-    relief = np.where(lungs, chest.hu, np.float32(3000.0))
-    flooded = sitk.MorphologicalWatershedFromMarkers(
-        sitk.GetImageFromArray(relief), sitk.GetImageFromArray(markers), False, False
-    )
-    sides: NDArray[np.uint8] = sitk.GetArrayFromImage(flooded)
-    return sides * lungs
+    return _flooded(chest.hu, markers, lungs)
 
 
 def _two_lungs(core: Mask) -> NDArray[np.uint8] | None:
@@ -198,10 +209,7 @@ def _solid(lung: Mask) -> Mask:
         return lung
     box = bounding_box(lung, 6)
     solid = np.zeros_like(lung)
-    part = closed(lung[box], 10.0)
-    for z in range(len(part)):
-        part[z] = binary_fill_holes(part[z])
-    solid[box] = part
+    solid[box] = binary_fill_holes(closed(lung[box], 10.0))
     return solid
 
 
@@ -225,14 +233,11 @@ def _refined(ct: CT, chest: Chest, solid: NDArray[np.uint8], aerated: Mask, airw
         air = ct.hu[slab] < chest.threshold
         near_airway = label == 4
         part = (inside > COARSE_MM) | (air & (inside > -COARSE_MM)) | ((label >= 8) & (inside > 0))
-        part &= ~near_airway
-        mask[slab] = part
+        for section, depth_mm in zip(part, inside, strict=True):
+            section |= (binary_fill_holes(section) | binary_closing(section, iterations=2)) & (depth_mm > 0)
+        mask[slab] = part & ~near_airway
         side[slab] = label & 3
         lumen[slab] = near_airway & (ct.hu[slab] < chest.threshold)
-    for z in range(len(mask)):
-        mask[z] = binary_fill_holes(mask[z])
-        mask[z] |= binary_closing(mask[z], iterations=2)
-    mask &= side > 0
     side *= mask
     return Lungs(mask, side, lumen & ~mask, _thirds(side, ct.geometry))
 
