@@ -11,9 +11,10 @@ NAMES: tuple[str, ...] = (*statistics.NAMES, *glcm.NAMES, *lbp.NAMES, *gabor.NAM
 HU_MIN = -1000.0
 HU_MAX = 400.0
 
-# Pieces worked on at a time: few enough for the processor's cache, many enough to keep a GPU busy.
-_CHUNK_VOXELS_CPU = 1 << 19
-_CHUNK_VOXELS_GPU = 1 << 25
+# Voxels and items worked on at a time: few enough for the processor's cache, many enough to keep a GPU busy.
+# An item costs 64 KiB for its co-occurrence matrix.
+_CHUNK_CPU = (1 << 18, 256)
+_CHUNK_GPU = (1 << 25, 4096)
 
 
 @torch.no_grad()
@@ -49,8 +50,8 @@ def describe(hu: Tensor, lungs: Tensor) -> Tensor:
         raise ValueError(f"hu is {hu.dtype} and lungs {lungs.dtype}; they must be float32 and bool")
     if hu.numel() == 0:
         return torch.zeros(len(hu), len(NAMES), device=hu.device)
-    budget = _CHUNK_VOXELS_CPU if hu.device.type == "cpu" else _CHUNK_VOXELS_GPU
-    items = max(1, budget // hu[0].numel())
+    voxels, most = _CHUNK_CPU if hu.device.type == "cpu" else _CHUNK_GPU
+    items = min(most, max(1, voxels // hu[0].numel()))
     with torch.autocast(hu.device.type, enabled=False):
         starts = range(0, len(hu), items)
         parts = [_describe(hu[i : i + items], lungs[i : i + items]) for i in starts]

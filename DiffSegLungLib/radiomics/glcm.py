@@ -88,10 +88,10 @@ def _pair_counts(levels: Tensor, lungs: Tensor) -> Tensor:
     # one.
     first = torch.where(lungs, levels * LEVELS + start, outside)
     second = torch.where(lungs, levels, outside)
-    counts = torch.zeros(2 * outside + 1, dtype=torch.int64, device=levels.device)
+    pairs: list[Tensor] = []
     for direction in DIRECTIONS:
         here = tuple(slice(max(0, -d), n - max(0, d)) for d, n in zip(direction, shape, strict=True))
         there = tuple(slice(max(0, d), n - max(0, -d)) for d, n in zip(direction, shape, strict=True))
-        index = first[(slice(None), *here)] + second[(slice(None), *there)]
-        counts += torch.bincount(index.flatten(), minlength=counts.numel())
+        pairs.append((first[(slice(None), *here)] + second[(slice(None), *there)]).flatten())
+    counts = torch.bincount(torch.cat(pairs), minlength=2 * outside + 1)
     return counts[:outside].view(batch, LEVELS, LEVELS).to(torch.float32)

@@ -1,7 +1,7 @@
 """The 34 radiomic numbers once more, item by item, with pyradiomics, scikit-image and numpy alone.
 
 Nothing here comes from DiffSegLungLib, so that an error cannot be on both sides. The public functions are
-given HU within [-1000, 400), and conventions are bridged here only: HU + 1000 goes to pyradiomics, whose bin
+given HU within [-1000, 400) and bridge the conventions: HU + 1000 goes to pyradiomics, whose bin
 edges are multiples of the bin width; both LBP and Gabor see the lung mean outside the lungs and round the
 array.
 """
@@ -10,19 +10,16 @@ from __future__ import annotations
 
 import logging
 import warnings
+from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
 from numpy.typing import NDArray
 from scipy import ndimage
 
-logging.getLogger("radiomics").setLevel(logging.ERROR)
-
 Floats = NDArray[np.float64]
 Volume = NDArray[np.float32]
 Mask = NDArray[np.bool_]
-
-BORDER = 1
 
 
 def first_order(hu: Volume, lungs: Mask) -> Floats:
@@ -55,13 +52,13 @@ def lbp(hu: Volume, lungs: Mask) -> Floats:
     for axis in range(3):
         # HU + 1000 makes the plateau of clipped air exactly 0, where scikit-image's interpolation does not
         # round.
-        padded = np.pad(filled + 1000.0, BORDER, constant_values=hu[lungs].mean(dtype=np.float64) + 1000.0)
+        padded = np.pad(filled + 1000.0, 1, constant_values=hu[lungs].mean(dtype=np.float64) + 1000.0)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)
             codes = np.stack(
                 [local_binary_pattern(plane, 8, 1, "uniform") for plane in np.moveaxis(padded, axis, 0)], axis
             )
-        inner = codes[BORDER:-BORDER, BORDER:-BORDER, BORDER:-BORDER]
+        inner = codes[1:-1, 1:-1, 1:-1]
         histograms.append(np.bincount(inner[lungs].astype(np.int64), minlength=10) / lungs.sum())
     return np.mean(histograms, axis=0)
 
@@ -87,21 +84,43 @@ def describe(hu: Volume, lungs: Mask) -> Floats:
     return np.concatenate([first_order(hu, lungs), glcm(hu, lungs), lbp(hu, lungs), gabor(hu, lungs)])
 
 
-def random_patch(seed: int, shape: tuple[int, int, int]) -> tuple[Volume, Mask]:
+def relative_error(ours: Floats, reference: Floats) -> Floats:
+    """|ours - reference| / max(|reference|, 1e-6), element by element; the floor only keeps 0/0 at 0."""
+    return np.abs(ours - reference) / np.maximum(np.abs(reference), 1e-6)
+
+
+def random_patch(seed: int, shape: tuple[int, int, int], *, whole_hu: bool) -> tuple[Volume, Mask]:
     """A made-up piece of CT: correlated texture of random scale and contrast in a blob-shaped mask.
 
-    HU are within [-1000, 400) as the descriptor clips them, with plateaus at -1000 where the lung is
-    emptiest.
+    HU are within [-1000, 399], with plateaus at -1000 where the lung is emptiest; ``whole_hu`` rounds them as
+    a scanner does, otherwise they are fractional as after resampling.
     """
     rng = np.random.default_rng(seed)
-    scale_mm = rng.uniform(0.5, 3.0)
-    texture = ndimage.gaussian_filter(rng.standard_normal(shape), (scale_mm / 2, scale_mm, scale_mm))
+    scale = rng.uniform(0.5, 3.0)
+    texture = ndimage.gaussian_filter(rng.standard_normal(shape), (scale / 2, scale, scale))
     texture /= texture.std()
     noise = rng.standard_normal(shape)
     hu = rng.uniform(-950, 0) + rng.uniform(20, 200) * texture + rng.uniform(5, 40) * noise
     blobs = ndimage.gaussian_filter(rng.standard_normal(shape), (2, 4, 4))
     lungs = blobs > np.quantile(blobs, rng.uniform(0.1, 0.8))
-    return np.clip(hu, -1000, 399.9).astype(np.float32), lungs
+    hu = np.clip(hu, -1000, 399)
+    return (hu.round() if whole_hu else hu).astype(np.float32), lungs
+
+
+def real_patches(path: Path, count: int, shape: tuple[int, int, int]) -> list[tuple[Volume, Mask]]:
+    """Random pieces of a real CT, at least 30 % of them lung, on its own grid; whole HU in [-1000, 399]."""
+    volume = sitk.GetArrayFromImage(sitk.ReadImage(str(path)))
+    rng = np.random.default_rng(0)
+    patches: list[tuple[Volume, Mask]] = []
+    while len(patches) < count:
+        start = [int(rng.integers(0, n - s)) for n, s in zip(volume.shape, shape, strict=True)]
+        piece = volume[tuple(slice(a, a + s) for a, s in zip(start, shape, strict=True))]
+        hu = np.clip(piece, -1000, 399).astype(np.float32)
+        smooth = ndimage.gaussian_filter(hu, 1.5)
+        lungs = (smooth < -500) & (smooth > -960)
+        if lungs.mean() > 0.3:
+            patches.append((hu, lungs))
+    return patches
 
 
 def _filled(hu: Volume, lungs: Mask) -> Floats:
@@ -115,6 +134,7 @@ def _pyradiomics(
     image = sitk.GetImageFromArray(np.pad(hu.astype(np.float64) + 1000.0, 1))
     mask = sitk.GetImageFromArray(np.pad(lungs, 1).astype(np.uint8))
     features = feature_class(image, mask, **settings)
+    features.logger.setLevel(logging.ERROR)  # StandardDeviation is "deprecated" since Variance holds the same
     features.disableAllFeatures()
     for name in wanted:
         features.enableFeatureByName(name)
