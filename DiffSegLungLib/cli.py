@@ -1,0 +1,210 @@
+"""The command ``diffseglung``: what a user can ask for, and how it is spelled.
+
+Nothing heavy is imported before a command runs, so that ``--help`` and wrong arguments answer at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NoReturn, get_args
+
+from . import __version__, commands
+from .config import PRESETS, Config, Descriptor, Device, Mode
+from .errors import DiffSegLungError, InputError
+from .progress import Console, JsonLines, private_stdout
+from .session import Session
+
+_DESCRIPTION = """\
+Segment lung pathology in chest CT without annotations: emphysema, ground glass, fibrosis, consolidation and
+cavities, beside healthy lung and vessels. Research use only; not a medical device."""
+
+_EPILOG = """\
+examples:
+  diffseglung demo                            generate a chest CT and segment it
+  diffseglung segment ct.nii.gz -o result     labels, uncertainty, tables and a report
+  diffseglung segment DICOM_FOLDER -o result --preset fast
+
+exit codes: 0 done, 2 bad input, 3 cancelled, 4 out of memory, 1 anything else"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code."""
+    arguments = list(sys.argv[1:] if argv is None else argv) or ["--help"]
+    try:
+        options = _parser(arguments).parse_args(arguments)
+        if options.command == "train":
+            return int(options.run(options))
+        work = options.work(options)
+    except DiffSegLungError as error:
+        return _refuse(error, json_progress="--json-progress" in arguments)
+    if not options.json_progress:
+        return Session(Console(quiet=options.quiet), debug=options.debug).run(work)
+    with private_stdout() as stream:
+        return Session(JsonLines(stream), debug=options.debug).run(work)
+
+
+class _Parser(argparse.ArgumentParser):
+    """Wrong arguments become the same kind of error as any other wrong input."""
+
+    def error(self, message: str) -> NoReturn:
+        raise InputError("bad-arguments", f"{message[:1].upper()}{message[1:]}.", f"See {self.prog} --help.")
+
+
+def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="diffseglung",
+        description=_DESCRIPTION,
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"diffseglung {__version__}")
+    names = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+
+    segment = names.add_parser("segment", help="segment the lungs of a CT")
+    _add_segment(segment)
+    segment.set_defaults(work=_segment)
+
+    demo = names.add_parser("demo", help="generate a chest CT with lesions and segment it")
+    demo.add_argument(
+        "-o", "--output", type=Path, default=Path("diffseglung-demo"), metavar="DIR", help=_OUTPUT
+    )
+    demo.add_argument("--overwrite", action="store_true", help="replace the results of an earlier demo")
+    _add_settings(demo)
+    _add_session(demo)
+    demo.set_defaults(work=_demo)
+
+    models = names.add_parser("models", help="show what a model is: training, data, licences, limits")
+    models.add_argument(
+        "bundle", nargs="?", default="default", help="folder or zip; the built-in model by default"
+    )
+    _add_session(models)
+    models.set_defaults(work=lambda options: commands.models(options.bundle))
+
+    train = names.add_parser("train", help="train a model on CT, without labels")
+    if arguments and arguments[0] == "train":
+        from .training import command
+
+        command.add_arguments(train)
+        train.set_defaults(run=command.run)
+    return parser
+
+
+def _segment(options: argparse.Namespace) -> commands.Work:
+    return commands.segment(
+        options.ct,
+        options.output,
+        config_from(options),
+        bundle=options.bundle,
+        lungs=options.lungs,
+        series=options.series,
+        overwrite=options.overwrite,
+    )
+
+
+def _demo(options: argparse.Namespace) -> commands.Work:
+    return commands.demo(
+        options.output, config_from(options), bundle=options.bundle, overwrite=options.overwrite
+    )
+
+
+_OUTPUT = "folder for the results; made if missing"
+
+
+def _add_segment(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "ct", type=Path, metavar="CT", help="NIfTI, NRRD or MetaImage file, or a DICOM folder"
+    )
+    parser.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help=_OUTPUT)
+    parser.add_argument(
+        "--lungs", type=Path, metavar="MASK", help="your own lung mask; any label above 0 counts"
+    )
+    parser.add_argument("--series", metavar="UID", help="which series of a DICOM folder, by number or UID")
+    parser.add_argument("--overwrite", action="store_true", help="replace results that are already there")
+    _add_settings(parser)
+    _add_session(parser)
+
+
+def _add_settings(parser: argparse.ArgumentParser) -> None:
+    """Options that end up in :class:`Config`; what is not given keeps the preset's value."""
+    group = parser.add_argument_group("settings")
+    group.add_argument("--preset", choices=tuple(PRESETS), help="speed against care (balanced)")
+    group.add_argument(
+        "--config", type=Path, metavar="JSON", help="file with settings; options here win over it"
+    )
+    group.add_argument(
+        "--bundle", default="default", metavar="PATH", help="model: a folder or zip (built-in)"
+    )
+    group.add_argument("--descriptor", choices=get_args(Descriptor), help="what describes a piece of lung")
+    group.add_argument(
+        "--mode", choices=get_args(Mode), help="mixture of this CT alone, or the model's, adapted"
+    )
+    group.add_argument(
+        "--timesteps", metavar="T,T,…", help="noise levels of the diffusion features, e.g. 50,100"
+    )
+    group.add_argument("--components", type=int, metavar="K", help="mixture components; 0 lets BIC choose")
+    group.add_argument("--seed", type=int, metavar="N", help="seed of the noise and the mixture (0)")
+    group.add_argument("--device", choices=get_args(Device), help="where the network runs (auto)")
+    group.add_argument("--no-air-correction", action="store_true", help="take the HU as they are")
+
+
+def _add_session(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("output")
+    group.add_argument(
+        "--json-progress", action="store_true", help="one JSON object a line on standard output"
+    )
+    group.add_argument("-q", "--quiet", action="store_true", help="print nothing but the result's place")
+    group.add_argument("--debug", action="store_true", help="show the traceback of an error, and warnings")
+
+
+def config_from(options: argparse.Namespace) -> Config:
+    """The settings that the options ask for: file first, then the preset, then single options.
+
+    Raises:
+        InputError: an unreadable file, an unknown setting or a value out of range.
+    """
+    entries: dict[str, Any] = {}
+    if options.config is not None:
+        entries = _read_settings(options.config)
+    if options.preset is not None:
+        entries["preset"] = options.preset
+    for name in ("descriptor", "mode", "components", "seed", "device"):
+        if getattr(options, name) is not None:
+            entries[name] = getattr(options, name)
+    if options.timesteps is not None:
+        entries["timesteps"] = _whole_numbers(options.timesteps)
+    if options.no_air_correction:
+        entries["correct_air"] = False
+    return Config.from_mapping(entries)
+
+
+def _read_settings(path: Path) -> dict[str, Any]:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is not text"
+        raise InputError(
+            "bad-config", f"The settings file {path.name} cannot be read ({reason}).", "Give a JSON file."
+        ) from error
+    Config.from_json(text)  # refuses by name what it does not know
+    return dict(json.loads(text))
+
+
+def _whole_numbers(text: str) -> list[int]:
+    try:
+        return [int(part) for part in text.replace(",", " ").split()]
+    except ValueError as error:
+        raise InputError(
+            "bad-setting", f"The timesteps '{text}' are not whole numbers.", "Write them as in 50,100,150."
+        ) from error
+
+
+def _refuse(error: DiffSegLungError, *, json_progress: bool) -> int:
+    if json_progress:
+        JsonLines(sys.stdout).error(error)
+    else:
+        Console().error(error)
+    return error.exit_code

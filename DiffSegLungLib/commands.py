@@ -1,0 +1,134 @@
+"""What each command does, as work for a :class:`~DiffSegLungLib.session.Session`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .errors import Cancelled
+from .outputs import OutputFolder
+
+if TYPE_CHECKING:
+    from .config import Config
+    from .session import Session
+
+Work = Callable[["Session"], None]
+
+OUTPUT_FILES = (
+    "labels.seg.nrrd",
+    "labels.nii.gz",
+    "entropy.nii.gz",
+    "cells.npz",
+    "overview.png",
+    "report.html",
+    "table.csv",
+    "result.json",
+)
+
+STAGE_SHARES = {
+    "start": 4.0,
+    "read": 2.0,
+    "lungs": 10.0,
+    "grid": 3.0,
+    "features": 45.0,
+    "mixture": 8.0,
+    "labels": 1.0,
+    "fusion": 15.0,
+    "output": 12.0,
+}
+"""Seconds of each stage of a balanced run on two cores; only their ratios matter, for progress and ETA."""
+
+
+def segment(
+    ct: Path,
+    output: Path,
+    config: Config,
+    *,
+    bundle: str = "default",
+    lungs: Path | None = None,
+    series: str | None = None,
+    overwrite: bool = False,
+) -> Work:
+    """Segment one CT into a folder of results; see :class:`~DiffSegLungLib.pipeline.Segmenter`."""
+
+    def work(session: Session) -> None:
+        session.plan(STAGE_SHARES)
+        session.check("start")
+        session.output = OutputFolder(output, OUTPUT_FILES, overwrite=overwrite)
+        _segment_into(session, session.output, ct, config, bundle=bundle, lungs=lungs, series=series)
+
+    return work
+
+
+def demo(output: Path, config: Config, *, bundle: str = "default", overwrite: bool = False) -> Work:
+    """Generate a chest CT with lesions of every class, save it beside its truth, and segment it."""
+
+    def work(session: Session) -> None:
+        session.plan({"phantom": 10.0, **STAGE_SHARES})
+        session.check("phantom")
+        session.output = OutputFolder(
+            output, ("phantom.nii.gz", "truth.seg.nrrd", *OUTPUT_FILES), overwrite=overwrite
+        )
+        from .ct import write_image, write_segmentation
+        from .evaluation.phantom import generate_phantom
+
+        phantom = generate_phantom(config.seed, "standard")
+        ct = session.output.path / "phantom.nii.gz"
+        write_image(ct, phantom.ct.hu, phantom.ct.geometry)
+        write_segmentation(session.output.path / "truth.seg.nrrd", phantom.truth, phantom.ct.geometry)
+        session.check("start")
+        _segment_into(session, session.output, ct, config, bundle=bundle)
+
+    return work
+
+
+def models(bundle: str) -> Work:
+    """Show the card of a model."""
+
+    def work(session: Session) -> None:
+        from .model.bundle import Bundle
+
+        loaded = Bundle.load(bundle)
+        session.display.result(loaded.name, card_text(loaded.card))
+
+    return work
+
+
+def card_text(card: object, indent: str = "") -> str:
+    """A card (nested mappings and lists) as lines of text."""
+    if isinstance(card, dict):
+        lines = []
+        for key, value in card.items():
+            name = str(key).replace("_", " ")
+            nested = isinstance(value, (dict, list)) and value
+            text = card_text(value, indent + "  ")
+            lines.append(f"{indent}{name}:\n{text}" if nested else f"{indent}{name}: {text.strip()}")
+        return "\n".join(lines)
+    if isinstance(card, list):
+        if all(not isinstance(item, (dict, list)) for item in card):
+            return indent + ", ".join(str(item) for item in card)
+        return "\n".join(f"{indent}-\n{card_text(item, indent + '  ')}" for item in card)
+    return f"{indent}{card}"
+
+
+def _segment_into(
+    session: Session,
+    output: OutputFolder,
+    ct: Path,
+    config: Config,
+    *,
+    bundle: str,
+    lungs: Path | None = None,
+    series: str | None = None,
+) -> None:
+    from .pipeline import Segmenter  # numpy and SimpleITK load here, torch with the bundle
+
+    segmenter = Segmenter(bundle, config)
+    result = segmenter.run(
+        ct, lungs=lungs, series=series, progress=session.progress, cancelled=session.cancelled
+    )
+    result.save(output.path, progress=session.progress, cancelled=session.cancelled)
+    if session.cancelled() or not output.commit():
+        raise Cancelled("output")
+    session.display.result(str(output.target), f"{result.summary()}\nReport: {output.target / 'report.html'}")

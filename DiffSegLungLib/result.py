@@ -1,0 +1,195 @@
+"""What a run gives back, and how it becomes files."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .cells import Cells
+from .config import Config
+from .ct import CT, write_image, write_segmentation
+from .errors import Cancelled, InputError
+from .geometry import Geometry
+from .labels import Assignment
+from .lungs import Lungs
+from .mixture import Mixture
+from .overview import draw_montage, draw_panels, write_overview
+from .quantify import Quantities, quantify
+from .report import legend, summary_text, write_report
+
+FORMAT = 1
+"""Version of result.json and cells.npz."""
+
+
+@dataclass(frozen=True)
+class CellCache:
+    """What refinement starts from: small, and enough to name the cells anew without the network.
+
+    Attributes:
+        cells: features of every lung cell.
+        geometry: canonical grid that the cells tile.
+        mixture: the mixture of this volume.
+        responsibility: (n, k) float32, posterior of the components.
+        assignment: which tissue every component is.
+    """
+
+    cells: Cells
+    geometry: Geometry
+    mixture: Mixture
+    responsibility: NDArray[np.float32]
+    assignment: Assignment
+
+    def save(self, path: Path) -> None:
+        """Write a compressed ``.npz`` of plain arrays (nothing pickled)."""
+        cells, geometry = self.cells, self.geometry
+        arrays: dict[str, NDArray[Any]] = {
+            "format": np.array(FORMAT),
+            "shape": np.array(cells.shape),
+            "index": cells.index,
+            "fraction": cells.fraction,
+            "features": cells.features,
+            "kinds": np.array(cells.kinds),
+            "names": np.array(cells.names),
+            "responsibility": self.responsibility.astype(np.float16),
+            "component_class": self.assignment.classes,
+            "component_probability": self.assignment.probabilities,
+            "grid_size": np.array(geometry.size),
+            "grid_spacing": np.array(geometry.spacing),
+            "grid_origin": np.array(geometry.origin),
+            "grid_direction": np.array(geometry.direction),
+        }
+        arrays |= {f"mixture.{name}": array for name, array in self.mixture.to_arrays().items()}
+        np.savez_compressed(path, allow_pickle=False, **arrays)
+
+
+@dataclass(frozen=True)
+class Result:
+    """One segmented CT.
+
+    Attributes:
+        ct: the CT as read (its HU are not air-corrected).
+        lungs: the lung mask and its regions.
+        labels: (z, y, x) uint8 class ids on the CT's grid, 0 outside the lungs.
+        entropy: (z, y, x) float16, entropy of the class posterior, 0 certain .. 1 undecided.
+        cells: the cache that refinement starts from.
+        shift_hu: air-offset correction that was added to every HU.
+        config: the settings.
+        provenance: what the run was, in plain values: ``source``, ``grid``, ``created``, ``notes``, ``air``,
+            ``model``, ``config``, ``timings_s`` and ``run`` (versions, device, duration, peak memory).
+    """
+
+    ct: CT
+    lungs: Lungs
+    labels: NDArray[np.uint8]
+    entropy: NDArray[np.float16]
+    cells: CellCache
+    shift_hu: float
+    config: Config
+    provenance: dict[str, Any]
+
+    @cached_property
+    def tables(self) -> Quantities:
+        """All numbers, per class and region."""
+        return quantify(
+            self.ct.hu,
+            self.labels,
+            self.lungs.side,
+            self.lungs.third,
+            self.ct.geometry.voxel_ml,
+            shift_hu=self.shift_hu,
+        )
+
+    def summary(self) -> str:
+        """The class table as plain text."""
+        return summary_text(self.tables)
+
+    def save(
+        self,
+        folder: str | Path,
+        *,
+        progress: Callable[[str, float], None] | None = None,
+        cancelled: Callable[[], bool] | None = None,
+    ) -> None:
+        """Write every output file into an existing folder, replacing files of the same name.
+
+        Args:
+            folder: where to write; see :class:`~DiffSegLungLib.outputs.OutputFolder` for all-or-nothing.
+            progress: called with ``"output"`` and the fraction done.
+            cancelled: asked between files.
+
+        Raises:
+            InputError: the folder cannot be written, or its disk is full.
+            Cancelled: ``cancelled`` said so.
+        """
+        steps = (
+            self._write_segmentation,
+            self._write_labels,
+            self._write_entropy,
+            self._write_cells,
+            self._write_report,
+            self._write_tables,
+        )
+        begin = time.monotonic()
+        for number, step in enumerate(steps):
+            self.provenance["timings_s"]["output"] = round(time.monotonic() - begin, 2)
+            if cancelled is not None and cancelled():
+                raise Cancelled("output")
+            if progress is not None:
+                progress("output", number / len(steps))
+            try:
+                step(Path(folder))
+            except (OSError, RuntimeError) as error:  # SimpleITK reports a full disk as RuntimeError
+                if isinstance(error, OSError) or "rite" in str(error):
+                    raise _not_written(folder, error) from error
+                raise
+
+    def _write_segmentation(self, folder: Path) -> None:
+        name = (self.provenance.get("model") or {}).get("name", "statistics")
+        path = folder / "labels.seg.nrrd"
+        write_segmentation(path, self.labels, self.ct.geometry, algorithm=f"DiffSegLung {name}")
+
+    def _write_labels(self, folder: Path) -> None:
+        write_image(folder / "labels.nii.gz", self.labels, self.ct.geometry)
+
+    def _write_entropy(self, folder: Path) -> None:
+        rounded = np.round(self.entropy, 2).astype(np.float32)  # two digits: a quarter of the file
+        write_image(folder / "entropy.nii.gz", rounded, self.ct.geometry)
+
+    def _write_cells(self, folder: Path) -> None:
+        self.cells.save(folder / "cells.npz")
+
+    def _write_report(self, folder: Path) -> None:
+        hu, geometry, mask = self.ct.hu, self.ct.geometry, self.lungs.mask
+        panels = draw_panels(hu, self.labels, self.entropy, mask, geometry)
+        montage = draw_montage(hu, self.labels, mask, geometry)
+        write_overview(folder / "overview.png", panels, legend(self.tables))
+        write_report(folder / "report.html", self.tables, panels, montage, self.provenance)
+
+    def _write_tables(self, folder: Path) -> None:
+        (folder / "table.csv").write_text(self.tables.to_csv(), encoding="utf-8")
+        content = {
+            "format": FORMAT,
+            **self.provenance,
+            "tables": self.tables.to_mapping(),
+            "components": list(self.cells.assignment.evidence),
+        }
+        (folder / "result.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+def _not_written(folder: str | Path, error: Exception) -> InputError:
+    import shutil
+
+    free = shutil.disk_usage(folder).free / 1e6
+    return InputError(
+        "not-written",
+        f"The results could not be written ({free:.0f} MB are free on that disk).",
+        "Free some space, or choose a folder on another disk with -o.",
+    )
