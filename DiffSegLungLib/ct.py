@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 __all__ = ["CT", "Geometry", "read_mask", "resample", "write_image", "write_segmentation"]
 
+LEAST_VOXELS, LEAST_MM = 4, 20.0
+"""Along each axis; anything smaller shows no lung."""
+
 
 @dataclass(frozen=True)
 class CT:
@@ -77,6 +80,7 @@ class CT:
     @classmethod
     def _checked(cls, values: NDArray[Any], geometry: Geometry, source: str, notes: tuple[str, ...]) -> CT:
         """Values that may be anything, as HU at right angles."""
+        _refuse_too_small(geometry, source)
         hu, more = to_hounsfield(values, source or "The CT")
         if geometry.is_right_angled:
             return cls(hu, geometry, source, notes + more)
@@ -84,7 +88,10 @@ class CT:
         straightened = resample(hu, geometry, straight, order="linear", fill=AIR)
         if hu.dtype == np.int16:
             straightened = np.rint(straightened).astype(np.int16)
-        tilted = "The slices are sheared (tilted gantry); the CT was resampled to a grid at right angles."
+        tilted = (
+            f"The slices are sheared by {geometry.tilt_degrees:.1f} degrees (tilted gantry); "
+            "the CT was resampled to a grid at right angles."
+        )
         return cls(straightened, straight, source, (*notes, *more, tilted))
 
     def to_image(self) -> sitk.Image:
@@ -129,16 +136,27 @@ def read_mask(path: str | Path, geometry: Geometry) -> NDArray[np.bool_]:
     return mask
 
 
+def _refuse_too_small(geometry: Geometry, name: str) -> None:
+    extent = [n * s for n, s in zip(geometry.size, geometry.spacing, strict=True)]
+    if min(geometry.size) < LEAST_VOXELS or min(extent) < LEAST_MM:
+        raise InputError(
+            "too-small",
+            f"{name} is too small for lungs: {' x '.join(map(str, geometry.size))} voxels, "
+            f"{' x '.join(f'{e:.0f}' for e in extent)} mm.",
+            f"Give at least {LEAST_VOXELS} voxels and {LEAST_MM:g} mm along each axis.",
+        )
+
+
 def _scalar(image: sitk.Image, name: str) -> tuple[NDArray[Any], Geometry]:
     """Array and geometry of an image with one real number a voxel."""
     import SimpleITK as sitk
 
     if image.GetDimension() != 3:
         raise InputError("not-3d", f"{name} has {image.GetDimension()} dimensions.", "Give a volume.")
-    if image.GetNumberOfComponentsPerPixel() != 1 or "complex" in image.GetPixelIDTypeAsString():
-        raise InputError(
-            "not-scalar",
-            f"{name} holds {image.GetNumberOfComponentsPerPixel()} numbers a voxel, like a colour picture.",
-            "Give a CT with one value in HU a voxel.",
+    components = image.GetNumberOfComponentsPerPixel()
+    if components != 1 or "complex" in image.GetPixelIDTypeAsString():
+        seen = (
+            "complex numbers" if components == 1 else f"{components} numbers a voxel, like a colour picture"
         )
+        raise InputError("not-scalar", f"{name} holds {seen}.", "Give a CT with one value in HU a voxel.")
     return sitk.GetArrayFromImage(image), Geometry.of(image)

@@ -14,6 +14,7 @@ from .geometry import Geometry
 from .imagefile import quiet
 
 _SAME_PLACE_MM = 0.01
+_ROUNDING_MM = 0.1  # positions are often written with one decimal
 _LARGEST_GAP_MM = 10.0
 
 
@@ -88,7 +89,7 @@ def _each_place_once(
     if different > places // 4:
         raise InputError(
             "several-phases",
-            f"Series {series.number} shows {different} of its {places} places in several, different images.",
+            f"Series {series.number} holds different images at {different} of its {places} positions.",
             "Give one phase or reconstruction only.",
         )
     keep = np.setdiff1d(np.arange(len(values)), again)
@@ -103,7 +104,7 @@ def _evenly_spaced(
     gaps = np.diff(along)
     step = float(np.median(gaps))
     even = np.linspace(along[0], along[-1], along.size)
-    if np.abs(along - even).max() <= max(0.05, 0.1 * step):
+    if np.abs(along - even).max() <= max(_ROUNDING_MM, 0.1 * step):
         return values, even, ()
     widest = float(gaps.max())
     if widest > max(_LARGEST_GAP_MM, 2.1 * step):

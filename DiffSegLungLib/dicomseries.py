@@ -114,10 +114,14 @@ def choose_series(path: Path, wanted: str | None) -> tuple[Series, tuple[str, ..
     """
     folder = path if path.is_dir() else path.resolve().parent
     headers = list(_headers(_files(folder, deep=path.is_dir())))
-    series = _volumes(headers, folder.name)
-    if wanted is None and path.is_file():
+    if path.is_file():
         own = [h for p, h in headers if p.name == path.name]
-        wanted = str(own[0].SeriesInstanceUID) if own else None
+        if not own:
+            raise InputError(
+                "unreadable", f"{path.name} is not a readable DICOM file.", "Give an undamaged CT."
+            )
+        wanted = wanted or str(own[0].get("SeriesInstanceUID", ""))
+    series = _volumes(headers, folder.name)
     asked = [s for s in series if wanted in (None, s.uid, s.number, s.number.rstrip("abcdefgh"))]
     if not asked:
         raise InputError(

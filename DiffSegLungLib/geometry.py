@@ -73,6 +73,13 @@ class Geometry:
         return bool(np.allclose(self.direction, IDENTITY, atol=1e-6))
 
     @property
+    def tilt_degrees(self) -> float:
+        """Angle between the third axis and the normal of the slices; 0 where the axes are at right angles."""
+        first, second, third = np.reshape(self.direction, (3, 3)).T
+        cosine = abs(float(third @ np.cross(first, second)))
+        return float(np.degrees(np.arccos(min(1.0, cosine))))
+
+    @property
     def is_right_angled(self) -> bool:
         """Whether the axes are at right angles, to a hundredth of a degree; a tilted gantry's are not."""
         axes = np.reshape(self.direction, (3, 3))

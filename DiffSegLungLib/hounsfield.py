@@ -13,7 +13,7 @@ AIR = -1024
 PADDING_BELOW = -1500
 """No tissue and no noise of air reaches -1500 HU; scanners write -2000, -2048, -3024 outside their circle."""
 
-_OFFSETS = (1024, 1000, 32768, -1024, -1000)
+_OFFSETS = (1024, 32768, -1024)
 _SAMPLE = 2_000_000
 _CONVERT = (
     "Give the CT in Hounsfield units, as the scanner's DICOM or a lossless conversion of it holds them."
@@ -52,7 +52,7 @@ def not_finite(count: int, name: str) -> InputError:
     """The refusal of a volume with ``count`` voxels that are NaN or infinite."""
     return InputError(
         "not-finite",
-        f"{name} holds {count} voxels that are not finite numbers (NaN or infinity).",
+        f"{name} holds NaN or infinity in {count} of its voxels.",
         "Replace them by -1024 HU where they are padding, or export the CT again.",
     )
 
@@ -92,7 +92,7 @@ def _not_hu(sample: NDArray[np.float32], name: str) -> InputError:
     """The refusal that names what the values look like instead."""
     real = sample[sample >= PADDING_BELOW] if (sample >= PADDING_BELOW).any() else sample
     low, high = float(real.min()), float(real.max())
-    span = f"values run from {low:g} to {high:g}"
+    span = f"values run from {round(low, 3):g} to {round(high, 3):g}"
     whole = bool((sample == np.rint(sample)).all())
     if whole and low >= 0 and _piecewise_constant(sample):
         return InputError(
@@ -106,11 +106,10 @@ def _not_hu(sample: NDArray[np.float32], name: str) -> InputError:
         return InputError("eight-bit", f"{name} looks like an 8-bit picture: {span}.", _CONVERT)
     for offset in _OFFSETS:
         if _looks_like_shifted_hu(sample - offset):
-            sign = "+" if offset > 0 else "-"
             return InputError(
                 "hu-offset",
-                f"{name} looks like HU {sign} {abs(offset)}: {span}, with soft tissue near {offset + 40}.",
-                f"Give the CT in Hounsfield units, that is with {-offset:+d} added to every voxel.",
+                f"{name} looks like HU {offset:+d}: {span}, with soft tissue near {offset + 40}.",
+                f"Give the CT in Hounsfield units, probably by adding {-offset:+d} to every voxel.",
             )
     if low < 0 and _share(real, -200, 300) > 0.3:
         return InputError(
@@ -169,7 +168,7 @@ def _pad_corners(hu: NDArray[Any]) -> int:
     Such zeros fill whole blocks that reach a corner of the volume; in tissue, noise scatters 0 HU. Blocks of
     1 x 4 x 4 voxels keep the search small.
     """
-    from scipy.ndimage import binary_dilation, label
+    from scipy.ndimage import label
 
     corners = np.ix_((0, -1), (0, -1), (0, -1))
     if not (hu[corners] == 0).any():
@@ -183,11 +182,12 @@ def _pad_corners(hu: NDArray[Any]) -> int:
     touching = [c for c in np.unique(components[corners]) if c]
     if not touching:
         return 0
-    # One block further: the circle's rim runs through blocks that are not all zero.
-    reach = binary_dilation(np.isin(components, touching), np.ones((1, 3, 3), bool))
     count = 0
-    for part, near in zip(hu, reach, strict=True):
-        padding = (part == 0) & np.repeat(np.repeat(near, 4, axis=0), 4, axis=1)[:height, :width]
+    for part, seeds in zip(hu, np.isin(components, touching), strict=True):
+        # Back to voxels: from the blocks along zeros to the rim of the circle, however thin the sliver.
+        zeros, _ = label(part == 0)
+        seeded = np.repeat(np.repeat(seeds, 4, axis=0), 4, axis=1)[:height, :width]
+        padding = np.isin(zeros, np.unique(zeros[seeded]))
         count += int(padding.sum())
         part[padding] = AIR
     return count

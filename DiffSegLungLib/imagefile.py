@@ -24,7 +24,6 @@ _ARCHIVES = (".zip", ".7z", ".rar", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".gpg"
 _ACCEPTED = "Give a NIfTI, NRRD or MetaImage volume, or a folder of DICOM files."
 _MOST_VOXELS = 2_000_000_000
 _THINNEST_MM, _THICKEST_MM = 0.05, 20.0
-_LEAST_VOXELS, _LEAST_MM = 4, 20.0
 
 
 def read_image(path: Path) -> tuple[sitk.Image, tuple[str, ...]]:
@@ -137,7 +136,7 @@ def _refuse_wrong_axes(size: tuple[int, ...], name: str) -> None:
     if len(size) == 2 or (len(size) == 3 and min(size) == 1):
         raise InputError(
             "not-3d",
-            f"{name} is a single slice of {' x '.join(map(str, size))} pixels.",
+            f"{name} is a single slice of {' x '.join(str(n) for n in size if n > 1)} pixels.",
             "Give a volume with all slices of the scan.",
         )
     if len(size) != 3 and not (len(size) == 4 and size[3] == 1):
@@ -150,7 +149,7 @@ def _refuse_wrong_axes(size: tuple[int, ...], name: str) -> None:
 
 
 def _refuse_bad_grid(size: tuple[int, ...], spacing: tuple[float, ...], name: str) -> None:
-    """Refuse spacing and extent that no chest CT has."""
+    """Refuse spacing and size that no scan has."""
     voxels = float(np.prod(np.asarray(size, np.float64)))
     if voxels > _MOST_VOXELS:
         raise InputError(
@@ -163,14 +162,6 @@ def _refuse_bad_grid(size: tuple[int, ...], spacing: tuple[float, ...], name: st
             "bad-spacing",
             f"{name} has a voxel spacing of {' x '.join(f'{s:g}' for s in spacing)} mm.",
             f"Every spacing must lie between {_THINNEST_MM:g} and {_THICKEST_MM:g} mm.",
-        )
-    extent = [n * s for n, s in zip(size, spacing, strict=True)]
-    if min(size) < _LEAST_VOXELS or min(extent) < _LEAST_MM:
-        raise InputError(
-            "too-small",
-            f"{name} is too small for lungs: {' x '.join(map(str, size))} voxels, "
-            f"{' x '.join(f'{e:.0f}' for e in extent)} mm.",
-            f"Give at least {_LEAST_VOXELS} voxels and {_LEAST_MM:g} mm along each axis.",
         )
 
 

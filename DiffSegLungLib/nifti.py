@@ -147,27 +147,33 @@ def _quaternion_affine(form: tuple[float, ...], pixdim: tuple[float, ...]) -> ND
 
 
 def _orientation_notes(header: NiftiHeader, name: str) -> tuple[str, ...]:
-    """What the user should know about the two forms of orientation; refuses forms without meaning."""
-    forms = [form for form in (header.qform, header.sform) if form is not None]
-    if not forms:
+    """What the user should know about the two forms of orientation; refuses forms without meaning.
+
+    ITK takes the matrix form, or the quaternion form where the matrix has no right angles.
+    """
+    qform, sform = header.qform, header.sform
+    if qform is None and sform is None:
         return (
-            f"{name} does not say how it is oriented; left and right are as its header's defaults have it.",
+            f"{name} does not say how it lies in the patient; its axes were taken as left, back and head.",
         )
-    usable = [form for form in forms if np.isfinite(form).all() and _orthogonal(form[:, :3])]
-    if not usable:
+    if not _usable(sform) and not _usable(qform):
         raise InputError(
             "bad-direction",
             f"The orientation in the header of {name} is sheared, singular or not a number.",
             "Convert the scan from its DICOM again, or resample it to a grid with right angles.",
         )
-    if len(forms) == 2:
-        corners = np.stack(np.meshgrid(*[(0, n - 1) for n in header.size[:3]], indexing="ij"), -1).reshape(
-            -1, 3
-        )
-        apart = (forms[0] - forms[1]) @ np.column_stack([corners, np.ones(8)]).T
-        if not np.nanmax(np.abs(apart)) < 1.0:
-            return (f"The two orientations in the header of {name} (qform and sform) disagree.",)
-    return ()
+    if qform is None or sform is None:
+        return ()
+    ends = [(0, n - 1) for n in (*header.size, 1)[:3]]
+    corners = np.stack([*(c.ravel() for c in np.meshgrid(*ends)), np.ones(8)])
+    if np.abs((qform - sform) @ corners).max() < 1.0:  # mm; false for NaN
+        return ()
+    used = "sform" if _usable(sform) else "qform"
+    return (f"The two orientations in the header of {name} (qform and sform) disagree; the {used} was used.",)
+
+
+def _usable(form: NDArray[np.float64] | None) -> bool:
+    return form is not None and bool(np.isfinite(form).all()) and _orthogonal(form[:, :3])
 
 
 def _orthogonal(matrix: NDArray[np.float64]) -> bool:

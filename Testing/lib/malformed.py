@@ -212,7 +212,7 @@ MALFORMED: tuple[Malformed, ...] = (
     Malformed("picture", "unsupported-format", _bytes("scan.png", b"\x89PNG\r\n\x1a\n")),
     Malformed("zip archive", "archive", _zip),
     Malformed("encrypted file", "archive", _bytes("scan.nii.gz.gpg", b"\x85\x01\x0c\x03" + bytes(100))),
-    Malformed("text named .dcm", "no-images", _bytes("scan.dcm", b"hello, this is no image")),
+    Malformed("text named .dcm", "unreadable", _bytes("scan.dcm", b"hello, this is no image")),
     Malformed("half a .nii", "truncated", _cut(".nii", False)),
     Malformed("half a .nii.gz", "truncated", _cut(".nii.gz", True)),
     Malformed("half a .nrrd", "unreadable", _cut(".nrrd", False)),

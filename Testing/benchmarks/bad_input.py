@@ -1,0 +1,45 @@
+"""Hand every malformed input to the command line and print what it says, as a markdown table.
+
+Usage: python Testing/benchmarks/bad_input.py [> docs/bad-input.md]
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "lib"))
+
+from malformed import MALFORMED, Malformed
+
+
+def refusal(case: Malformed) -> tuple[str, int, list[str]]:
+    """What the command line prints, its exit code, and the files it left."""
+    with tempfile.TemporaryDirectory() as work:
+        given, out = Path(work, "in"), Path(work, "out")
+        given.mkdir()
+        path = case.build(given)
+        before = set(Path(work).rglob("*"))
+        command = [sys.executable, "-m", "DiffSegLungLib", "segment", str(path), "-o", str(out), "--quiet"]
+        run = subprocess.run(command, capture_output=True, text=True, check=False, timeout=600)
+        left = sorted(str(p.relative_to(work)) for p in set(Path(work).rglob("*")) - before)
+        said = " ".join((run.stderr + run.stdout).split())
+        return said, run.returncode, left
+
+
+def main() -> int:
+    """Print the table; returns 1 if any input was not refused cleanly."""
+    failures = 0
+    print("| input | message | exit code | files left |\n|---|---|---|---|")
+    for case in MALFORMED:
+        said, code, left = refusal(case)
+        failures += code != 2 or bool(left)
+        print(f"| {case.name} | {said} | {code} | {', '.join(left) or 'none'} |", flush=True)
+    print(f"\n{len(MALFORMED)} malformed inputs, {failures} not refused cleanly (exit code 2, no file left).")
+    return int(failures > 0)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
