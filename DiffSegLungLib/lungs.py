@@ -136,7 +136,8 @@ def _free_gas(chest: Chest, air: Mask) -> Mask:
         away = distance_mm(part)
         shell = chest.hu[(away > 2 * COARSE_MM) & (away <= 4 * COARSE_MM) & chest.field]
         if np.std(chest.hu[part]) < 30 and (shell > -300).mean() > 0.45:
-            markers = np.where(part, 1, np.where(air & (away > 10.0), 2, 0)).astype(np.uint8)
+            lung = opened(air & (chest.hu > -930) & (away > 10.0), 2 * COARSE_MM)
+            markers = np.where(part, 1, np.where(lung, 2, 0)).astype(np.uint8)
             box = bounding_box(away <= 30.0)
             free[box] |= _flooded(chest.hu[box], markers[box], air[box]) == 1
     return free
@@ -233,8 +234,9 @@ def _refined(ct: CT, chest: Chest, solid: NDArray[np.uint8], aerated: Mask, airw
         air = ct.hu[slab] < chest.threshold
         near_airway = label == 4
         part = (inside > COARSE_MM) | (air & (inside > -COARSE_MM)) | ((label >= 8) & (inside > 0))
-        for section, depth_mm in zip(part, inside, strict=True):
-            section |= (binary_fill_holes(section) | binary_closing(section, iterations=2)) & (depth_mm > 0)
+        for k in range(len(part)):
+            whole = binary_fill_holes(part[k]) | binary_closing(part[k], iterations=2)
+            part[k] |= whole & (inside[k] > 0)
         mask[slab] = part & ~near_airway
         side[slab] = label & 3
         lumen[slab] = near_airway & (ct.hu[slab] < chest.threshold)
