@@ -104,11 +104,11 @@ class Segmenter:
             tissue = responsibility @ assignment.probabilities
             fused = fuse(
                 canonical,
-                smooth,
                 cells,
                 tissue,
                 aeration,
                 config,
+                smooth=smooth,
                 progress=lambda fraction: stages.advance(0.6 * fraction),
                 cancelled=stages.stop,
             )
@@ -190,10 +190,12 @@ def _with_student(
 
     features = diffusion_features(
         canonical,
+        cells,
         bundle,
         timesteps=config.timesteps,
         overlap=config.overlap,
         seed=config.seed,
+        device=config.device,
         progress=stages.advance,
         cancelled=stages.stop,
     )

@@ -1,0 +1,140 @@
+"""The lung as 8 mm cells: the lattice on which clustering works, and masked statistics over it.
+
+A lung has 10^7 voxels but only 10^4 cells of 4 × 8 × 8 canonical voxels, the stride of the network's
+bottleneck.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .canonical import CELL
+
+MIN_LUNG_SHARE = 0.25
+"""A cell counts as lung from this share of lung voxels."""
+
+STATISTICS, DIFFUSION = "statistics", "diffusion"
+
+
+@dataclass(frozen=True)
+class Cells:
+    """What is known of every lung cell of one volume.
+
+    Attributes:
+        shape: number of cells along (z, y, x).
+        index: (n,) int64, flat indices of the lung cells in the lattice, ascending.
+        fraction: (n,) float32, share of lung voxels in the cell, 0.25..1.
+        features: (n, d) float32, one column a feature.
+        kinds: kind of each column, :data:`STATISTICS` or :data:`DIFFUSION`.
+        names: name of each column.
+    """
+
+    shape: tuple[int, int, int]
+    index: NDArray[np.int64]
+    fraction: NDArray[np.float32]
+    features: NDArray[np.float32]
+    kinds: tuple[str, ...]
+    names: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def of_kind(self, kind: str) -> NDArray[np.float32]:
+        """The columns of one kind, (n, d_kind) float32."""
+        return self.features[:, [k == kind for k in self.kinds]]
+
+    def column(self, name: str) -> NDArray[np.float32]:
+        """One column by name, (n,) float32."""
+        return self.features[:, self.names.index(name)]
+
+    def joined(self, features: NDArray[np.float32], kind: str) -> Cells:
+        """The same cells with further columns of one kind."""
+        names = tuple(f"{kind} {i}" for i in range(features.shape[1]))
+        return replace(
+            self,
+            features=np.concatenate([self.features, features.astype(np.float32)], axis=1),
+            kinds=self.kinds + (kind,) * features.shape[1],
+            names=self.names + names,
+        )
+
+    def to_lattice(self, values: NDArray[np.float32], fill: float = 0.0) -> NDArray[np.float32]:
+        """Put values (n,) or (n, k) back on the lattice: (Z, Y, X) or (Z, Y, X, k) float32."""
+        full = np.full((int(np.prod(self.shape)), *values.shape[1:]), fill, np.float32)
+        full[self.index] = values
+        return full.reshape(*self.shape, *values.shape[1:])
+
+
+@dataclass(frozen=True)
+class Lattice:
+    """Which lung voxels belong to which cell: the bookkeeping behind masked cell statistics.
+
+    Attributes:
+        shape: number of cells along (z, y, x).
+        index: (n,) int64, flat indices of the lung cells.
+        fraction: (n,) float32, share of lung voxels.
+        voxels: (m,) int64, flat indices of the voxels measured: lung, without its border where the cell can
+            spare it.
+        owner: (m,) int64, flat cell index of each of these voxels.
+    """
+
+    shape: tuple[int, int, int]
+    index: NDArray[np.int64]
+    fraction: NDArray[np.float32]
+    voxels: NDArray[np.int64]
+    owner: NDArray[np.int64]
+
+    @classmethod
+    def over(cls, lungs: NDArray[np.bool_]) -> Lattice:
+        """Lay the lattice over a canonical lung mask whose axes are multiples of :data:`CELL`."""
+        shape = (lungs.shape[0] // CELL[0], lungs.shape[1] // CELL[1], lungs.shape[2] // CELL[2])
+        total = int(np.prod(shape))
+        voxels = np.flatnonzero(lungs)
+        owner = cell_of(voxels, lungs.shape, shape)
+        count = np.bincount(owner, minlength=total)
+        chosen = count >= MIN_LUNG_SHARE * np.prod(CELL)
+        core = inner(lungs).ravel()[voxels]
+        core_count = np.bincount(owner[core], minlength=total)
+        # The border of the lung is half chest wall; it is measured only where a cell has little else.
+        spare = core_count >= 0.1 * np.prod(CELL)
+        kept = chosen[owner] & (core | ~spare[owner])
+        index = np.flatnonzero(chosen)
+        fraction = (count[index] / np.prod(CELL)).astype(np.float32)
+        return cls(shape=shape, index=index, fraction=fraction, voxels=voxels[kept], owner=owner[kept])
+
+    def sums(self, values: NDArray[np.float32] | None = None) -> NDArray[np.float64]:
+        """Sum of voxel values (m,) over every cell, (Z, Y, X) float64; without values, the voxel count."""
+        total = int(np.prod(self.shape))
+        return np.bincount(self.owner, weights=values, minlength=total).astype(np.float64).reshape(self.shape)
+
+    def gather(self, lattice: NDArray[np.float64]) -> NDArray[np.float32]:
+        """Values of the lung cells (n,) float32 from a lattice (Z, Y, X)."""
+        return lattice.ravel()[self.index].astype(np.float32)
+
+
+def cell_of(
+    voxels: NDArray[np.int64], voxel_shape: tuple[int, ...], cell_shape: tuple[int, int, int]
+) -> NDArray[np.int64]:
+    """Flat cell index of flat voxel indices."""
+    z, y, x = np.unravel_index(voxels, voxel_shape)
+    return np.ravel_multi_index((z // CELL[0], y // CELL[1], x // CELL[2]), cell_shape)
+
+
+def inner(lungs: NDArray[np.bool_], rounds: int = 2) -> NDArray[np.bool_]:
+    """Lung voxels at least ``rounds`` mm from the border in the axial plane: no blur of the chest wall."""
+    from scipy.ndimage import binary_erosion
+
+    plane = np.zeros((3, 3, 3), bool)
+    plane[1] = [[False, True, False], [True, True, True], [False, True, False]]
+    return np.asarray(binary_erosion(lungs, plane, iterations=rounds))
+
+
+def spread(lattice: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Sum over a soft 16 mm window (¼, ½, ¼ along each axis) of a lattice (Z, Y, X)."""
+    from scipy.ndimage import convolve1d
+
+    for axis in range(3):
+        lattice = convolve1d(lattice, [0.25, 0.5, 0.25], axis=axis, mode="constant")
+    return lattice

@@ -1,0 +1,322 @@
+"""Stage 6: Sobel-Diffusion Fusion: cell posteriors meet voxel HU and diffuse up to edges (method.md 6)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .canonical import CELL, SPACING_ZYX
+from .classes import CAVITY, CONSOLIDATION, EMPHYSEMA, FIBROSIS, GROUND_GLASS, HEALTHY, VESSEL
+from .errors import Cancelled, InputError
+from .features import smoothed
+from .islands import merge_islands
+from .labels import TISSUES
+
+if TYPE_CHECKING:
+    from .aeration import Aeration
+    from .canonical import Canonical
+    from .cells import Cells
+    from .config import Config
+    from .ct import Geometry
+
+Field = NDArray[np.float32]
+Cancel = Callable[[], bool]
+Progress = Callable[[float], None]
+
+CLASS_ORDER = (*TISSUES, CAVITY, VESSEL)
+"""Class id of each channel of :attr:`Fusion.posterior`."""
+
+_FLOOR = np.float32(1e-3)
+
+
+@dataclass(frozen=True)
+class Fusion:
+    """What fusion decided on the canonical grid.
+
+    Attributes:
+        labels: (z, y, x) uint8 class ids, 0 outside the lungs.
+        posterior: one (z, y, x) float32 map for each class of :data:`CLASS_ORDER`, sum 1 in the lungs, 0
+            outside; its largest entry is the label.
+        entropy: (z, y, x) float32, entropy of the tissue posterior over its maximum, 0..1.
+        geometry: the canonical grid.
+    """
+
+    labels: NDArray[np.uint8]
+    posterior: list[Field]
+    entropy: Field
+    geometry: Geometry
+
+    def onto(
+        self, target: Geometry, lungs: NDArray[np.bool_], *, cancelled: Cancel | None = None
+    ) -> tuple[NDArray[np.uint8], NDArray[np.float16]]:
+        """Carry the result to the CT's own grid, one class at a time.
+
+        Args:
+            target: the CT's geometry.
+            lungs: (z, y, x) bool on that grid; everything else is background.
+            cancelled: asked before every class.
+
+        Returns:
+            Labels uint8 and normalised entropy float16 (z, y, x).
+
+        Raises:
+            Cancelled: ``cancelled`` said so.
+        """
+        from .ct import resample
+
+        labels = np.zeros(lungs.shape, np.uint8)
+        entropy = np.zeros(lungs.shape, np.float16)
+        box = _bounding_box(lungs)
+        if box is None:
+            return labels, entropy
+        part, inside = target.crop(box), lungs[box]
+        maps = (resample(p, self.geometry, part, order="linear", fill=0) for p in self.posterior)
+        labels[box] = np.where(inside, streaming_argmax(maps, CLASS_ORDER, cancelled), 0)
+        blurred = resample(self.entropy, self.geometry, part, order="linear", fill=0)
+        entropy[box] = np.where(inside, np.clip(blurred, 0, 1), 0)
+        return labels, entropy
+
+
+def fuse(
+    canonical: Canonical,
+    cells: Cells,
+    cell_posterior: Field,
+    aeration: Aeration,
+    config: Config,
+    *,
+    smooth: Field | None = None,
+    vessels: NDArray[np.bool_] | None = None,
+    cavities: NDArray[np.bool_] | None = None,
+    progress: Progress | None = None,
+    cancelled: Cancel | None = None,
+) -> Fusion:
+    """Decide every lung voxel of the canonical grid.
+
+    log p(c|v) = α log P_cell(c) + β log p(HU_v|c), then n steps P ← P + τ div(g ∇P) with
+    g = exp(-(|∇_Sobel HU|/κ)²), then vessels and cavities, then islands.
+
+    Args:
+        canonical: the CT on the working grid.
+        cells: the lung cells.
+        cell_posterior: (n, 5) float32 over :data:`labels.TISSUES`.
+        aeration: the patient's healthy level and noise.
+        config: α, β, κ, τ, steps and the smallest island.
+        smooth: :func:`features.smoothed` of the CT, if at hand.
+        vessels: (z, y, x) bool, vessels and airway walls.
+        cavities: (z, y, x) bool.
+        progress: called with the share done.
+        cancelled: asked at least every second; True stops.
+
+    Raises:
+        Cancelled: ``cancelled`` said so.
+        InputError: τ beyond the limit of stability.
+    """
+    if not 0 < config.tau <= 1 / 6 + 1e-9:
+        raise InputError("unstable", f"tau is {config.tau:g}.", "Explicit diffusion is stable up to 1/6.")
+    report = progress or (lambda _: None)
+    smooth = smoothed(canonical.hu) if smooth is None else smooth
+    likelihood = voxel_likelihood(smooth, canonical.lungs, aeration)
+    prior = cell_prior(cells, cell_posterior, canonical.lungs)
+    posterior = combine(prior, likelihood, canonical.lungs, config.alpha, config.beta)
+    report(0.3)
+    _poll(cancelled)
+    conductance = sobel_conductance(smooth, canonical.lungs, config.kappa)
+    for i, field in enumerate(posterior):
+        diffuse(field, conductance, config.tau, config.diffusion_steps, cancelled)
+        report(0.3 + 0.4 * (i + 1) / len(posterior))
+    _normalise(posterior, canonical.lungs)
+    entropy = _entropy(posterior)
+    _poll(cancelled)
+
+    labels = np.where(canonical.lungs, streaming_argmax(posterior, TISSUES, cancelled), 0).astype(np.uint8)
+    for mask, class_id in ((vessels, VESSEL), (cavities, CAVITY)):
+        if mask is not None:
+            labels[mask & canonical.lungs] = class_id
+    voxel_ml = float(np.prod(SPACING_ZYX)) / 1000
+    labels = merge_islands(labels, round(config.island_ml / voxel_ml), keep=(VESSEL,), cancelled=cancelled)
+    report(0.9)
+    return Fusion(labels, _agree(posterior, labels), entropy, canonical.geometry)
+
+
+def cell_prior(cells: Cells, cell_posterior: Field, lungs: NDArray[np.bool_]) -> list[Field]:
+    """P_cell at every lung voxel (m,) float32, one array a tissue: trilinear, weighted by share of lung."""
+    reach = np.maximum(upsample(cells.to_lattice(cells.fraction))[lungs], 1e-6)
+    shares = (cell_posterior[:, i] * cells.fraction for i in range(cell_posterior.shape[1]))
+    return [upsample(cells.to_lattice(share))[lungs] / reach for share in shares]
+
+
+def voxel_likelihood(smooth: Field, lungs: NDArray[np.bool_], aeration: Aeration) -> list[Field]:
+    """log p(HU|tissue) of every lung voxel (m,) float32, one array a tissue."""
+    table = hu_likelihood(aeration, lungs.shape[1])
+    y = np.broadcast_to(np.arange(lungs.shape[1])[None, :, None], lungs.shape)[lungs]
+    step = HU_BINS[1] - HU_BINS[0]
+    bins = np.clip((smooth[lungs] - HU_BINS[0]) / step, 0, len(HU_BINS) - 1).astype(np.intp)
+    return [rows[y, bins] for rows in table]
+
+
+def combine(
+    prior: list[Field], likelihood: list[Field], lungs: NDArray[np.bool_], alpha: float, beta: float
+) -> list[Field]:
+    """α log P_cell + β log p(HU|c), normalised: one (z, y, x) float32 map a tissue, 0 outside the lungs."""
+    log = [
+        np.asarray(alpha * np.log(p + _FLOOR) + beta * h, np.float32)
+        for p, h in zip(prior, likelihood, strict=True)
+    ]
+    peak = np.max(log, axis=0)
+    share = [np.exp(values - peak) for values in log]
+    total = np.sum(share, axis=0)
+    maps = []
+    for values in share:
+        field = np.zeros(lungs.shape, np.float32)
+        field[lungs] = values / total
+        maps.append(field)
+    return maps
+
+
+HU_BINS = np.arange(-1060.0, 260.0, 4.0, dtype=np.float32)
+
+
+def hu_likelihood(aeration: Aeration, depth: int) -> NDArray[np.float32]:
+    """log p(smoothed HU | tissue) as a table (5, y, HU bin) float32, relative to the healthy level at each y.
+
+    Every density is a small Gaussian mixture, wide enough for the noise that the smoothing leaves. Healthy
+    lung has a tail of small vessels; fibrosis has lines, hazy lung between them, and cysts.
+    """
+    level = aeration.along(depth)[:, None]
+    hu = HU_BINS[None, :] + 2.0
+    noise = aeration.noise_hu
+
+    def normal(mean: Field | float, sd: float) -> Field:
+        width = np.float32(np.hypot(sd, noise))
+        return np.asarray(np.exp(-0.5 * ((hu - mean) / width) ** 2) / width, np.float32)
+
+    air = np.where(hu < -970, np.float32(1 / np.hypot(20, noise)), normal(-970.0, 20.0))
+    soft = np.where(hu > 0, normal(0.0, 1e-3) * 0 + np.float32(1 / np.hypot(90, noise)), normal(0.0, 90.0))
+    densities = {
+        HEALTHY: 0.80 * normal(level, 35.0)
+        + 0.15 * normal(level + 110, 80.0)
+        + 0.05 * normal(level + 350, 250.0),
+        EMPHYSEMA: 0.92 * air + 0.05 * normal(level, 60.0) + 0.03 * normal(level + 200, 200.0),
+        GROUND_GLASS: 0.9 * normal(np.minimum(level + 240, -520), 100.0) + 0.1 * normal(-350.0, 250.0),
+        FIBROSIS: 0.3 * normal(level + 40, 60.0)
+        + 0.6 * normal(level + 300, 190.0)
+        + 0.1 * normal(-940.0, 50.0),
+        CONSOLIDATION: 0.9 * soft + 0.1 * normal(-250.0, 150.0),
+    }
+    rows = [np.log(np.broadcast_to(densities[t], (depth, len(HU_BINS))) + 1e-6) for t in TISSUES]
+    return np.stack(rows).astype(np.float32)
+
+
+def upsample(lattice: Field) -> Field:
+    """Trilinear interpolation of a cell lattice (Z, Y, X) to its voxels (4Z, 8Y, 8X) float32."""
+    import torch
+
+    source = torch.from_numpy(np.ascontiguousarray(lattice, np.float32))[None, None]
+    fine = torch.nn.functional.interpolate(source, scale_factor=CELL, mode="trilinear", align_corners=False)
+    return np.asarray(fine[0, 0].numpy())
+
+
+def sobel_conductance(smooth: Field, lungs: NDArray[np.bool_], kappa: float) -> Field:
+    """g = exp(-(|∇_Sobel HU|/κ)²) in 0..1, 0 outside the lungs; the Sobel gradient is in HU/mm."""
+    from scipy.ndimage import sobel
+
+    square = np.zeros_like(smooth)
+    for axis, spacing in enumerate(SPACING_ZYX):
+        square += (sobel(smooth, axis=axis) / np.float32(32 * spacing)) ** 2
+    square /= np.float32(-(kappa**2))
+    np.exp(square, out=square)
+    square[~lungs] = 0
+    return square
+
+
+def diffuse(
+    field: Field, conductance: Field, tau: float, steps: int, cancelled: Cancel | None = None
+) -> None:
+    """Edge-aware diffusion of one map, in place: P ← P + τ div(g ∇P) in mm, no flux through the border.
+
+    Between two voxels g is their mean, and 0 if either g is 0, so nothing flows into or out of the lungs.
+    """
+    links = []
+    for axis, spacing in enumerate(SPACING_ZYX):
+        low, high = _shifted(axis)
+        a, b = conductance[low], conductance[high]
+        links.append(np.where((a > 0) & (b > 0), (a + b) * np.float32(0.5 * tau / spacing**2), np.float32(0)))
+    for _ in range(steps):
+        _poll(cancelled)
+        before = field.copy()
+        for axis, link in enumerate(links):
+            low, high = _shifted(axis)
+            flux = (before[high] - before[low]) * link
+            field[low] += flux
+            field[high] -= flux
+
+
+def streaming_argmax(
+    maps: Iterable[Field], classes: tuple[int, ...], cancelled: Cancel | None = None
+) -> NDArray[np.uint8]:
+    """Class of the largest map at every voxel, one map at a time; the first class wins ties and zeros."""
+    best: Field | None = None
+    labels = np.zeros(0, np.uint8)
+    for field, class_id in zip(maps, classes, strict=True):
+        _poll(cancelled)
+        if best is None:
+            best, labels = field.copy(), np.full(field.shape, class_id, np.uint8)
+        else:
+            larger = field > best
+            best[larger] = field[larger]
+            labels[larger] = class_id
+    return labels
+
+
+def _agree(posterior: list[Field], labels: NDArray[np.uint8]) -> list[Field]:
+    """The posterior with channels for vessels and cavities, made to agree with the final labels."""
+    fields = [*posterior, *(np.zeros(labels.shape, np.float32) for _ in CLASS_ORDER[len(posterior) :])]
+    winner = streaming_argmax(fields, CLASS_ORDER)
+    changed = np.flatnonzero((labels != winner) & (labels > 0))
+    old, new = winner.ravel()[changed], labels.ravel()[changed]
+    channel = {c: i for i, c in enumerate(CLASS_ORDER)}
+    for a in np.unique(old):
+        for b in np.unique(new):
+            voxels = changed[(old == a) & (new == b)]
+            first, second = fields[channel[int(a)]].reshape(-1), fields[channel[int(b)]].reshape(-1)
+            first[voxels], second[voxels] = second[voxels], first[voxels].copy()
+    return fields
+
+
+def _entropy(posterior: list[Field]) -> Field:
+    total = np.zeros_like(posterior[0])
+    for field in posterior:
+        total -= field * np.log(np.maximum(field, 1e-12))
+    return np.asarray(total / np.float32(np.log(len(posterior))), np.float32)
+
+
+def _normalise(posterior: list[Field], lungs: NDArray[np.bool_]) -> None:
+    total = posterior[0].copy()
+    for field in posterior[1:]:
+        total += field
+    total[~lungs] = 1
+    for field in posterior:
+        np.divide(field, total, out=field)
+
+
+def _shifted(axis: int) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
+    low, high = [slice(None)] * 3, [slice(None)] * 3
+    low[axis], high[axis] = slice(None, -1), slice(1, None)
+    return tuple(low), tuple(high)
+
+
+def _bounding_box(mask: NDArray[np.bool_]) -> tuple[slice, slice, slice] | None:
+    occupied = [np.flatnonzero(mask.any(axis=tuple(a for a in range(3) if a != axis))) for axis in range(3)]
+    if any(len(i) == 0 for i in occupied):
+        return None
+    z, y, x = (slice(int(i[0]), int(i[-1]) + 1) for i in occupied)
+    return z, y, x
+
+
+def _poll(cancelled: Cancel | None) -> None:
+    if cancelled is not None and cancelled():
+        raise Cancelled("fusion")

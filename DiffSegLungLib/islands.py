@@ -1,0 +1,73 @@
+"""Small islands of a label map join their surroundings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import Cancelled
+
+
+def merge_islands(
+    labels: NDArray[np.uint8],
+    smallest: int,
+    *,
+    keep: tuple[int, ...] = (),
+    cancelled: Callable[[], bool] | None = None,
+) -> NDArray[np.uint8]:
+    """Give every connected island of fewer voxels than ``smallest`` the labels around it.
+
+    Islands are 6-connected components of one class. Their voxels are filled from the outside in, each by
+    the most frequent label among its filled neighbours (the lowest class of equals); an island that touches
+    no other label keeps its own.
+
+    Args:
+        labels: (z, y, x) uint8, 0 is background and never merged into.
+        smallest: islands below this number of voxels are merged.
+        keep: classes whose islands stay.
+        cancelled: asked before every class.
+
+    Returns:
+        A new label map.
+
+    Raises:
+        Cancelled: ``cancelled`` said so.
+    """
+    from scipy.ndimage import find_objects, label
+
+    out = labels.copy()
+    pending = np.zeros(labels.shape, bool)
+    for class_id in np.unique(labels[labels > 0]):
+        if cancelled is not None and cancelled():
+            raise Cancelled("fusion")
+        if int(class_id) in keep:
+            continue
+        mask = labels == class_id
+        box = find_objects(mask.astype(np.uint8))[0]
+        islands, _ = label(mask[box])
+        small = np.bincount(islands.ravel()) < smallest
+        small[0] = False
+        pending[box] |= small[islands]
+    _fill_from_outside(out, pending)
+    return out
+
+
+def _fill_from_outside(labels: NDArray[np.uint8], pending: NDArray[np.bool_]) -> None:
+    """Fill the pending voxels by the majority of their filled 6-neighbours, layer by layer, in place."""
+    padded = np.pad(np.where(pending, 0, labels), 1)
+    steps = [sign * stride // padded.itemsize for stride in padded.strides for sign in (1, -1)]
+    flat = padded.reshape(-1)
+    open_voxels = np.ravel_multi_index(tuple(c + 1 for c in np.nonzero(pending)), padded.shape)
+    while len(open_voxels):
+        neighbours = np.stack([flat[open_voxels + s] for s in steps], axis=1)
+        top = int(neighbours.max(initial=0))
+        votes = np.stack([(neighbours == c).sum(axis=1) for c in range(1, top + 1)], axis=1) if top else None
+        if votes is None or not votes.any():
+            break
+        ready = votes.any(axis=1)
+        flat[open_voxels[ready]] = votes[ready].argmax(axis=1).astype(np.uint8) + 1
+        open_voxels = open_voxels[~ready]
+    filled = padded[1:-1, 1:-1, 1:-1]
+    labels[pending] = np.where(filled[pending] > 0, filled[pending], labels[pending])
