@@ -63,17 +63,21 @@ def sample(
         schedule: the schedule the denoiser was trained with.
         x: (B, 1, D, H, W) normalised sample at timestep ``start``; standard normal noise for T-1.
         start: timestep at which ``x`` stands, 0..T-1; T-1 when not given.
-        steps: number of network evaluations, at most ``start + 1``.
+        steps: largest number of network evaluations, evenly spread over the log of the SNR.
         progress: called with the share done, 0..1.
 
     Returns:
         (B, 1, D, H, W) in [-1, 1].
     """
     start = schedule.timesteps - 1 if start is None else start
-    timesteps = torch.linspace(start, 0, steps).round().long().unique().flip(0)  # type: ignore[no-untyped-call]
+    if steps < 1:
+        raise ValueError(f"steps must be at least 1, not {steps}")
     alpha_bar = schedule.alpha_bar.double()
-    # Half the log of the signal-to-noise ratio is the time in which the solver's steps are smooth.
+    # Half the log of the signal-to-noise ratio is the time in which the solver's steps are even.
     half_log_snr = 0.5 * torch.log(alpha_bar / (1.0 - alpha_bar))
+    even = torch.linspace(float(half_log_snr[start]), float(half_log_snr[0]), steps, dtype=torch.float64)
+    nearest = (half_log_snr[None, : start + 1] - even[:, None]).abs().argmin(dim=1)
+    timesteps = torch.unique_consecutive(nearest)
 
     previous: Tensor | None = None
     for i, t in enumerate(timesteps.tolist()):
@@ -82,7 +86,7 @@ def sample(
         if progress is not None:
             progress((i + 1) / len(timesteps))
         if i + 1 == len(timesteps):
-            return clean
+            break
         following = int(timesteps[i + 1])
         h = half_log_snr[following] - half_log_snr[t]
         direction = clean
@@ -93,4 +97,4 @@ def sample(
         shrink = ((1.0 - alpha_bar[following]) / (1.0 - alpha_bar[t])).sqrt()
         x = float(shrink) * x - float(alpha_bar[following].sqrt() * torch.expm1(-h)) * direction
         previous = clean
-    raise ValueError(f"steps must be at least 1, not {steps}")
+    return clean

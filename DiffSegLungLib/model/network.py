@@ -207,6 +207,21 @@ def sinusoidal_embedding(t: Tensor, channels: int) -> Tensor:
     return torch.cat([angles.sin(), angles.cos()], dim=1)
 
 
+def pick_device(name: str) -> torch.device:
+    """The device of a setting: ``auto`` takes CUDA, then MPS, then the CPU.
+
+    Raises:
+        InputError: the device asked for is not there.
+    """
+    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if name == "auto":
+        name = next(device for device, usable in there.items() if usable)
+    if not there.get(name, False):
+        usable = ", ".join(device for device, is_there in there.items() if is_there)
+        raise InputError("no-device", f"The device {name!r} is not available here.", f"Usable: {usable}.")
+    return torch.device(name)
+
+
 def bfloat16_pays(device: torch.device | str) -> bool:
     """Whether bfloat16 autocast is fast here: on GPUs, and on CPUs with AVX-512 BF16 or AMX."""
     if torch.device(device).type == "cpu":

@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..canonical import CELL, working_volume
-from ..ct import CT
+from ..canonical import CELL, SPACING_ZYX, Canonical, working_volume
+from ..ct import CT, Geometry
 from ..errors import DiffSegLungError, InputError
 from ..lungs import air_offset, segment_lungs
 
@@ -47,6 +47,18 @@ class PreparedVolume:
         hu = np.load(self.folder / "hu.npy", mmap_mode="r", allow_pickle=False)
         lungs = np.load(self.folder / "lungs.npy", mmap_mode="r", allow_pickle=False)
         return hu, lungs
+
+
+def as_canonical(volume: PreparedVolume) -> Canonical:
+    """A prepared volume as the pipeline knows it; its place in the world and its sides are not kept."""
+    hu, lungs = volume.open()
+    z, y, x = hu.shape
+    return Canonical(
+        hu=hu.astype(np.float32),
+        lungs=np.array(lungs),
+        side=lungs.astype(np.uint8),
+        geometry=Geometry((x, y, z), SPACING_ZYX[::-1], (0.0, 0.0, 0.0), (1.0, 0, 0, 0, 1.0, 0, 0, 0, 1.0)),
+    )
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader
 
 from ..canonical import CELL, normalise
 from ..errors import Cancelled
+from ..model.bundle import Bundle
 from ..model.diffusion import NoiseSchedule
 from ..model.heads import StudentHead, TeacherHead, standardise
 from ..model.network import Architecture, NoiseUNet, bfloat16_pays
@@ -166,6 +167,18 @@ class Trainer:
             "retrieval_top5": round(retrieval_accuracy(seen, taught, 5), 4),
             "retrieval_chance": round(1.0 / max(1, len(seen)), 6),
         }
+
+    def bundle(self, card: dict[str, Any]) -> Bundle:
+        """The averaged weights as a bundle with this card."""
+        student = cast(Student, self.average.module).eval()
+        return Bundle(
+            card=card,
+            network=student.network,
+            head=student.head,
+            schedule=self.schedule,
+            descriptor_mean=self.descriptor_mean,
+            descriptor_sd=self.descriptor_sd,
+        )
 
     def _train_step(self, batch: Batch) -> dict[str, float]:
         hu, lungs = batch["hu"].to(self.device), batch["lungs"].to(self.device)

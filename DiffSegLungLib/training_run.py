@@ -1,0 +1,162 @@
+"""One training command: prepare the CT, train both stages, fit the population mixtures, write a bundle."""
+
+from __future__ import annotations
+
+import datetime
+import platform
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from . import __version__
+from .errors import InputError
+
+if TYPE_CHECKING:
+    from .model.bundle import Bundle
+    from .training.settings import TrainingSettings
+    from .training.store import PreparedVolume
+    from .training.trainer import Trainer
+
+DESCRIPTORS = ("diffusion", "statistics", "hybrid")
+
+
+@dataclass(frozen=True)
+class TrainingRequest:
+    """What to train, on what, and where to.
+
+    Attributes:
+        sources: CT files, DICOM folders, or folders searched for both.
+        out: the run's folder; an unfinished run there is resumed.
+        settings: settings of the training.
+        name: identifier of the bundle.
+        data_statement: what the training data are and under which licence, for the card.
+        device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
+        minutes: time budget of this call, or None; the run can be resumed afterwards.
+    """
+
+    sources: tuple[Path, ...]
+    out: Path
+    settings: TrainingSettings
+    name: str = "own"
+    data_statement: str = "Not stated."
+    device: str = "auto"
+    minutes: float | None = None
+
+
+def train(
+    request: TrainingRequest,
+    *,
+    report: Callable[[str], None] = lambda _: None,
+    progress: Callable[[str, float], None] = lambda *_: None,
+    cancelled: Callable[[], bool] = lambda: False,
+) -> Path:
+    """Run the whole training and return the folder of the new bundle.
+
+    Args:
+        request: what to do.
+        report: called with one line a prepared CT and one a line of the log.
+        progress: called with the stage (``prepare``, ``train``, ``population``) and its share done, 0..1.
+        cancelled: polled at every step; a checkpoint is kept.
+
+    Raises:
+        InputError: no usable CT, or settings that differ from those the run was started with.
+        Cancelled: asked to stop; the run can be resumed.
+    """
+    from .model.network import pick_device
+    from .training.curve import draw_curve
+    from .training.dataset import PatchDataset, PatchSettings, split_by_patient
+    from .training.run_folder import RunFolder
+    from .training.store import prepare_store
+    from .training.trainer import Trainer
+
+    settings, run = request.settings, RunFolder(request.out)
+    run.agree_on(settings)
+    progress("prepare", 0.0)
+    volumes, refused = prepare_store(list(request.sources), run.store, report=report)
+    if not volumes:
+        reasons = f" The first one: {refused[0].name}: {refused[0].reason}" if refused else ""
+        raise InputError(
+            "no-volumes", f"None of the {len(refused)} CT found can be trained on.{reasons}", "Give CT in HU."
+        )
+    training, validation = split_by_patient(volumes, settings.validation_share, settings.seed)
+    patches = PatchSettings(settings.patch, settings.lesion_probability, seed=settings.seed)
+    held_out = PatchSettings(settings.patch, settings.lesion_probability, seed=settings.seed + 1)
+    trainer = Trainer(
+        settings,
+        PatchDataset(training, patches),
+        PatchDataset(validation, held_out) if validation else None,
+        run,
+        pick_device(request.device),
+    )
+    report(
+        f"{len(training)} CT to train on, {len(validation)} held out; "
+        f"{settings.steps} steps on {trainer.device}"
+    )
+
+    def log(step: int, entry: dict[str, Any]) -> None:
+        progress("train", step / settings.steps)
+        report(" ".join(f"{name}={value}" for name, value in entry.items()))
+
+    trainer.fit(minutes=request.minutes, progress=log, cancelled=cancelled)
+    draw_curve(run.entries(), settings, run.curve)
+
+    progress("population", 0.0)
+    bundle = trainer.bundle(_card(request, trainer, training, validation))
+    fit_population(bundle, volumes, progress=lambda share: progress("population", share))
+    bundle.save(run.bundle)
+    return run.bundle
+
+
+def fit_population(
+    bundle: Bundle, volumes: list[PreparedVolume], *, progress: Callable[[float], None] = lambda _: None
+) -> None:
+    """Fit one population mixture for each descriptor to the cells of all volumes, and keep them.
+
+    No label takes part: the mixtures describe what lungs look like to the features, nothing else.
+    """
+    from .features import describe_cells, pool
+    from .mixture import Mixture
+    from .training.store import as_canonical
+
+    every = []
+    for number, volume in enumerate(volumes):
+        every.append(describe_cells(as_canonical(volume), bundle))
+        progress((number + 1) / (len(volumes) + 1))
+    cells = pool(every)
+    for descriptor in DESCRIPTORS:
+        mixture = Mixture.fit(cells, descriptor=descriptor)
+        bundle.mixture |= {f"{descriptor}.{name}": array for name, array in mixture.to_arrays().items()}
+    progress(1.0)
+
+
+def _card(
+    request: TrainingRequest,
+    trainer: Trainer,
+    training: list[PreparedVolume],
+    validation: list[PreparedVolume],
+) -> dict[str, Any]:
+    """What a reader of the bundle has to know; fingerprints name the CT, never a patient."""
+    return {
+        "id": request.name,
+        "version": "1",
+        "library": __version__,
+        "created": datetime.date.today().isoformat(),
+        "intended_use": "Research only; not a medical device.",
+        "patch": list(request.settings.patch),
+        "training": {
+            "steps": trainer.step,
+            "hours": round(trainer.seconds / 3600, 2),
+            "hardware": f"{trainer.device.type}, {platform.machine()}",
+            "settings": request.settings.to_mapping(),
+            "last": trainer.run_folder.entries()[-1],
+        },
+        "data": {
+            "statement": request.data_statement,
+            "training_fingerprints": [v.fingerprint for v in training],
+            "held_out_fingerprints": [v.fingerprint for v in validation],
+            "population_mixture": "fitted to the cells of all of these volumes",
+            "synthetic_lesions": request.settings.lesion_probability,
+            "labels": "none",
+        },
+    }

@@ -1,0 +1,99 @@
+"""Bundles on disk: what is written is what is read, and nothing else is accepted."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from DiffSegLungLib.errors import InputError
+from DiffSegLungLib.model.bundle import Bundle
+from DiffSegLungLib.model.diffusion import NoiseSchedule
+from DiffSegLungLib.model.heads import StudentHead
+from DiffSegLungLib.model.network import Architecture, NoiseUNet
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    torch.manual_seed(0)
+    bundle = Bundle(
+        card={"id": "test", "version": "3", "patch": [16, 64, 64]},
+        network=NoiseUNet(Architecture(base=8, attention_heads=2)),
+        head=StudentHead(32),
+        schedule=NoiseSchedule(250),
+        descriptor_mean=torch.arange(34.0),
+        descriptor_sd=torch.ones(34),
+        mixture={"hybrid.weights": np.array([0.25, 0.75])},
+    )
+    bundle.save(tmp_path / "bundle")
+    return tmp_path / "bundle"
+
+
+def test_round_trip_through_folder_and_zip(folder: Path, tmp_path: Path) -> None:
+    archive = tmp_path / "bundle.zip"
+    with zipfile.ZipFile(archive, "w") as target:
+        for name in ("model.safetensors", "card.json"):
+            target.write(folder / name, f"somewhere/{name}")
+    x, t = torch.randn(1, 2, 8, 16, 16), torch.tensor([50])
+    one, two = Bundle.load(folder), Bundle.load(archive)
+    assert one.name == "test 3"
+    assert one.patch == (16, 64, 64)
+    assert len(one.sha256) == 64
+    torch.testing.assert_close(one.network.encode(x, t), two.network.encode(x, t))
+    torch.testing.assert_close(one.descriptor_mean, torch.arange(34.0))
+    assert one.mixture["hybrid.weights"].tolist() == [0.25, 0.75]
+    assert not any(p.requires_grad for p in one.network.parameters())
+    assert sorted(p.name for p in folder.iterdir()) == ["card.json", "model.safetensors"]
+
+
+def change_card(folder: Path, **entries: object) -> None:
+    card = json.loads((folder / "card.json").read_text())
+    (folder / "card.json").write_text(json.dumps(card | entries))
+
+
+def test_one_changed_bit_is_refused(folder: Path) -> None:
+    content = bytearray((folder / "model.safetensors").read_bytes())
+    content[-1] ^= 1
+    (folder / "model.safetensors").write_bytes(content)
+    with pytest.raises(InputError) as seen:
+        Bundle.load(folder)
+    assert seen.value.code == "bundle-tampered"
+
+
+@pytest.mark.parametrize(
+    ("entries", "code"),
+    [
+        ({"architecture": {"base": 16, "attention_heads": 2, "timesteps": 250}}, "bundle-broken"),
+        ({"architecture": {"base": 4096, "attention_heads": 2, "timesteps": 250}}, "bad-architecture"),
+        ({"architecture": {"layers": 3}}, "bundle-broken"),
+        ({"schedule": "linear"}, "bundle-broken"),
+        ({"format": 99}, "bundle-format"),
+    ],
+)
+def test_card_that_does_not_fit_is_refused(folder: Path, entries: dict[str, object], code: str) -> None:
+    change_card(folder, **entries)
+    with pytest.raises(InputError) as seen:
+        Bundle.load(folder)
+    assert seen.value.code == code
+
+
+def test_what_is_no_bundle_is_refused_by_name(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "file.txt").write_text("hello")
+    with zipfile.ZipFile(tmp_path / "empty.zip", "w") as target:
+        target.writestr("readme.txt", "no model here")
+    (folder / "model.safetensors").unlink()
+    for path in (tmp_path / "nowhere", tmp_path / "file.txt", tmp_path / "empty.zip", tmp_path, folder):
+        with pytest.raises(InputError) as seen:
+            Bundle.load(path)
+        assert seen.value.code == "no-bundle"
+
+
+def test_card_that_is_not_json_is_refused(folder: Path) -> None:
+    (folder / "card.json").write_text("{")
+    with pytest.raises(InputError) as seen:
+        Bundle.load(folder)
+    assert seen.value.code == "bundle-broken"
