@@ -14,18 +14,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .airoffset import AirOffset, air_offset
-from .canonical import Canonical, working_volume
+from .canonical import SPACING_ZYX, Canonical, working_volume
 from .cells import DIFFUSION, STATISTICS, Cells
 from .config import Config
 from .ct import CT, read_mask
 from .errors import Cancelled, InputError
-from .features import smoothed, statistics_features
+from .features import diffusion_features, smoothed, statistics_features
 from .fusion import fuse
 from .labels import name_components
 from .lungs import lungs_from_mask, segment_lungs
 from .mixture import Mixture
 from .provenance import describe_grid, describe_model, describe_software, now
 from .result import CellCache, Result
+from .vessels import vessel_mask
 
 if TYPE_CHECKING:
     from .model.bundle import Bundle
