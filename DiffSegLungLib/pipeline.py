@@ -110,6 +110,7 @@ class Segmenter:
                 aeration,
                 config,
                 smooth=smooth,
+                vessels=vessel_mask(canonical.hu, canonical.lungs, SPACING_ZYX),
                 progress=lambda fraction: stages.advance(0.6 * fraction),
                 cancelled=stages.stop,
             )
@@ -187,8 +188,6 @@ def _with_student(
     cells: Cells, canonical: Canonical, bundle: Bundle, config: Config, stages: _Stages
 ) -> Cells:
     """The cells with the student's features added."""
-    from .features import diffusion_features
-
     features = diffusion_features(
         canonical,
         cells,
