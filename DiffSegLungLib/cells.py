@@ -6,6 +6,7 @@ bottleneck.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -65,6 +66,17 @@ class Cells:
         full = np.full((int(np.prod(self.shape)), *values.shape[1:]), fill, np.float32)
         full[self.index] = values
         return full.reshape(*self.shape, *values.shape[1:])
+
+
+def pool(volumes: Sequence[Cells]) -> Cells:
+    """The cells of several volumes in one row, for fitting a population; they have no common lattice."""
+    return replace(
+        volumes[0],
+        shape=(0, 0, 0),
+        index=np.concatenate([c.index for c in volumes]),
+        fraction=np.concatenate([c.fraction for c in volumes]),
+        features=np.concatenate([c.features for c in volumes]),
+    )
 
 
 @dataclass(frozen=True)

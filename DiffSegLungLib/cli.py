@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn, get_args
 
-from . import __version__, commands
+from . import __version__, commands, train_command
 from .config import PRESETS, Config, Descriptor, Device, Mode
 from .errors import DiffSegLungError, InputError
 from .progress import Console, JsonLines, private_stdout
@@ -36,8 +36,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv) or ["--help"]
     try:
         options = _parser(arguments).parse_args(arguments)
-        if options.command == "train":
-            return int(options.run(options))
         work = options.work(options)
     except DiffSegLungError as error:
         return _refuse(error, json_progress="--json-progress" in arguments)
@@ -85,11 +83,9 @@ def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
     models.set_defaults(work=lambda options: commands.models(options.bundle))
 
     train = names.add_parser("train", help="train a model on CT, without labels")
-    if arguments and arguments[0] == "train":
-        from .training import command
-
-        command.add_arguments(train)
-        train.set_defaults(run=command.run)
+    train_command.add_arguments(train)
+    _add_session(train)
+    train.set_defaults(work=train_command.work)
     return parser
 
 

@@ -13,6 +13,9 @@ from .cells import DIFFUSION, STATISTICS, Cells
 Array = NDArray[np.float64]
 Covariance = Literal["full", "tied", "diag"]
 
+KINDS = {"statistics": (STATISTICS,), "diffusion": (DIFFUSION,), "hybrid": (STATISTICS, DIFFUSION)}
+"""Which kinds of features each descriptor gives to the mixture."""
+
 PRINCIPAL = {STATISTICS: 10, DIFFUSION: 20}
 """Principal components kept of each kind of feature."""
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from .airoffset import AirOffset, air_offset
 from .canonical import SPACING_ZYX, Canonical, working_volume
-from .cells import DIFFUSION, STATISTICS, Cells
+from .cells import DIFFUSION, Cells
 from .config import Config
 from .ct import CT, read_mask
 from .errors import Cancelled, InputError
@@ -23,7 +23,7 @@ from .features import diffusion_features, smoothed, statistics_features
 from .fusion import fuse
 from .labels import name_components
 from .lungs import lungs_from_mask, segment_lungs
-from .mixture import Mixture
+from .mixture import KINDS, Mixture
 from .provenance import describe_grid, describe_model, describe_software, now
 from .result import CellCache, Result
 from .vessels import vessel_mask
@@ -32,9 +32,6 @@ if TYPE_CHECKING:
     from .model.bundle import Bundle
 
 __all__ = ["Result", "Segmenter"]
-
-KINDS = {"statistics": (STATISTICS,), "diffusion": (DIFFUSION,), "hybrid": (STATISTICS, DIFFUSION)}
-"""Which kinds of features each descriptor gives to the mixture."""
 
 
 class Segmenter:

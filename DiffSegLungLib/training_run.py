@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from . import __version__
+from .config import Config
 from .errors import InputError
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from .training.store import PreparedVolume
     from .training.trainer import Trainer
 
-DESCRIPTORS = ("diffusion", "statistics", "hybrid")
+POPULATION_COMPONENTS = 32
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,7 @@ def train(
     settings, run = request.settings, RunFolder(request.out)
     run.agree_on(settings)
     progress("prepare", 0.0)
-    volumes, refused = prepare_store(list(request.sources), run.store, report=report)
+    volumes, refused = prepare_store(list(request.sources), run.store, report=report, cancelled=cancelled)
     if not volumes:
         reasons = f" The first one: {refused[0].name}: {refused[0].reason}" if refused else ""
         raise InputError(
@@ -103,30 +104,55 @@ def train(
 
     progress("population", 0.0)
     bundle = trainer.bundle(_card(request, trainer, training, validation))
-    fit_population(bundle, volumes, progress=lambda share: progress("population", share))
+    fit_population(
+        bundle, volumes, device=request.device, progress=lambda share: progress("population", share)
+    )
     bundle.save(run.bundle)
     return run.bundle
 
 
 def fit_population(
-    bundle: Bundle, volumes: list[PreparedVolume], *, progress: Callable[[float], None] = lambda _: None
+    bundle: Bundle,
+    volumes: list[PreparedVolume],
+    *,
+    device: str = "auto",
+    progress: Callable[[float], None] = lambda _: None,
 ) -> None:
     """Fit one population mixture for each descriptor to the cells of all volumes, and keep them.
 
     No label takes part: the mixtures describe what lungs look like to the features, nothing else.
     """
-    from .features import describe_cells, pool
-    from .mixture import Mixture
+    from .cells import DIFFUSION, pool
+    from .features import diffusion_features, statistics_features
+    from .mixture import KINDS, Mixture
     from .training.store import as_canonical
 
+    config = Config()
     every = []
     for number, volume in enumerate(volumes):
-        every.append(describe_cells(as_canonical(volume), bundle))
+        canonical = as_canonical(volume)
+        cells, _ = statistics_features(canonical)
+        student = diffusion_features(
+            canonical,
+            cells,
+            bundle,
+            timesteps=config.timesteps,
+            overlap=config.overlap,
+            seed=config.seed,
+            device=device,
+        )
+        every.append(cells.joined(student, DIFFUSION))
         progress((number + 1) / (len(volumes) + 1))
-    cells = pool(every)
-    for descriptor in DESCRIPTORS:
-        mixture = Mixture.fit(cells, descriptor=descriptor)
+    population = pool(every)
+    for descriptor, kinds in KINDS.items():
+        mixture = Mixture.fit(population, kinds, POPULATION_COMPONENTS, seed=config.seed)
         bundle.mixture |= {f"{descriptor}.{name}": array for name, array in mixture.to_arrays().items()}
+    bundle.card["population"] = {
+        "timesteps": list(config.timesteps),
+        "components": POPULATION_COMPONENTS,
+        "cells": len(population),
+        "volumes": len(volumes),
+    }
     progress(1.0)
 
 

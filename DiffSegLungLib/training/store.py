@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from ..canonical import CELL, SPACING_ZYX, Canonical, working_volume
 from ..ct import CT, Geometry
-from ..errors import DiffSegLungError, InputError
+from ..errors import Cancelled, DiffSegLungError, InputError
 from ..lungs import air_offset, segment_lungs
 
 _VOLUME = re.compile(r"\.(nii|nii\.gz|nrrd|nhdr|mha|mhd)$", re.IGNORECASE)
@@ -70,7 +70,11 @@ class Refusal:
 
 
 def prepare_store(
-    sources: list[Path], store: Path, *, report: Callable[[str], None] = lambda _: None
+    sources: list[Path],
+    store: Path,
+    *,
+    report: Callable[[str], None] = lambda _: None,
+    cancelled: Callable[[], bool] = lambda: False,
 ) -> tuple[list[PreparedVolume], list[Refusal]]:
     """Segment, calibrate and resample every CT once; what an earlier call finished is kept.
 
@@ -78,6 +82,7 @@ def prepare_store(
         sources: CT files, DICOM folders, or folders that are searched for both.
         store: folder of the prepared volumes, one sub-folder a CT.
         report: called with one line for every CT.
+        cancelled: asked before every CT; what is finished stays.
 
     Returns:
         Usable volumes in a stable order, and the refused files with their reasons.
@@ -86,6 +91,8 @@ def prepare_store(
     patients = read_patients(sources)
     usable, refused = [], []
     for path in find_volumes(sources):
+        if cancelled():
+            raise Cancelled("preparation")
         try:
             volume = _prepare(path, store, patients.get(path.name) or patient_of(path))
         except DiffSegLungError as error:

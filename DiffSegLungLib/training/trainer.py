@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, cast
@@ -85,6 +84,7 @@ class Trainer:
         self.optimizer = torch.optim.Adam(parameters, lr=settings.learning_rate)
         self.step = 0
         self.seconds = 0.0
+        self._sums: dict[str, float] = {}
         self.descriptor_mean = torch.zeros(len(NAMES), device=device)
         self.descriptor_sd = torch.ones(len(NAMES), device=device)
         self.bf16 = settings.precision == "bf16" or (settings.precision == "auto" and bfloat16_pays(device))
@@ -108,34 +108,36 @@ class Trainer:
             self._measure_descriptors()
         else:
             self._restore(state)
-        begun = saved = time.monotonic()
-        sums: defaultdict[str, float] = defaultdict(float)
+        begun, saved, before = time.monotonic(), time.monotonic(), self.seconds
         for batch in self._batches(self.training, self.step, self.settings.steps):
             for name, value in self._train_step(batch).items():
-                sums[name] += value
+                self._sums[name] = self._sums.get(name, 0.0) + value
             self.step += 1
-            if self.step % LOG_EVERY and self.step < self.settings.steps:
-                continue
             now = time.monotonic()
-            count = (self.step - 1) % LOG_EVERY + 1
-            entry = {"step": self.step} | {name: round(total / count, 6) for name, total in sums.items()}
-            entry["lambda"] = self.settings.contrast_weight_at(self.step)
-            if self.step % self.settings.validate_every < LOG_EVERY:
-                entry |= self.validate()
-            entry["seconds"] = round(self.seconds + now - begun, 1)
-            sums.clear()
-            self.run_folder.append(entry)
-            progress(self.step, entry)
-            stop = cancelled() or (minutes is not None and now - begun > 60.0 * minutes)
-            if stop or now - saved > 60.0 * self.settings.checkpoint_minutes:
-                self._save(self.seconds + now - begun)
+            self.seconds = before + now - begun
+            if self.step % LOG_EVERY == 0 or self.step == self.settings.steps:
+                progress(self.step, self._write_log())
+            if now - saved > 60.0 * self.settings.checkpoint_minutes:
+                self._save()
                 saved = now
-            if stop:
+            if cancelled() or (minutes is not None and now - begun > 60.0 * minutes):
                 break
-        self.seconds += time.monotonic() - begun
-        self._save(self.seconds)
+        self._save()
         if cancelled():
             raise Cancelled("training")
+
+    def _write_log(self) -> dict[str, Any]:
+        """Means since the last line of the log, with a validation when one is due."""
+        count = (self.step - 1) % LOG_EVERY + 1
+        entry: dict[str, Any] = {"step": self.step}
+        entry |= {name: round(total / count, 6) for name, total in self._sums.items()}
+        entry["lambda"] = self.settings.contrast_weight_at(self.step)
+        if self.step % self.settings.validate_every < LOG_EVERY or self.step == self.settings.steps:
+            entry |= self.validate()
+        entry["seconds"] = round(self.seconds, 1)
+        self._sums.clear()
+        self.run_folder.append(entry)
+        return entry
 
     @torch.no_grad()
     def validate(self) -> dict[str, float]:
@@ -272,11 +274,12 @@ class Trainer:
     def _autocast(self) -> torch.autocast:
         return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.bf16)
 
-    def _save(self, seconds: float) -> None:
+    def _save(self) -> None:
         self.run_folder.save_checkpoint(
             {
                 "step": self.step,
-                "seconds": seconds,
+                "seconds": self.seconds,
+                "sums": dict(self._sums),
                 "student": self.student.state_dict(),
                 "teacher": self.teacher.state_dict(),
                 "average": self.average.state_dict(),
@@ -288,6 +291,7 @@ class Trainer:
 
     def _restore(self, state: dict[str, Any]) -> None:
         self.step, self.seconds = int(state["step"]), float(state["seconds"])
+        self._sums = dict(state.get("sums", {}))
         self.student.load_state_dict(state["student"])
         self.teacher.load_state_dict(state["teacher"])
         self.average.load_state_dict(state["average"])
