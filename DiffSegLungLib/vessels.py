@@ -1,0 +1,220 @@
+"""Vessels, airway walls and hila inside the lungs: bright tubes, told from blobs, plates and plain dense tissue.
+
+Second derivatives at several scales, as in Frangi et al. 1998 ("Multiscale vessel enhancement filtering") and
+Sato et al. 1998: across a bright tube the intensity falls to two sides (two strongly negative eigenvalues of the
+Hessian), across a plate (septum, fissure, the border of a consolidation) to one, from a nodule to three. They
+are evaluated only where tissue is dense enough to be a vessel, a few percent of the lung. Two facts of anatomy
+tell what the derivatives cannot: vessels thin out towards the chest wall, and they fill little of the outer
+lung; reticulation and patchy consolidation do not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .thorax import bounding_box
+
+Mask = NDArray[np.bool_]
+Spacing = Sequence[float]
+
+LEAST_HU = -500.0
+ABOVE_PARENCHYMA_HU = 200.0
+FINE_SCALES_MM = (1.0, 1.75)
+WIDE_SCALES_MM = (3.0, 5.0)
+"""Standard deviations of the Gaussians; a tube of radius r answers most at about r/1.4."""
+
+CONTRAST_HU = 70.0
+"""Least mean of the two negative eigenvalues, times sigma²."""
+
+PLATE_RATIO = 0.4
+"""Least ratio of the two negative eigenvalues: 0 in a plate, 1 in a tube."""
+
+BLOB_RATIO = 0.5
+"""Largest ratio of the third eigenvalue to the second: 0 in a tube, 1 in a sphere."""
+
+LENGTH_MM = 12.0
+CROWDED_AT_WALL, CROWDED_PER_MM = 0.10, 0.015
+"""Share of dense tissue around a vessel, at most: at the chest wall, and more per mm away from it."""
+
+
+def vessel_mask(hu: NDArray[np.float32], lungs: Mask, spacing_zyx: Spacing) -> Mask:
+    """Mark vessels, airway walls and hila within the lungs.
+
+    Args:
+        hu: float32 (z, y, x), the CT in HU; z is the craniocaudal axis.
+        lungs: bool (z, y, x), solid lungs.
+        spacing_zyx: mm between voxels; meant for the canonical 2 × 1 × 1 mm.
+
+    Returns:
+        bool (z, y, x), within ``lungs``.
+    """
+    vessels = np.zeros(hu.shape, bool)
+    if not lungs.any():
+        return vessels
+    box = bounding_box(lungs, 2)
+    inside = lungs[box]
+    # Contrast medium and bone must not outshine what lies beside them.
+    clipped = np.clip(hu[box], -1000.0, 100.0)
+    dense = inside & (clipped > LEAST_HU)
+    dense &= clipped > _parenchyma(clipped, inside, spacing_zyx) + ABOVE_PARENCHYMA_HU
+    depth = _depth_mm(inside, spacing_zyx)
+    allowed = dense & (_crowding(dense, inside, spacing_zyx) <= CROWDED_AT_WALL + CROWDED_PER_MM * depth)
+    tubes = _tubes(clipped, allowed, spacing_zyx)
+    vessels[box] = _long_ones(tubes, allowed, spacing_zyx)
+    return vessels
+
+
+def _parenchyma(hu: NDArray[np.float32], lungs: Mask, spacing_zyx: Spacing) -> NDArray[np.float32]:
+    """Mean HU of the lung tissue around every voxel (Gaussian, 8 mm); dense voxels count as -500 HU."""
+    from scipy.ndimage import gaussian_filter
+
+    step = [max(1, round(4.0 / s)) for s in spacing_zyx]
+    every = tuple(slice(None, None, s) for s in step)
+    sigma = [8.0 / (s * n) for s, n in zip(spacing_zyx, step, strict=True)]
+    weight = lungs[every].astype(np.float32)
+    total = gaussian_filter(np.minimum(hu[every], LEAST_HU) * weight, sigma)
+    weight = gaussian_filter(weight, sigma)
+    mean = np.where(weight > 1e-3, total / np.maximum(weight, 1e-3), -850.0).astype(np.float32)
+    return _spread(mean, step, hu.shape)
+
+
+def _spread(array: NDArray[Any], step: Sequence[int], shape: tuple[int, ...]) -> NDArray[Any]:
+    """Repeat every voxel of a coarse array, so that it covers a fine one."""
+    for axis, n in enumerate(step):
+        array = np.repeat(array, n, axis) if n > 1 else array
+    return np.ascontiguousarray(array[: shape[0], : shape[1], : shape[2]])
+
+
+def _depth_mm(lungs: Mask, spacing_zyx: Spacing) -> NDArray[np.float32]:
+    """In-plane distance from the chest wall; the mediastinum between the lungs counts as inside."""
+    from scipy.ndimage import distance_transform_edt
+
+    step = [1, *(max(1, round(2.0 / s)) for s in spacing_zyx[1:])]
+    chest = lungs[:, :: step[1], :: step[2]]
+    spans = [
+        np.logical_or.accumulate(chest, axis=axis)
+        & np.flip(np.logical_or.accumulate(np.flip(chest, axis), axis=axis), axis)
+        for axis in (1, 2)
+    ]
+    sampling = [s * n for s, n in zip(spacing_zyx[1:], step[1:], strict=True)]
+    depth = np.zeros(chest.shape, np.float32)
+    for k, section in enumerate(spans[0] | spans[1]):
+        depth[k] = distance_transform_edt(np.pad(section, 1), sampling=sampling)[1:-1, 1:-1]
+    return _spread(depth, step, lungs.shape)
+
+
+def _crowding(dense: Mask, lungs: Mask, spacing_zyx: Spacing) -> NDArray[np.float32]:
+    """Share of dense tissue in the lung within a box of 14 mm."""
+    from scipy.ndimage import uniform_filter
+
+    step = [max(1, round(2.0 / s)) for s in spacing_zyx]
+    size = [max(1, round(14.0 / (s * n))) for s, n in zip(spacing_zyx, step, strict=True)]
+    part = [_block_mean(a.astype(np.float32), step) for a in (dense, lungs)]
+    within, room = (uniform_filter(a, size, mode="constant") for a in part)
+    return _spread(within / np.maximum(room, 1e-3), step, dense.shape)
+
+
+def _block_mean(array: NDArray[np.float32], step: Sequence[int]) -> NDArray[np.float32]:
+    """Means of blocks of voxels; the last block of an axis may be cut short."""
+    for axis, n in enumerate(step):
+        if n > 1:
+            starts = np.arange(0, array.shape[axis], n)
+            counts = np.diff(np.append(starts, array.shape[axis])).astype(np.float32)
+            counts = counts.reshape([-1 if a == axis else 1 for a in range(3)])
+            array = np.add.reduceat(array, starts, axis=axis) / counts
+    return array
+
+
+def _tubes(hu: NDArray[np.float32], candidates: Mask, spacing_zyx: Spacing) -> Mask:
+    """Candidates that are tubes at the scale at which they stand out most.
+
+    One scale decides: a nodule is a sphere at its own size, though parts of its border look like tubes at a
+    smaller one. The wide scales are evaluated on cubes of about 2 mm.
+    """
+    at = np.flatnonzero(candidates)
+    response, tube = _strongest(hu, at, FINE_SCALES_MM, spacing_zyx)
+
+    step = [max(1, round(2.0 / s)) for s in spacing_zyx]
+    coarse_hu = _block_mean(hu, step)
+    parents = [i // n for i, n in zip(np.unravel_index(at, hu.shape), step, strict=True)]
+    places, parent_of = np.unique(np.ravel_multi_index(parents, coarse_hu.shape), return_inverse=True)
+    coarse_mm = [s * n for s, n in zip(spacing_zyx, step, strict=True)]
+    wide_response, wide_tube = _strongest(coarse_hu, places, WIDE_SCALES_MM, coarse_mm)
+
+    wider = wide_response[parent_of] > response
+    found = np.zeros(candidates.shape, bool)
+    found.ravel()[at] = np.where(wider, wide_tube[parent_of], tube)
+    return found
+
+
+def _strongest(
+    hu: NDArray[np.float32], at: NDArray[np.int64], scales_mm: Sequence[float], spacing_zyx: Spacing
+) -> tuple[NDArray[np.float32], Mask]:
+    """The strongest response over scales at flat indices, in HU, and whether it is that of a tube."""
+    import SimpleITK as sitk
+
+    image = sitk.GetImageFromArray(hu)
+    image.SetSpacing([float(s) for s in spacing_zyx[::-1]])
+    strongest = np.zeros(at.size, np.float32)
+    tube = np.zeros(at.size, bool)
+    for sigma in scales_mm:
+        smooth = sitk.GetArrayViewFromImage(sitk.SmoothingRecursiveGaussian(image, sigma))
+        low, middle, high = _eigenvalues(_hessian(smooth, at, sigma, spacing_zyx))
+        response = -(low + middle) / 2
+        is_tube = (response > CONTRAST_HU) & (middle < PLATE_RATIO * low) & (high > BLOB_RATIO * middle)
+        better = response > strongest
+        tube = np.where(better, is_tube, tube)
+        strongest = np.maximum(strongest, response)
+    return strongest, tube
+
+
+def _hessian(
+    smooth: NDArray[np.float32], at: NDArray[np.int64], sigma_mm: float, spacing_zyx: Spacing
+) -> list[NDArray[np.float32]]:
+    """Second differences zz, yy, xx, zy, zx, yx at flat indices, times sigma²: HU, comparable over scales."""
+    flat = smooth.ravel()
+    steps = (smooth.shape[1] * smooth.shape[2], smooth.shape[2], 1)
+
+    def value(offset: int) -> NDArray[np.float32]:
+        return flat.take(at + offset, mode="clip")
+
+    centre = value(0)
+    second = [
+        (value(s) + value(-s) - 2 * centre) * np.float32((sigma_mm / d) ** 2)
+        for s, d in zip(steps, spacing_zyx, strict=True)
+    ]
+    for a, b in ((0, 1), (0, 2), (1, 2)):
+        plus, minus = steps[a] + steps[b], steps[a] - steps[b]
+        mixed = (value(plus) + value(-plus) - value(minus) - value(-minus)) / 4
+        second.append(mixed * np.float32(sigma_mm**2 / (spacing_zyx[a] * spacing_zyx[b])))
+    return second
+
+
+def _eigenvalues(h: list[NDArray[np.float32]]) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
+    """Eigenvalues of symmetric 3 × 3 matrices, ascending, in closed form (Smith 1961)."""
+    zz, yy, xx, zy, zx, yx = h
+    mean = (zz + yy + xx) / 3
+    zz, yy, xx = zz - mean, yy - mean, xx - mean
+    p = np.sqrt((zz**2 + yy**2 + xx**2 + 2 * (zy**2 + zx**2 + yx**2)) / 6)
+    half_det = (zz * (yy * xx - yx**2) - zy * (zy * xx - yx * zx) + zx * (zy * yx - yy * zx)) / 2
+    angle = np.arccos(np.clip(half_det / np.maximum(p**3, 1e-12), -1, 1)) / 3
+    high = mean + 2 * p * np.cos(angle)
+    low = mean + 2 * p * np.cos(angle + np.float32(2 * np.pi / 3))
+    return low, 3 * mean - high - low, high
+
+
+def _long_ones(tubes: Mask, dense: Mask, spacing_zyx: Spacing) -> Mask:
+    """Tubes that stretch far enough, widened to the dense tissue that touches them."""
+    from scipy.ndimage import binary_dilation, find_objects, generate_binary_structure, label
+
+    every = generate_binary_structure(3, 3)
+    labels, count = label(tubes, structure=every)
+    keep = np.zeros(count + 1, bool)
+    for number, part in enumerate(find_objects(labels), start=1):
+        extent = [(s.stop - s.start) * d for s, d in zip(part, spacing_zyx, strict=True)]
+        keep[number] = float(np.linalg.norm(extent)) >= LENGTH_MM
+    return np.asarray(binary_dilation(keep[labels], every) & dense)
