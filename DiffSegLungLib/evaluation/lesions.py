@@ -104,14 +104,16 @@ def insert_lesion(
         centre = _random_centre(lungs, spacing_zyx, kind, rng)
     out = np.array(hu, np.float32)
     mask = np.zeros(out.shape, bool)
-    radius_mm = (volume_ml * 1000 * 3 / (4 * np.pi)) ** (1 / 3)
+    radius_mm = _fitted_radius(lungs, centre, spacing_zyx, _radius_mm(volume_ml))
     box = _box(out.shape, centre, spacing_zyx, 1.7 * radius_mm + 3)
     part, inside = out[box], lungs[box]
     if part.size == 0 or not inside.any():
         return InsertedLesion(out, mask, KINDS[kind])
 
     noise = noise or estimate_noise(part, inside)
-    repeat, grid = _fine_grid(box, centre, spacing_zyx)
+    # Thick slices are sampled several times, so that structure averages over them as in a scanner.
+    repeat = max(1, int(np.ceil(spacing_zyx[0] / _THIN_SLICE_MM)))
+    grid = _grid(box, centre, spacing_zyx, repeat)
     brush = Brush(grid, radius_mm, _depth(inside, spacing_zyx, repeat), _base_hu(part, inside), rng, family)
     paint = _coarsen(PAINTERS[kind](brush), repeat)
     out[box], mask[box] = _apply(part, inside, spacing_zyx, paint, noise.sample(part.shape, rng))
@@ -168,21 +170,88 @@ def insert_random(
     return out, truth
 
 
+def insert_each(
+    hu: NDArray[np.floating],
+    lungs: NDArray[np.bool_],
+    spacing_zyx: tuple[float, float, float],
+    rng: np.random.Generator,
+    *,
+    kinds: Sequence[str] = tuple(KINDS),
+    volume_range_ml: tuple[float, float] = (8.0, 60.0),
+    family: Family = "b",
+) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
+    """Paint one lesion of each kind into whole lungs, apart from each other as far as room allows.
+
+    Args:
+        hu: (z, y, x) HU; not changed.
+        lungs: (z, y, x) bool.
+        spacing_zyx: voxel size in mm.
+        rng: source of every random choice.
+        kinds: keys of ``KINDS``, one lesion each; a kind may come twice.
+        volume_range_ml: smallest and largest intended volume, log-uniform.
+        family: see ``insert_lesion``.
+
+    Returns:
+        HU float32 and truth uint8 (z, y, x): class ids of the lesions, 0 elsewhere.
+    """
+    out = np.array(hu, np.float32)
+    truth = np.zeros(out.shape, np.uint8)
+    low, high = np.log(volume_range_ml)
+    taken: list[tuple[NDArray[np.float64], float]] = []
+    for kind in kinds:
+        volume_ml = float(np.exp(rng.uniform(low, high)))
+        radius_mm = _radius_mm(volume_ml)
+        tries = [_random_centre(lungs, spacing_zyx, kind, rng) for _ in range(12)]
+        room = [
+            min((float(np.linalg.norm(np.multiply(c, spacing_zyx) - o)) - r for o, r in taken), default=0.0)
+            for c in tries
+        ]
+        clear = [i for i, gap in enumerate(room) if gap > radius_mm]
+        centre = tries[clear[0] if clear else int(np.argmax(room))]
+        taken.append((np.multiply(centre, spacing_zyx), radius_mm))
+        lesion = insert_lesion(
+            out, lungs, spacing_zyx, kind, volume_ml=volume_ml, rng=rng, centre=centre, family=family
+        )
+        out = lesion.hu
+        truth[lesion.mask] = lesion.class_id
+    return out, truth
+
+
+def _radius_mm(volume_ml: float) -> float:
+    """Radius of the ball of this volume."""
+    return float((volume_ml * 1000 * 3 / (4 * np.pi)) ** (1 / 3))
+
+
 def _random_centre(
     lungs: NDArray[np.bool_], spacing_zyx: tuple[float, float, float], kind: str, rng: np.random.Generator
 ) -> tuple[float, float, float]:
     """A lung voxel; for subpleural kinds often one 8 mm from leaving the lung in some axial direction."""
-    candidates = lungs
+    area = np.count_nonzero(lungs, axis=(1, 2))
+    if not area.any():
+        raise InputError("no-lung", "The lung mask is empty.", "A lesion needs a lung to lie in.")
+    z = int(rng.choice(len(area), p=area / area.sum()))
+    candidates = lungs[z]
     if rng.random() < _SUBPLEURAL.get(kind, 0.2):
         angle = rng.uniform(0, 2 * np.pi)
-        dy, dx = (round(8 * f(angle) / s) for f, s in zip((np.sin, np.cos), spacing_zyx[1:], strict=True))
-        edge = lungs & ~np.roll(lungs, (dy, dx), axis=(1, 2))
-        candidates = edge if edge.any() else lungs
-    voxels = np.flatnonzero(candidates)
-    if len(voxels) == 0:
-        raise InputError("no-lung", "The lung mask is empty.", "A lesion needs a lung to lie in.")
-    z, y, x = np.unravel_index(int(rng.choice(voxels)), lungs.shape)
+        shift = (round(8 * np.sin(angle) / spacing_zyx[1]), round(8 * np.cos(angle) / spacing_zyx[2]))
+        edge = candidates & ~np.roll(candidates, shift, axis=(0, 1))
+        candidates = edge if edge.any() else candidates
+    y, x = np.unravel_index(int(rng.choice(np.flatnonzero(candidates))), candidates.shape)
     return float(z), float(y), float(x)
+
+
+def _fitted_radius(
+    lungs: NDArray[np.bool_],
+    centre: tuple[float, float, float],
+    spacing: tuple[float, float, float],
+    radius_mm: float,
+) -> float:
+    """A larger radius where part of the ball is outside the lung, so that the rest keeps the volume."""
+    box = _box(lungs.shape, centre, spacing, radius_mm)
+    z, y, x = _grid(box, centre, spacing).open()
+    ball = np.asarray(z**2 + y**2 + x**2 <= radius_mm**2)
+    share = float((lungs[box] & ball).sum()) / max(1.0, float(ball.sum()))
+    return radius_mm * float(max(share, 0.3) ** (-1 / 3))
 
 
 def _box(
@@ -198,14 +267,18 @@ def _box(
     return z, y, x
 
 
-def _fine_grid(
-    box: tuple[slice, slice, slice], centre: tuple[float, float, float], spacing: tuple[float, float, float]
-) -> tuple[int, Grid]:
-    """Positions relative to the centre; thick slices are sampled several times, to average over them."""
-    repeat = max(1, int(np.ceil(spacing[0] / _THIN_SLICE_MM)))
-    z, y, x = ((np.arange(b.start, b.stop) - c) * s for b, c, s in zip(box, centre, spacing, strict=True))
+def _grid(
+    box: tuple[slice, slice, slice],
+    centre: tuple[float, float, float],
+    spacing: tuple[float, float, float],
+    repeat: int = 1,
+) -> Grid:
+    """Positions relative to the centre, ``repeat`` samples a slice."""
+    z, y, x = (
+        (np.arange(b.start, b.stop) - c) * float(s) for b, c, s in zip(box, centre, spacing, strict=True)
+    )
     within = ((np.arange(repeat) + 0.5) / repeat - 0.5) * spacing[0]
-    return repeat, Grid((z[:, None] + within).ravel(), y, x)
+    return Grid((z[:, None] + within).ravel(), y, x)
 
 
 def _depth(inside: NDArray[np.bool_], spacing: tuple[float, float, float], repeat: int) -> Field:
@@ -225,7 +298,7 @@ def _base_hu(part: NDArray[np.float32], inside: NDArray[np.bool_]) -> float:
 
 
 def _coarsen(paint: Paint, repeat: int) -> Paint:
-    """Average the fine slices of ``_fine_grid`` back to the slices of the CT."""
+    """Average the fine slices of a repeated grid back to the slices of the CT."""
     if repeat == 1:
         return paint
 

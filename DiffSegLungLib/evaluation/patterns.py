@@ -71,8 +71,8 @@ class Brush:
         """Walls between packed cysts of about ``size_mm``: 0 in a cyst, 1 in a wall."""
         if self.family == "b":
             return smoothstep((wall_mm / 2 - self.sheets(1.15 * size_mm)) / 0.8)
-        inside = ball_depth(self.grid, *packed_balls(self.grid, 1.1 * size_mm, self.rng))
-        return 1 - smoothstep((inside - wall_mm / 2 + 0.5) / 0.9)
+        inside = ball_depth(self.grid, *packed_balls(self.grid, 1.15 * size_mm, self.rng))
+        return 1 - smoothstep((inside - wall_mm / 2 + 0.8) / 0.9)
 
     def blob(self, radius_mm: float, *, rough: float = 0.3, stretch: float = 0.35) -> Field:
         """Signed depth in mm (positive inside) of an irregular body of about this radius.
@@ -112,9 +112,9 @@ class Brush:
         return np.asarray(depth, np.float32)
 
     def rind(self, depth_mm: Field, strength: float) -> Field:
-        """Push a body towards the pleura: take depth away well inside the lung."""
-        deep = np.clip((self.depth - 0.75) / 0.25, 0, 1)
-        return np.asarray(depth_mm - np.float32(strength * self.radius_mm) * deep, np.float32)
+        """Push a body towards the pleura: take depth away well inside the lung, add some at its edge."""
+        shallow = 0.35 - np.clip((self.depth - 0.75) / 0.25, 0, 1)
+        return np.asarray(depth_mm + np.float32(strength * self.radius_mm) * shallow, np.float32)
 
     def share_for(self, hu: float) -> float:
         """The share of tissue that lifts this patient's parenchyma to ``hu``."""
@@ -201,7 +201,7 @@ def _honeycombing(brush: Brush) -> Paint:
     rng = brush.rng
     edge = smoothstep(brush.rind(brush.blob(brush.radius_mm, rough=0.35), 0.5) / 3)
     wall = float(rng.uniform(1.2, 2.2))
-    walls = brush.cysts(rng.uniform(4.5, 9.0), wall * (1.1 + 0.35 * brush.field(8.0)))
+    walls = brush.cysts(rng.uniform(4.5, 9.0), wall * (1 + 0.35 * brush.field(8.0)))
     cyst = rng.uniform(-950, -880)
     target = cyst + walls * (rng.uniform(-120, 20) - cyst)
     return Paint(edge * np.float32(0.97), np.asarray(target, np.float32), edge, False)
@@ -224,7 +224,7 @@ def _emphysema(brush: Brush, size_mm: float, coverage: float) -> Paint:
     edge = smoothstep(brush.blob(brush.radius_mm, rough=0.4) / 4)
     holes = edge * _holes(brush, size_mm, coverage)
     target = min(brush.rng.normal(-972, 8), brush.base_hu - 45)
-    return Paint(holes * np.float32(0.93), _constant(brush, max(target, -992)), holes, True)
+    return Paint(holes * np.float32(0.96), _constant(brush, max(target, -992)), holes, True)
 
 
 def _centrilobular_emphysema(brush: Brush) -> Paint:

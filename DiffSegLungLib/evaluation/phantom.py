@@ -13,7 +13,7 @@ from ..classes import HEALTHY, VESSEL
 from ..ct import CT, Geometry
 from ..errors import InputError
 from .chest import AIR, HILA, Chest, build_chest
-from .lesions import KINDS, insert_lesion
+from .lesions import insert_lesion
 from .noise import Noise
 from .patterns import Family
 from .textures import Field, Grid, spline_field
@@ -30,20 +30,42 @@ _BLOOD_HU, _WALL_HU = 40.0, 10.0
 # From which share of tissue a voxel reads above -500 HU, the class table's limit for vessels.
 _VESSEL_SHARE = 0.4
 
-# Kind, intended volume in ml, where in the chest (z, y, x in -1..1 of the lung's extent; side 1 right, 2
-# left).
-_LESIONS: tuple[tuple[str, float, tuple[float, float, float], int], ...] = (
-    ("consolidation", 75.0, (-0.55, 0.6, 0.3), 1),
-    ("ground_glass", 70.0, (-0.1, -0.2, 0.7), 2),
-    ("ground_glass", 45.0, (0.15, 0.7, 0.5), 1),
-    ("crazy_paving", 30.0, (0.3, 0.5, 0.5), 2),
-    ("honeycombing", 55.0, (-0.6, 0.8, 0.6), 2),
-    ("reticulation", 55.0, (-0.35, 0.1, 0.95), 1),
-    ("centrilobular_emphysema", 110.0, (0.6, -0.1, 0.4), 1),
-    ("confluent_emphysema", 80.0, (0.6, -0.2, 0.4), 2),
-    ("bulla", 14.0, (0.8, 0.3, 0.5), 1),
-    ("cavity", 22.0, (0.2, -0.5, 0.5), 1),
-    ("cavity", 16.0, (-0.2, 0.6, 0.3), 2),
+
+@dataclass(frozen=True)
+class Site:
+    """One lesion of the phantom and where it wants to be.
+
+    Attributes:
+        kind: a key of ``lesions.KINDS``.
+        volume_ml: intended volume.
+        side: 1 right, 2 left.
+        place: relative position in the lung: z -1 (base) .. 1 (apex), y -1 (front) .. 1 (back), x 0
+            (medial) .. 1 (lateral).
+    """
+
+    kind: str
+    volume_ml: float
+    side: int
+    place: tuple[float, float, float]
+
+    @property
+    def radius_mm(self) -> float:
+        """Radius of the ball with the intended volume."""
+        return float((self.volume_ml * 1000 * 3 / (4 * np.pi)) ** (1 / 3))
+
+
+_SITES = (
+    Site("consolidation", 80.0, 1, (-0.6, 0.5, 0.4)),
+    Site("ground_glass", 70.0, 2, (-0.1, -0.2, 0.7)),
+    Site("ground_glass", 45.0, 1, (0.15, 0.7, 0.5)),
+    Site("crazy_paving", 30.0, 2, (0.3, 0.5, 0.5)),
+    Site("honeycombing", 60.0, 2, (-0.55, 0.75, 0.6)),
+    Site("reticulation", 60.0, 1, (-0.35, 0.1, 0.9)),
+    Site("centrilobular_emphysema", 110.0, 1, (0.6, -0.1, 0.4)),
+    Site("confluent_emphysema", 80.0, 2, (0.6, -0.2, 0.4)),
+    Site("bulla", 14.0, 1, (0.8, 0.3, 0.5)),
+    Site("cavity", 22.0, 1, (0.2, -0.5, 0.5)),
+    Site("cavity", 16.0, 2, (-0.2, 0.6, 0.3)),
 )
 
 
@@ -84,22 +106,20 @@ def generate_phantom(
         )
     shape, spacing, bottom = _SIZES[size]
     rng = np.random.default_rng([seed, 20260])
+    corner = (bottom, 8.0 - spacing[1] * (shape[1] - 1) / 2, -spacing[2] * (shape[2] - 1) / 2)
     grid = Grid(
-        bottom + spacing[0] * np.arange(shape[0]),
-        spacing[1] * (np.arange(shape[1]) - shape[1] / 2 + 0.5) + 8.0,
-        spacing[2] * (np.arange(shape[2]) - shape[2] / 2 + 0.5),
+        *(c + s * np.arange(n, dtype=np.float64) for c, s, n in zip(corner, spacing, shape, strict=True))
     )
     chest = build_chest(grid, rng)
     lungs = np.maximum(chest.right, chest.left) > 0
     hu, tubes = _fill_lungs(chest, grid, rng)
     truth = np.where(lungs, np.where(tubes, VESSEL, HEALTHY), 0).astype(np.uint8)
     if lesions:
-        hu = _add_lesions(hu, truth, chest, spacing, rng, family)
-    hu += _scanner_noise(hu, spacing, rng, noise_hu)
+        hu, ill = _add_lesions(hu, chest, grid, family, rng)
+        truth = np.where(ill > 0, ill, truth)
+    hu += _scanner_noise(hu, grid.spacing, noise_hu, rng)
     z, y, x = spacing
-    geometry = Geometry(
-        (shape[2], shape[1], shape[0]), (x, y, z), (float(grid.x[0]), float(grid.y[0]), float(grid.z[0]))
-    )
+    geometry = Geometry((shape[2], shape[1], shape[0]), (x, y, z), (corner[2], corner[1], corner[0]))
     scan = np.rint(np.clip(hu, -1024, 3071)).astype(np.int16)
     return Phantom(CT(scan, geometry, source=f"phantom-{size}-{seed}"), truth, lungs)
 
@@ -148,69 +168,55 @@ def _fissures(chest: Chest, grid: Grid, rng: np.random.Generator) -> Field:
     """Share of tissue in the oblique fissures of both lungs: sheets 0.7 mm thick."""
     z, y, _ = grid.open()
     plane = 0.62 * (z + 5) + 0.78 * (y - 5) - 0.02 * y * z / 3
-    away = np.abs(plane + 4 * spline_field(grid, 50.0, rng))
+    away = np.abs(plane + 5 * spline_field(grid, 50.0, rng))
     voxel = max(grid.spacing)
     inside = np.maximum(chest.right, chest.left) > 0
     return np.asarray(0.7 / voxel * np.clip(1 - away / voxel, 0, 1) * inside, np.float32)
 
 
 def _add_lesions(
-    hu: Field,
-    truth: NDArray[np.uint8],
-    chest: Chest,
-    spacing: tuple[float, float, float],
-    rng: np.random.Generator,
-    family: Family,
-) -> Field:
-    """Paint the list of lesions, each into its region, clear of the others; ``truth`` changes in place."""
+    hu: Field, chest: Chest, grid: Grid, family: Family, rng: np.random.Generator
+) -> tuple[Field, NDArray[np.uint8]]:
+    """Paint every site, each clear of those before; returns HU and class ids of the lesions."""
+    truth = np.zeros(hu.shape, np.uint8)
     silent = Noise(0.0, 0.35)
     taken: list[tuple[NDArray[np.float64], float]] = []
-    for kind, volume_ml, place, side in _LESIONS:
-        lung = (chest.right if side == 1 else chest.left) > 0
-        radius_mm = (volume_ml * 239) ** (1 / 3)
-        centre = _place(lung, np.array(place), side, np.array(spacing), radius_mm, taken, rng)
-        taken.append((centre * spacing, radius_mm))
+    for site in _SITES:
+        lung = (chest.right if site.side == 1 else chest.left) > 0
+        index = _place(lung, site, grid.spacing, taken, rng)
+        taken.append((index * grid.spacing, site.radius_mm))
+        z, y, x = (float(i) for i in index)
         lesion = insert_lesion(
-            hu,
-            lung,
-            spacing,
-            kind,
-            volume_ml=volume_ml,
-            rng=rng,
-            centre=(float(centre[0]), float(centre[1]), float(centre[2])),
-            family=family,
-            noise=silent,
-        )
+            hu, lung, grid.spacing, site.kind, volume_ml=site.volume_ml, rng=rng, centre=(z, y, x),
+            family=family, noise=silent,
+        )  # fmt: skip
         hu = lesion.hu
-        truth[lesion.mask] = KINDS[kind]
-    return hu
+        truth[lesion.mask] = lesion.class_id
+    return hu, truth
 
 
 def _place(
     lung: NDArray[np.bool_],
-    place: NDArray[np.float64],
-    side: int,
-    spacing: NDArray[np.float64],
-    radius_mm: float,
+    site: Site,
+    spacing: tuple[float, float, float],
     taken: list[tuple[NDArray[np.float64], float]],
     rng: np.random.Generator,
 ) -> NDArray[np.float64]:
-    """The lung voxel nearest to a wanted relative place that keeps clear of the lesions already there."""
+    """The lung voxel nearest to where a site wants to be that keeps clear of the lesions already there."""
     voxels = np.argwhere(lung)
     low, high = voxels.min(axis=0), voxels.max(axis=0)
     voxels = voxels[rng.choice(len(voxels), min(len(voxels), 4000), replace=False)]
     relative = 2 * (voxels - low) / (high - low) - 1
-    # Sideways, 0 is medial and 1 lateral.
-    relative[:, 2] = (1 - relative[:, 2] if side == 1 else 1 + relative[:, 2]) / 2
-    cost = np.linalg.norm(relative - place - rng.normal(0, 0.08, 3), axis=1)
+    relative[:, 2] = (1 - relative[:, 2] if site.side == 1 else 1 + relative[:, 2]) / 2
+    cost = np.linalg.norm(relative - site.place - rng.normal(0, 0.08, 3), axis=1)
     for centre, radius in taken:
-        gap = np.linalg.norm(voxels * spacing - centre, axis=1) - radius - radius_mm
+        gap = np.linalg.norm(voxels * spacing - centre, axis=1) - radius - site.radius_mm
         cost += np.clip(-gap / 10, 0, 10)
-    return voxels[int(np.argmin(cost))].astype(float)
+    return np.asarray(voxels[int(np.argmin(cost))], np.float64)
 
 
 def _scanner_noise(
-    hu: Field, spacing: tuple[float, float, float], rng: np.random.Generator, noise_hu: float
+    hu: Field, spacing: tuple[float, float, float], noise_hu: float, rng: np.random.Generator
 ) -> Field:
     """Noise with an in-plane grain, stronger where the rays crossed more tissue."""
     from scipy import ndimage
@@ -220,4 +226,5 @@ def _scanner_noise(
     path = ndimage.zoom(ndimage.gaussian_filter(density, sigma), 4, order=1, grid_mode=True, mode="nearest")
     path = path[: hu.shape[0], : hu.shape[1], : hu.shape[2]]
     strength = np.clip(path / np.float32(0.55), 0.35, 2)
-    return Noise(noise_hu, 0.8 / spacing[2] + 0.1).sample(hu.shape, rng) * strength
+    noise = Noise(noise_hu, 0.8 / spacing[2] + 0.1).sample(hu.shape, rng)
+    return np.asarray(noise * strength, np.float32)

@@ -157,7 +157,7 @@ def packed_balls(
     """Balls that nearly touch, on a shaken body-centred lattice covering the grid (family a's cysts).
 
     Returns:
-        Centres (n, 3) in mm and radii (n,) in mm, 0.36 to 0.56 of the spacing.
+        Centres (n, 3) in mm and radii (n,) in mm, 0.38 to 0.6 of the spacing.
     """
     edge = spacing_mm * 2 / 3**0.5
     corner = np.stack(
@@ -165,7 +165,7 @@ def packed_balls(
     ).reshape(-1, 3)
     centres = np.concatenate([corner, corner + edge / 2]) + rng.uniform(-0.5, 0.5, 3) * edge
     centres += rng.normal(0, 0.13 * spacing_mm, centres.shape)
-    return centres, spacing_mm * rng.uniform(0.36, 0.56, len(centres))
+    return centres, spacing_mm * rng.uniform(0.38, 0.6, len(centres))
 
 
 def ball_depth(

@@ -84,10 +84,12 @@ def occupancy(tree: Tree, grid: Grid) -> Field:
     voxel = float(np.prod(grid.spacing)) ** (1 / 3)
     thick = tree.radius > 0.9 * voxel
     centres, radii, _ = _samples(tree, thick, voxel)
-    share = np.clip(ball_depth(grid, centres, radii) / np.float32(voxel) + np.float32(0.5), 0, 1)
+    share = np.clip(
+        ball_depth(grid, centres, radii, reach_mm=voxel) / np.float32(voxel) + np.float32(0.5), 0, 1
+    )
     centres, radii, step = _samples(tree, ~thick, voxel)
     share += _splat(centres, np.pi * radii**2 * step / voxel**3, grid)
-    return np.minimum(share, 1, out=share)
+    return np.asarray(np.minimum(share, 1), np.float32)
 
 
 def _samples(
