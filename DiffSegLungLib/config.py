@@ -45,7 +45,7 @@ class Config:
     preset: Preset = "balanced"
     correct_air: bool = True
     descriptor: Descriptor = "hybrid"
-    timesteps: tuple[int, ...] = (50, 100, 150)
+    timesteps: tuple[int, ...] = (10, 30, 60)
     overlap: float = 0.25
     components: int = 24
     mode: Mode = "adapted"
@@ -136,7 +136,7 @@ _LIMITS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "descriptor": _one_of(Descriptor),
     "timesteps": (
         lambda v: isinstance(v, tuple) and len(set(v)) == len(v) > 0 and all(_whole(t) and t >= 1 for t in v),
-        "one or more different whole numbers from 1 on, e.g. 50, 100, 150",
+        "one or more different whole numbers from 1 on, e.g. 10, 30, 60",
     ),
     "overlap": (lambda v: _number(v) and 0 <= v <= 0.5, "a number from 0 to 0.5"),
     "components": (
@@ -156,7 +156,7 @@ _LIMITS: dict[str, tuple[Callable[[Any], bool], str]] = {
 
 
 PRESETS: dict[str, Config] = {
-    "fast": Config(preset="fast", timesteps=(100,), overlap=0.0),
+    "fast": Config(preset="fast", overlap=0.0),
     "balanced": Config(preset="balanced"),
     "best": Config(preset="best", overlap=0.5),
 }
