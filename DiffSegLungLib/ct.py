@@ -148,7 +148,7 @@ def _refuse_too_small(geometry: Geometry, name: str) -> None:
 
 
 def _scalar(image: sitk.Image, name: str) -> tuple[NDArray[Any], Geometry]:
-    """Array and geometry of an image with one real number a voxel."""
+    """Read-only view and geometry of an image with one real number a voxel; valid while the image lives."""
     import SimpleITK as sitk
 
     if image.GetDimension() != 3:
@@ -159,4 +159,4 @@ def _scalar(image: sitk.Image, name: str) -> tuple[NDArray[Any], Geometry]:
             "complex numbers" if components == 1 else f"{components} numbers a voxel, like a colour picture"
         )
         raise InputError("not-scalar", f"{name} holds {seen}.", "Give a CT with one value in HU a voxel.")
-    return sitk.GetArrayFromImage(image), Geometry.of(image)
+    return sitk.GetArrayViewFromImage(image), Geometry.of(image)

@@ -24,7 +24,7 @@ def to_hounsfield(values: NDArray[Any], name: str) -> tuple[NDArray[Any], tuple[
     """Check that voxel values are those of a chest CT in HU, and bring them into working form.
 
     Args:
-        values: (z, y, x), any real dtype; may be changed in place.
+        values: (z, y, x), any real dtype; changed in place if it is int16 or float32 and writeable.
         name: what to call the volume in a message.
 
     Returns:
@@ -139,11 +139,12 @@ def _piecewise_constant(sample: NDArray[np.float32]) -> bool:
 
 def _compact(values: NDArray[Any]) -> NDArray[Any]:
     """int16 where no value is lost by it, else float32; slice by slice, since a float copy may not fit."""
+    shared = not values.flags.writeable
     if values.dtype == np.int16:
-        return values
+        return values.copy() if shared else values
     bounds = np.iinfo(np.int16)
     if values.dtype.kind == "f" and any(bool((part != np.rint(part)).any()) for part in values):
-        return values.astype(np.float32, copy=False)
+        return values.astype(np.float32, copy=shared)
     hu = np.empty(values.shape, np.int16)
     for part, out in zip(values, hu, strict=True):
         # Metal may exceed int16 in wider types; above 32767 HU nothing is told apart.

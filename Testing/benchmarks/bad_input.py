@@ -5,6 +5,7 @@ Usage: python Testing/benchmarks/bad_input.py [> docs/bad-input.md]
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import tempfile
@@ -15,18 +16,27 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "lib"))
 from malformed import MALFORMED, Malformed
 
 
-def refusal(case: Malformed) -> tuple[str, int, list[str]]:
-    """What the command line prints, its exit code, and the files it left."""
+def refusal(case: Malformed) -> tuple[dict[str, str], int, list[str]]:
+    """The error that the command line reports, its exit code, and the files it left."""
     with tempfile.TemporaryDirectory() as work:
         given, out = Path(work, "in"), Path(work, "out")
         given.mkdir()
         path = case.build(given)
         before = set(Path(work).rglob("*"))
-        command = [sys.executable, "-m", "DiffSegLungLib", "segment", str(path), "-o", str(out), "--quiet"]
+        command = [
+            sys.executable,
+            "-m",
+            "DiffSegLungLib",
+            "segment",
+            str(path),
+            "-o",
+            str(out),
+            "--json-progress",
+        ]
         run = subprocess.run(command, capture_output=True, text=True, check=False, timeout=600)
         left = sorted(str(p.relative_to(work)) for p in set(Path(work).rglob("*")) - before)
-        said = " ".join((run.stderr + run.stdout).split())
-        return said, run.returncode, left
+        lines = [json.loads(line) for line in run.stdout.splitlines()]
+        return (lines[-1].get("error") if lines else None) or {}, run.returncode, left
 
 
 def main() -> int:
@@ -34,10 +44,13 @@ def main() -> int:
     failures = 0
     print("| input | message | exit code | files left |\n|---|---|---|---|")
     for case in MALFORMED:
-        said, code, left = refusal(case)
-        failures += code != 2 or bool(left)
-        print(f"| {case.name} | {said} | {code} | {', '.join(left) or 'none'} |", flush=True)
-    print(f"\n{len(MALFORMED)} malformed inputs, {failures} not refused cleanly (exit code 2, no file left).")
+        error, exit_code, left = refusal(case)
+        failures += error.get("code") != case.code or exit_code != 2 or bool(left)
+        said = f"{error.get('message', 'none')} {error.get('hint', '')}".strip()
+        print(f"| {case.name} | {said} | {exit_code} | {', '.join(left) or 'none'} |", flush=True)
+    print(
+        f"\n{len(MALFORMED)} malformed inputs, {failures} not refused cleanly (own code, exit code 2, no file left)."
+    )
     return int(failures > 0)
 
 

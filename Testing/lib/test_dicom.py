@@ -112,7 +112,7 @@ def test_missing_slice_is_interpolated_and_said(tmp_path: Path) -> None:
 
 
 def test_uneven_spacing_is_evened_out(tmp_path: Path) -> None:
-    # The lower part every 2.5 mm, the upper every 5: values rise by 10 HU a mm in a corner column, and still do.
+    # The lower part every 2.5 mm, the upper every 5: a column that rises by 10 HU a mm still does.
     places = np.r_[np.arange(0, 60, 2.5), np.arange(60, 100, 5.0)]
     hu = chest(places.size)
     hu[:, 2, 2] = np.rint(10 * places)
@@ -153,7 +153,8 @@ def test_gantry_tilt_is_straightened_and_said(tmp_path: Path) -> None:
     assert ct.geometry.spacing == pytest.approx((SPACING, SPACING, SPACING))
     np.testing.assert_allclose(ct.hu[10, 2:66], chest()[10], atol=1)
     assert ct.notes == (
-        "The slices are sheared by 11.3 degrees (tilted gantry); the CT was resampled to a grid at right angles.",
+        "The slices are sheared by 11.3 degrees (tilted gantry); "
+        "the CT was resampled to a grid at right angles.",
     )
 
 
