@@ -1,11 +1,11 @@
-"""Vessels, airway walls and hila inside the lungs: bright tubes, told from blobs, plates and plain dense tissue.
+"""Vessels, airway walls and hila inside the lungs: bright tubes, told from blobs, plates and dense tissue.
 
 Second derivatives at several scales, as in Frangi et al. 1998 ("Multiscale vessel enhancement filtering") and
-Sato et al. 1998: across a bright tube the intensity falls to two sides (two strongly negative eigenvalues of the
-Hessian), across a plate (septum, fissure, the border of a consolidation) to one, from a nodule to three. They
-are evaluated only where tissue is dense enough to be a vessel, a few percent of the lung. Two facts of anatomy
-tell what the derivatives cannot: vessels thin out towards the chest wall, and they fill little of the outer
-lung; reticulation and patchy consolidation do not.
+Sato et al. 1998: across a bright tube the intensity falls to two sides (two strongly negative eigenvalues of
+the Hessian), across a plate (septum, fissure, border of a consolidation) to one, from a nodule to three. They
+are evaluated only where tissue is dense enough to be a vessel, a few percent of the lung. A fact of anatomy
+tells what derivatives cannot: vessels fill little of the outer lung, reticulation and patchy consolidation
+much.
 """
 
 from __future__ import annotations
@@ -24,8 +24,10 @@ Spacing = Sequence[float]
 LEAST_HU = -500.0
 ABOVE_PARENCHYMA_HU = 200.0
 FINE_SCALES_MM = (1.0, 1.75)
-WIDE_SCALES_MM = (3.0, 5.0)
+WIDE_SCALES_MM = (3.0, 5.0, 8.0)
 """Standard deviations of the Gaussians; a tube of radius r answers most at about r/1.4."""
+
+WIDEST_TUBE_MM = 5.0
 
 CONTRAST_HU = 70.0
 """Least mean of the two negative eigenvalues, times sigma²."""
@@ -35,6 +37,12 @@ PLATE_RATIO = 0.4
 
 BLOB_RATIO = 0.5
 """Largest ratio of the third eigenvalue to the second: 0 in a tube, 1 in a sphere."""
+
+BLOB_REACH = 2.2
+"""A sphere reaches this many standard deviations from its centre; at its border it looks like a tube."""
+
+THICK_MM = 9.0
+"""No vessel within the lungs has this radius: what is thicker is disease."""
 
 LENGTH_MM = 12.0
 CROWDED_AT_WALL, CROWDED_PER_MM = 0.10, 0.015
@@ -63,7 +71,7 @@ def vessel_mask(hu: NDArray[np.float32], lungs: Mask, spacing_zyx: Spacing) -> M
     dense &= clipped > _parenchyma(clipped, inside, spacing_zyx) + ABOVE_PARENCHYMA_HU
     depth = _depth_mm(inside, spacing_zyx)
     allowed = dense & (_crowding(dense, inside, spacing_zyx) <= CROWDED_AT_WALL + CROWDED_PER_MM * depth)
-    tubes = _tubes(clipped, allowed, spacing_zyx)
+    tubes = _tubes(clipped, allowed, dense, spacing_zyx)
     vessels[box] = _long_ones(tubes, allowed, spacing_zyx)
     return vessels
 
@@ -118,7 +126,7 @@ def _crowding(dense: Mask, lungs: Mask, spacing_zyx: Spacing) -> NDArray[np.floa
     return _spread(within / np.maximum(room, 1e-3), step, dense.shape)
 
 
-def _block_mean(array: NDArray[np.float32], step: Sequence[int]) -> NDArray[np.float32]:
+def _block_mean(array: NDArray[Any], step: Sequence[int]) -> NDArray[Any]:
     """Means of blocks of voxels; the last block of an axis may be cut short."""
     for axis, n in enumerate(step):
         if n > 1:
@@ -129,47 +137,77 @@ def _block_mean(array: NDArray[np.float32], step: Sequence[int]) -> NDArray[np.f
     return array
 
 
-def _tubes(hu: NDArray[np.float32], candidates: Mask, spacing_zyx: Spacing) -> Mask:
-    """Candidates that are tubes at the scale at which they stand out most.
+def _tubes(hu: NDArray[np.float32], candidates: Mask, dense: Mask, spacing_zyx: Spacing) -> Mask:
+    """Candidates that are tubes at the scale at which they stand out most, away from blobs and thick bodies.
 
-    One scale decides: a nodule is a sphere at its own size, though parts of its border look like tubes at a
-    smaller one. The wide scales are evaluated on cubes of about 2 mm.
+    The wide scales are evaluated on cubes of about 2 mm.
     """
-    at = np.flatnonzero(candidates)
-    response, tube = _strongest(hu, at, FINE_SCALES_MM, spacing_zyx)
-
     step = [max(1, round(2.0 / s)) for s in spacing_zyx]
+    coarse_mm = [s * n for s, n in zip(spacing_zyx, step, strict=True)]
     coarse_hu = _block_mean(hu, step)
+
+    at = np.flatnonzero(candidates)
+    response, tube, blob_mm = _strongest(hu, at, FINE_SCALES_MM, spacing_zyx)
     parents = [i // n for i, n in zip(np.unravel_index(at, hu.shape), step, strict=True)]
     places, parent_of = np.unique(np.ravel_multi_index(parents, coarse_hu.shape), return_inverse=True)
-    coarse_mm = [s * n for s, n in zip(spacing_zyx, step, strict=True)]
-    wide_response, wide_tube = _strongest(coarse_hu, places, WIDE_SCALES_MM, coarse_mm)
-
+    wide_response, wide_tube, wide_blob_mm = _strongest(coarse_hu, places, WIDE_SCALES_MM, coarse_mm)
     wider = wide_response[parent_of] > response
+    tube = np.where(wider, wide_tube[parent_of], tube)
+
+    # Where a blob stands out at any wide scale, or at a fine one that is the strongest.
+    blobs = np.zeros(coarse_hu.shape, np.float32)
+    np.maximum.at(blobs.ravel(), places[parent_of], np.where(wider, 0, blob_mm))
+    blobs.ravel()[places] = np.maximum(blobs.ravel()[places], wide_blob_mm)
+    body = _thick(_block_mean(dense.astype(np.float32), step) >= 0.5, coarse_mm)
+    for sigma in np.unique(blobs[blobs > 0]):
+        body |= _within(blobs == sigma, BLOB_REACH * float(sigma), coarse_mm)
+    tube &= ~body.ravel()[places[parent_of]]
+
     found = np.zeros(candidates.shape, bool)
-    found.ravel()[at] = np.where(wider, wide_tube[parent_of], tube)
+    found.ravel()[at] = tube
     return found
+
+
+def _thick(dense: Mask, spacing_zyx: Spacing) -> Mask:
+    """Dense bodies in which a ball of :data:`THICK_MM` fits, with their border."""
+    core = ~_within(~dense, THICK_MM, spacing_zyx)
+    return _within(core, 1.5 * THICK_MM, spacing_zyx)
+
+
+def _within(mask: Mask, mm: float, spacing_zyx: Spacing) -> Mask:
+    """Voxels at most so far from a mask."""
+    import SimpleITK as sitk
+
+    if not mask.any():
+        return mask
+    image = sitk.GetImageFromArray(mask.view(np.uint8))
+    image.SetSpacing([float(s) for s in spacing_zyx[::-1]])
+    distance = sitk.SignedMaurerDistanceMap(image, squaredDistance=False, useImageSpacing=True)
+    return np.asarray(sitk.GetArrayViewFromImage(distance) <= mm)
 
 
 def _strongest(
     hu: NDArray[np.float32], at: NDArray[np.int64], scales_mm: Sequence[float], spacing_zyx: Spacing
-) -> tuple[NDArray[np.float32], Mask]:
-    """The strongest response over scales at flat indices, in HU, and whether it is that of a tube."""
+) -> tuple[NDArray[np.float32], Mask, NDArray[np.float32]]:
+    """Strongest response over scales at flat indices (HU); is it a tube's; if a blob's, of which scale."""
     import SimpleITK as sitk
 
     image = sitk.GetImageFromArray(hu)
     image.SetSpacing([float(s) for s in spacing_zyx[::-1]])
-    strongest = np.zeros(at.size, np.float32)
+    strongest = np.full(at.size, CONTRAST_HU, np.float32)
     tube = np.zeros(at.size, bool)
+    blob_mm = np.zeros(at.size, np.float32)
     for sigma in scales_mm:
-        smooth = sitk.GetArrayViewFromImage(sitk.SmoothingRecursiveGaussian(image, sigma))
+        smoothed = sitk.SmoothingRecursiveGaussian(image, sigma)
+        smooth = sitk.GetArrayViewFromImage(smoothed)
         low, middle, high = _eigenvalues(_hessian(smooth, at, sigma, spacing_zyx))
         response = -(low + middle) / 2
-        is_tube = (response > CONTRAST_HU) & (middle < PLATE_RATIO * low) & (high > BLOB_RATIO * middle)
         better = response > strongest
-        tube = np.where(better, is_tube, tube)
-        strongest = np.maximum(strongest, response)
-    return strongest, tube
+        is_tube = (middle < PLATE_RATIO * low) & (high > BLOB_RATIO * middle) & (sigma <= WIDEST_TUBE_MM)
+        tube[better] = is_tube[better]
+        blob_mm[better] = np.where(high < BLOB_RATIO * low, sigma, 0)[better]
+        strongest[better] = response[better]
+    return strongest, tube, blob_mm
 
 
 def _hessian(
@@ -196,14 +234,14 @@ def _hessian(
 
 def _eigenvalues(h: list[NDArray[np.float32]]) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
     """Eigenvalues of symmetric 3 × 3 matrices, ascending, in closed form (Smith 1961)."""
-    zz, yy, xx, zy, zx, yx = h
+    zz, yy, xx, zy, zx, yx = (a.astype(np.float64) for a in h)
     mean = (zz + yy + xx) / 3
     zz, yy, xx = zz - mean, yy - mean, xx - mean
     p = np.sqrt((zz**2 + yy**2 + xx**2 + 2 * (zy**2 + zx**2 + yx**2)) / 6)
     half_det = (zz * (yy * xx - yx**2) - zy * (zy * xx - yx * zx) + zx * (zy * yx - yy * zx)) / 2
     angle = np.arccos(np.clip(half_det / np.maximum(p**3, 1e-12), -1, 1)) / 3
     high = mean + 2 * p * np.cos(angle)
-    low = mean + 2 * p * np.cos(angle + np.float32(2 * np.pi / 3))
+    low = mean + 2 * p * np.cos(angle + 2 * np.pi / 3)
     return low, 3 * mean - high - low, high
 
 
