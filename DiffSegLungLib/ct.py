@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .dicom import read_series
-from .dicomseries import is_dicom_file
+from .dicomfiles import folder_of, is_dicom_file
 from .errors import InputError
 from .geometry import Geometry, resample, to_image
 from .hounsfield import AIR, to_hounsfield
-from .imagefile import is_volume_file, read_image, write_image
+from .imagefile import is_volume_file, opened_or_refused, read_image, write_image
 from .segfile import write_segmentation
 
 if TYPE_CHECKING:
@@ -60,13 +60,12 @@ class CT:
             InputError: it is not a chest CT in HU; the message says what was seen.
         """
         path = Path(path)
-        if path.is_dir() or (path.is_file() and not is_volume_file(path) and is_dicom_file(path)):
-            values, geometry, notes = read_series(path, series)
-            return cls._checked(
-                values, geometry, path.name if path.is_dir() else path.resolve().parent.name, notes
-            )
-        image, notes = read_image(path)
-        return cls._checked(*_scalar(image, path.name), path.name, notes)
+        with opened_or_refused(path):
+            if path.is_dir() or (path.is_file() and not is_volume_file(path) and is_dicom_file(path)):
+                values, geometry, notes = read_series(path, series)
+                return cls._checked(values, geometry, folder_of(path).name, notes)
+            image, notes = read_image(path)
+            return cls._checked(*_scalar(image, path.name), path.name, notes)
 
     @classmethod
     def from_image(cls, image: sitk.Image, source: str = "image") -> CT:
@@ -119,7 +118,8 @@ def read_mask(path: str | Path, geometry: Geometry) -> NDArray[np.bool_]:
     import SimpleITK as sitk
 
     path = Path(path)
-    image, _ = read_image(path)
+    with opened_or_refused(path):
+        image, _ = read_image(path)
     own = Geometry.of(image)
     values = sitk.GetArrayViewFromImage(image)
     mask: NDArray[np.bool_] = values > 0 if values.ndim == 3 else (values > 0).any(axis=-1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from .dicomfiles import folder_of, headers
 from .errors import InputError
 
 if TYPE_CHECKING:
@@ -18,17 +19,7 @@ if TYPE_CHECKING:
 
 LEAST_SLICES = 5
 
-_MOST_FILES = 20_000
 _ENHANCED_CT = "1.2.840.10008.5.1.4.1.1.2.1"
-_TAGS = [
-    "SOPClassUID", "SOPInstanceUID", "Modality", "ImageType", "SeriesInstanceUID", "SeriesNumber",
-    "AcquisitionNumber", "InstanceNumber", "Rows", "Columns", "PixelSpacing", "ImagePositionPatient",
-    "ImageOrientationPatient", "RescaleSlope", "RescaleIntercept", "ConvolutionKernel", "SamplesPerPixel",
-]  # fmt: skip
-_OTHER_SUFFIXES = {
-    ".txt", ".csv", ".json", ".xml", ".html", ".pdf", ".png", ".jpg", ".jpeg", ".md", ".py", ".zip",
-    ".gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd", ".raw",
-}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -60,7 +51,7 @@ class Series:
         shape: rows and columns.
         spacing: mm between rows and between columns.
         kernel: reconstruction kernel, or "".
-        original: False for what the scanner marked as derived (reformats, projections).
+        primary: False for what was computed from other images (reformats, projections).
         whole: whether every slope and intercept is a whole number, so that HU fit int16.
     """
 
@@ -71,7 +62,7 @@ class Series:
     shape: tuple[int, int]
     spacing: tuple[float, float]
     kernel: str
-    original: bool
+    primary: bool
     whole: bool
 
     @property
@@ -96,42 +87,35 @@ class Series:
         return f"{self.number} ({len(self.slices)} slices every {gap:.3g} mm{kernel}{plane})"
 
 
-def is_dicom_file(path: Path) -> bool:
-    """Whether a file starts as DICOM files do, or has DICOM's usual suffix."""
-    with path.open("rb") as stream:
-        return stream.read(132)[128:] == b"DICM" or path.suffix.lower() in (".dcm", ".ima", ".dicom")
-
-
 def choose_series(path: Path, wanted: str | None) -> tuple[Series, tuple[str, ...]]:
     """The CT series that is meant by a path, and a note where there was a choice.
 
     Args:
-        path: a folder, searched with its subfolders; or one DICOM file, which names the series it belongs to.
-        wanted: series number or UID; None takes the axial original series with most slices.
+        path: a folder, searched with its subfolders, or the DICOMDIR in it; or one DICOM file, which stands
+            for the series it belongs to.
+        wanted: series number or UID; None takes the axial primary series with most slices.
 
     Raises:
         InputError: no DICOM, no CT, no series that is a volume, or not the one that is wanted.
     """
-    folder = path if path.is_dir() else path.resolve().parent
-    headers = list(_headers(_files(folder, deep=path.is_dir())))
-    if path.is_file():
-        own = [h for p, h in headers if p.name == path.name]
+    folder = folder_of(path)
+    whole = path.is_dir() or path.name.upper() == "DICOMDIR"
+    images = list(headers(folder, deep=whole))
+    if not whole:
+        own = [h for p, h in images if p.name == path.name]
         if not own:
-            raise InputError(
-                "unreadable", f"{path.name} is not a readable DICOM file.", "Give an undamaged CT."
-            )
+            raise InputError("unreadable", f"{path.name} is not a readable DICOM file.", "Give another one.")
         wanted = wanted or str(own[0].get("SeriesInstanceUID", ""))
-    series = _volumes(headers, folder.name)
+    series = _volumes(images, folder.name)
     asked = [s for s in series if wanted in (None, s.uid, s.number, s.number.rstrip("abcdefgh"))]
     if not asked:
-        raise InputError(
-            "no-such-series",
-            f"{folder.name} holds no CT series {wanted}."
-            if path.is_dir()
-            else f"{path.name} is no part of a CT volume.",
-            f"It holds {_listed(series)}.",
+        seen = (
+            f"{folder.name} holds no CT series {wanted}"
+            if whole
+            else f"{path.name} is no part of a CT volume"
         )
-    chosen = max(asked, key=lambda s: (s.is_axial, s.original, len(s.slices)))
+        raise InputError("no-such-series", f"{seen}.", f"The folder holds CT series {_listed(series)}.")
+    chosen = max(asked, key=lambda s: (s.is_axial, s.primary, len(s.slices)))
     if len(series) == 1:
         return chosen, ()
     return chosen, (f"The folder holds CT series {_listed(series)}; series {chosen.number} was read.",)
@@ -141,68 +125,28 @@ def _listed(series: Iterable[Series]) -> str:
     return ", ".join(str(s) for s in series)
 
 
-def _files(folder: Path, *, deep: bool) -> list[Path]:
-    """Files that may be DICOM, sorted by name so that the same folder gives the same volume everywhere."""
-    found: list[Path] = []
-    for path in folder.rglob("*") if deep else folder.iterdir():
-        other = path.suffix.lower() in _OTHER_SUFFIXES or path.name.startswith(".") or path.name == "DICOMDIR"
-        if other or not path.is_file():
-            continue
-        found.append(path)
-        if len(found) > _MOST_FILES:
-            raise InputError(
-                "too-many-files",
-                f"{folder.name} holds more than {_MOST_FILES} files.",
-                "Give the folder of one scan.",
-            )
-    return sorted(found)
-
-
-def _headers(paths: Iterable[Path]) -> Iterator[tuple[Path, Dataset]]:
-    """The tags that matter of every DICOM image, one for each SOP instance; other files are passed over."""
-    import pydicom
-    from pydicom.errors import InvalidDicomError
-
-    seen: set[str] = set()
-    for path in paths:
-        try:
-            header = pydicom.dcmread(
-                path,
-                stop_before_pixels=True,
-                specific_tags=_TAGS,
-                # Old archives lack the preamble; pydicom then only reads when forced.
-                force=path.suffix.lower() == ".dcm",
-            )
-        except (InvalidDicomError, EOFError, ValueError, OSError, NotImplementedError):
-            continue
-        instance = str(header.get("SOPInstanceUID", path))
-        if header.get("SOPClassUID") and instance not in seen:
-            seen.add(instance)
-            yield path, header
-
-
-def _volumes(headers: Sequence[tuple[Path, Dataset]], folder: str) -> list[Series]:
+def _volumes(images: Sequence[tuple[Path, Dataset]], folder: str) -> list[Series]:
     """Every CT series of at least LEAST_SLICES slices, numbered uniquely."""
-    if not headers:
+    if not images:
         raise InputError(
             "no-images",
             f"The folder {folder} holds no DICOM images.",
             "Give a folder of DICOM files, or a NIfTI, NRRD or MetaImage file itself.",
         )
-    kinds = Counter(str(h.get("Modality", "unknown")) for _, h in headers)
+    kinds = Counter(str(h.get("Modality", "unknown")) for _, h in images)
     if "CT" not in kinds:
         seen = ", ".join(f"{kind} ({count})" for kind, count in kinds.most_common())
         raise InputError(
             "not-ct", f"{folder} holds no CT but DICOM objects of modality {seen}.", "Give a chest CT."
         )
-    if any(h.get("SOPClassUID") == _ENHANCED_CT for _, h in headers):
+    if any(h.get("SOPClassUID") == _ENHANCED_CT for _, h in images):
         raise InputError(
             "multi-frame",
             f"{folder} holds an enhanced (multi-frame) CT object.",
             "Convert it to NIfTI or to classic CT slices, for example with dcm2niix.",
         )
     groups: dict[tuple[object, ...], list[tuple[Path, Dataset]]] = {}
-    for path, header in headers:
+    for path, header in images:
         if _is_slice(header):
             groups.setdefault(_plane(header), []).append((path, header))
     series = [s for members in groups.values() for s in _by_acquisition(_series(members))]
@@ -262,7 +206,7 @@ def _series(members: Sequence[tuple[Path, Dataset]]) -> Series:
         shape=(int(first.Rows), int(first.Columns)),
         spacing=(float(first.PixelSpacing[0]), float(first.PixelSpacing[1])),
         kernel="/".join(str(k) for k in _many(first.get("ConvolutionKernel", ""))),
-        original="ORIGINAL" in [str(part).upper() for part in first.get("ImageType", None) or ()],
+        primary="SECONDARY" not in [str(part).upper() for part in first.get("ImageType", None) or ()],
         whole=all(value.is_integer() for value in scales),
     )
     return replace(series, slices=_in_order(series, series.slices))

@@ -85,7 +85,7 @@ def _share(values: NDArray[Any], low: float, high: float) -> float:
 
 def _looks_like_hu(sample: NDArray[Any]) -> bool:
     """Some air or lung, and some soft tissue, each where Hounsfield units put it."""
-    return _share(sample, -1100, -500) > 0.005 and _share(sample, -200, 300) > 0.01
+    return _share(sample, -1100, -500) > 0.002 and _share(sample, -200, 300) > 0.01
 
 
 def _not_hu(sample: NDArray[np.float32], name: str) -> InputError:

@@ -59,6 +59,18 @@ def read_image(path: Path) -> tuple[sitk.Image, tuple[str, ...]]:
     return image, notes
 
 
+@contextmanager
+def opened_or_refused(path: Path) -> Iterator[None]:
+    """Turn what the operating system says (no permission, a lost network folder) into a refusal."""
+    try:
+        yield
+    except OSError as error:
+        why = (error.strerror or type(error).__name__).lower()
+        raise InputError(
+            "unreadable", f"{path.name} cannot be opened ({why}).", "Check its permissions and the disk."
+        ) from error
+
+
 def is_volume_file(path: Path) -> bool:
     """Whether the name is that of a format which holds a whole volume in one file."""
     return path.name.lower().endswith(FORMATS)

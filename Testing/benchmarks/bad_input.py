@@ -48,9 +48,7 @@ def main() -> int:
         failures += error.get("code") != case.code or exit_code != 2 or bool(left)
         said = f"{error.get('message', 'none')} {error.get('hint', '')}".strip()
         print(f"| {case.name} | {said} | {exit_code} | {', '.join(left) or 'none'} |", flush=True)
-    print(
-        f"\n{len(MALFORMED)} malformed inputs, {failures} not refused cleanly (own code, exit code 2, no file left)."
-    )
+    print(f"\n{len(MALFORMED)} malformed inputs; {failures} without their code, exit code 2, a clean disk.")
     return int(failures > 0)
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pydicom
 import pytest
+from pydicom.uid import RLELossless
 from smallchest import SPACING, chest, edit_dicom, write_dicom
 
 from DiffSegLungLib.ct import CT, Geometry, resample
@@ -61,6 +63,23 @@ def test_axial_series_with_most_slices_is_taken_and_said(tmp_path: Path) -> None
         "The folder holds CT series 2 (8 slices every 5 mm, kernel B70f), 3 (24 slices every 5 mm), "
         "6 (40 slices every 5 mm); series 3 was read.",
     )
+
+
+def test_index_of_a_disk_stands_for_all_of_it(tmp_path: Path) -> None:
+    write_dicom(tmp_path / "scans" / "deep" / "er", chest())
+    (tmp_path / "scans" / "DICOMDIR").write_bytes(bytes(128) + b"DICM")
+    ct = CT.read(tmp_path / "scans" / "DICOMDIR")
+    np.testing.assert_array_equal(ct.hu, chest())
+    assert ct.source == "scans"
+
+
+def test_compressed_slices_are_decoded(tmp_path: Path) -> None:
+    scans = write_dicom(tmp_path / "scans", chest())
+    for path in scans.iterdir():
+        ds = pydicom.dcmread(path)
+        ds.compress(RLELossless)
+        ds.save_as(path)
+    np.testing.assert_array_equal(CT.read(scans).hu, chest())
 
 
 def test_series_is_taken_by_number_or_uid(tmp_path: Path) -> None:
