@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .dicomseries import Series, Slice, choose_series
+from .dicomfiles import Header
+from .dicomseries import SAME_PLACE_MM, Series, choose_series
 from .errors import InputError
 from .geometry import Geometry
 from .imagefile import quiet
 
-_SAME_PLACE_MM = 0.01
 _ROUNDING_MM = 0.1  # positions are often written with one decimal
 _LARGEST_GAP_MM = 10.0
 
@@ -48,7 +48,8 @@ def _pixels(series: Series) -> NDArray[Any]:
     """Every slice's values in HU, (slice, row, column)."""
     import SimpleITK as sitk
 
-    values = np.empty((len(series.slices), *series.shape), np.int16 if series.whole else np.float32)
+    shape = series.slices[0].shape
+    values = np.empty((len(series.slices), *shape), np.int16 if series.is_whole else np.float32)
     reader = sitk.ImageFileReader()
     reader.SetImageIO("GDCMImageIO")
     with quiet():
@@ -61,14 +62,14 @@ def _pixels(series: Series) -> NDArray[Any]:
             pixels = sitk.GetArrayViewFromImage(image)
             if pixels.size != out.size:
                 raise _damaged(part)
-            if series.whole:
-                np.clip(pixels.reshape(series.shape), -32768, 32767, out=out, casting="unsafe")
+            if series.is_whole:
+                np.clip(pixels.reshape(shape), -32768, 32767, out=out, casting="unsafe")
             else:
-                out[...] = pixels.reshape(series.shape)
+                out[...] = pixels.reshape(shape)
     return values
 
 
-def _damaged(part: Slice) -> InputError:
+def _damaged(part: Header) -> InputError:
     return InputError(
         "unreadable",
         f"The DICOM slice {part.path.name} is damaged or its compression cannot be decoded.",
@@ -80,8 +81,8 @@ def _each_place_once(
     series: Series, values: NDArray[Any]
 ) -> tuple[NDArray[Any], NDArray[np.float64], tuple[str, ...]]:
     """Leave out slices at a place that another one already has; refuses a series of several phases."""
-    positions = np.array([s.position for s in series.slices])
-    again = np.flatnonzero(np.diff(positions @ series.normal) < _SAME_PLACE_MM) + 1
+    positions = series.positions
+    again = np.flatnonzero(np.diff(series.along) < SAME_PLACE_MM) + 1
     if not again.size:
         return values, positions, ()
     different = sum(bool((values[i] != values[i - 1]).any()) for i in again)
@@ -130,6 +131,7 @@ def _evenly_spaced(
 
 def _geometry(series: Series, positions: NDArray[np.float64], count: int) -> Geometry:
     """Geometry of ``count`` even slices from the first to the last position."""
+    header = series.slices[0]
     first, last = positions[0], positions[-1]
     along = positions @ series.normal
     share = (along - along[0]) / (along[-1] - along[0])
@@ -146,12 +148,12 @@ def _geometry(series: Series, positions: NDArray[np.float64], count: int) -> Geo
     if sideways < 0.5:
         travel = (travel @ series.normal) * series.normal
     length = float(np.linalg.norm(travel))
-    direction = np.column_stack([*series.axes, travel / length])
-    rows, columns = series.shape
+    direction = np.column_stack([header.axes[:3], header.axes[3:], travel / length])
+    rows, columns = header.shape
     x, y, z = (float(c) for c in first)
     return Geometry(
         (columns, rows, count),
-        (series.spacing[1], series.spacing[0], length / (count - 1)),
+        (header.spacing[1], header.spacing[0], length / (count - 1)),
         (x, y, z),
         tuple(float(d) for d in direction.ravel()),
     )
