@@ -92,7 +92,7 @@ class OutputFolder:
             if self._closed:
                 return
             self._closed = True
-            for _ in range(20):  # another thread may still be writing its last file
+            for _ in range(20):  # an abandoned thread may still be writing its last file
                 shutil.rmtree(self.path, ignore_errors=True)
                 if not self.path.exists():
                     break

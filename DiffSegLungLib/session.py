@@ -18,12 +18,13 @@ import traceback
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from types import FrameType
+from typing import NoReturn
 
 from .errors import Cancelled, DiffSegLungError, OutOfMemory
 from .outputs import OutputFolder
 from .progress import Display, Progress
 
-GRACE_S = 3.0
+GRACE_S = 2.0
 """How long cancelled work may take to stop by itself, s."""
 
 
@@ -40,6 +41,7 @@ class Session:
         self.debug = debug
         self.output: OutputFolder | None = None
         self._cancel = threading.Event()
+        self._signalled = False
         self._stage = "start"
         self._error: DiffSegLungError | None = None
         self._progress: Progress | None = None
@@ -69,21 +71,42 @@ class Session:
         self.progress(stage, 0.0)
 
     def run(self, work: Callable[[Session], None]) -> int:
-        """Do the work and return the exit code; ends the process itself when the work cannot be stopped."""
+        """Do the work and return the exit code; after a signal, end the process with it instead."""
         worker = threading.Thread(target=self._guard, args=(work,), daemon=True)
-        with _signals(self._cancel):
+        with _signals(self._signal):
             worker.start()
             while worker.is_alive() and not self._cancel.wait(0.1):
                 pass
             worker.join(GRACE_S if self._cancel.is_set() else None)
-            if worker.is_alive():
-                self._abandon()
-        self._discard()
-        if self._error is None:
+            code = self._close(stopped=worker.is_alive())
+            if self._signalled:
+                self._leave(code)
+        return code
+
+    def _signal(self, _number: int, _frame: FrameType | None) -> None:
+        self._signalled = True
+        self._cancel.set()
+
+    def _close(self, *, stopped: bool) -> int:
+        """Remove what is unfinished, say what went wrong, if anything did; the exit code."""
+        if self.output is not None:
+            self.output.discard()
+            if self.output.committed:
+                return 0
+        error = Cancelled(self._stage) if stopped else self._error
+        if error is None:
             return 0
         with contextlib.suppress(OSError):
-            self.display.error(self._error)
-        return self._error.exit_code
+            self.display.error(error)
+        return error.exit_code
+
+    @staticmethod
+    def _leave(code: int) -> NoReturn:
+        """End the process at once: taking a loaded interpreter apart can take seconds."""
+        with contextlib.suppress(OSError):
+            sys.stdout.flush()
+            sys.stderr.flush()
+        os._exit(code)
 
     def _guard(self, work: Callable[[Session], None]) -> None:
         if not self.debug:
@@ -99,21 +122,6 @@ class Session:
         self._error = error
         if self.debug:
             traceback.print_exception(cause)
-
-    def _abandon(self) -> None:
-        """End the process: the work is inside something that cannot be interrupted."""
-        self._discard()
-        if self.output is not None and self.output.committed:
-            os._exit(0)
-        error = Cancelled(self._stage)
-        with contextlib.suppress(OSError):
-            self.display.error(error)
-            sys.stderr.flush()
-        os._exit(error.exit_code)
-
-    def _discard(self) -> None:
-        if self.output is not None:
-            self.output.discard()
 
 
 def _explain(error: Exception, stage: str) -> DiffSegLungError:
@@ -134,18 +142,14 @@ def _explain(error: Exception, stage: str) -> DiffSegLungError:
 
 
 @contextlib.contextmanager
-def _signals(cancel: threading.Event) -> Iterator[None]:
-    """Let SIGTERM, SIGINT (Ctrl-C) and Windows' Ctrl-Break set ``cancel``."""
-
-    def ask_to_stop(_signal: int, _frame: FrameType | None) -> None:
-        cancel.set()
-
+def _signals(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
+    """Let SIGTERM, SIGINT (Ctrl-C) and Windows' Ctrl-Break call ``handler``."""
     names = [name for name in ("SIGTERM", "SIGINT", "SIGBREAK") if hasattr(signal, name)]
     if threading.current_thread() is not threading.main_thread():
         names = []  # only the main thread may set handlers; an embedding program cancels by itself
-    before = {name: signal.signal(getattr(signal, name), ask_to_stop) for name in names}
+    before = {name: signal.signal(getattr(signal, name), handler) for name in names}
     try:
         yield
     finally:
-        for name, handler in before.items():
-            signal.signal(getattr(signal, name), handler)
+        for name, handler_before in before.items():
+            signal.signal(getattr(signal, name), handler_before)

@@ -6,42 +6,12 @@ python Testing/benchmarks/cancel.py CT [--preset balanced] [--delay 0.5]
 from __future__ import annotations
 
 import argparse
-import json
-import signal
-import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
-STAGES = ("start", "read", "lungs", "grid", "features", "mixture", "labels", "fusion", "output")
-
-
-def cancel_at(
-    stage: str, ct: Path, target: Path, options: list[str], delay_s: float = 0.0
-) -> tuple[float, int]:
-    """Send SIGTERM ``delay_s`` after a run reports ``stage``; seconds until its end, and exit code."""
-    command = [
-        sys.executable,
-        "-m",
-        "DiffSegLungLib",
-        "segment",
-        str(ct),
-        "-o",
-        str(target),
-        "--json-progress",
-    ]
-    with subprocess.Popen([*command, *options], stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        for line in process.stdout:
-            if json.loads(line).get("stage") == stage:
-                break
-        time.sleep(delay_s)
-        begin = time.monotonic()
-        process.send_signal(signal.SIGTERM)
-        process.stdout.read()
-        code = process.wait()
-        return time.monotonic() - begin, code
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "lib"))
+from cancelling import STAGES, cancel_at
 
 
 def main() -> None:

@@ -17,3 +17,11 @@ def real_data() -> Path:
     if not (root / "index.csv").exists():
         pytest.skip(f"real CT volumes not found at {root}; set DIFFSEGLUNG_DATA")
     return root
+
+
+@pytest.fixture(scope="session")
+def small_ct(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A very small chest CT file (64 × 64 × 24 voxels of 5 mm) that the whole path segments in seconds."""
+    from smallchest import chest, image, save
+
+    return save(image(chest()), tmp_path_factory.mktemp("ct") / "chest.nii.gz")

@@ -1,0 +1,156 @@
+"""The one path a CT takes: its result is whole, repeatable, stoppable, and says what it was."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+from smallchest import chest, image
+
+from DiffSegLungLib.classes import CLASSES
+from DiffSegLungLib.config import Config
+from DiffSegLungLib.ct import CT
+from DiffSegLungLib.errors import Cancelled, InputError
+from DiffSegLungLib.pipeline import Segmenter
+from DiffSegLungLib.result import Result
+
+STAGES = ("read", "lungs", "grid", "features", "mixture", "labels", "fusion")
+CONFIG = Config(descriptor="statistics", mode="per-volume", components=4)
+
+
+@pytest.fixture(scope="module")
+def told() -> list[tuple[str, float]]:
+    """What the run of :func:`result` reported."""
+    return []
+
+
+@pytest.fixture(scope="module")
+def result(told: list[tuple[str, float]]) -> Result:
+    return Segmenter(config=CONFIG).run(
+        CT.from_image(image(chest())), progress=lambda stage, fraction: told.append((stage, fraction))
+    )
+
+
+def test_every_lung_voxel_has_a_class_and_no_other_has(result: Result) -> None:
+    assert result.labels.dtype == np.uint8
+    assert result.labels.shape == result.ct.hu.shape
+    np.testing.assert_array_equal(result.labels > 0, result.lungs.mask)
+    assert set(np.unique(result.labels)) <= {0, *(c.id for c in CLASSES)}
+
+
+def test_the_entropy_is_a_share_and_lives_in_the_lungs(result: Result) -> None:
+    assert result.entropy.dtype == np.float16
+    assert result.entropy.min() >= 0.0
+    assert result.entropy.max() <= 1.0
+    assert not result.entropy[~result.lungs.mask].any()
+
+
+def test_lung_of_one_kind_is_called_healthy(result: Result) -> None:
+    """The small chest is all of -850 HU with noise: no disease may be seen in it."""
+    healthy = result.tables.lungs.classes[0]
+    assert healthy.key == "healthy"
+    assert healthy.percent > 99.0
+    assert healthy.mean_hu == pytest.approx(-850.0, abs=2.0)
+
+
+def test_the_provenance_names_settings_versions_and_timings(result: Result) -> None:
+    provenance = result.provenance
+    assert provenance["config"]["descriptor"] == "statistics"
+    assert tuple(provenance["timings_s"]) == STAGES
+    assert provenance["model"] == {}
+    assert provenance["run"]["peak_memory_gb"] > 0.05
+    assert provenance["air"]["source"] in {"trachea", "outside", "none"}
+
+
+def test_stages_are_reported_in_order_and_fractions_stay_within_0_and_1(
+    result: Result, told: list[tuple[str, float]]
+) -> None:
+    assert tuple(dict.fromkeys(stage for stage, _ in told)) == STAGES
+    assert all(0.0 <= fraction <= 1.0 for _, fraction in told)
+
+
+def test_a_second_run_gives_identical_labels(result: Result) -> None:
+    again = Segmenter(config=CONFIG).run(CT.from_image(image(chest())))
+    np.testing.assert_array_equal(again.labels, result.labels)
+    np.testing.assert_array_equal(again.entropy, result.entropy)
+
+
+def test_the_number_of_threads_changes_almost_nothing(result: Result, small_ct: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "DiffSegLungLib", "segment", str(small_ct), "-o", str(tmp_path), "-q"]
+    command += ["--descriptor", "statistics", "--mode", "per-volume", "--components", "4"]
+    one = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
+    subprocess.run(command, check=True, env={**os.environ, **one}, stdout=subprocess.DEVNULL)
+    alone = sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / "labels.nii.gz")))
+    assert (alone != result.labels).sum() < 0.005 * (result.labels > 0).sum()
+
+
+@pytest.mark.parametrize("stage", ["read", "lungs", "features", "fusion"])
+def test_a_request_to_stop_is_heard(stage: str) -> None:
+    entered: list[str] = []
+    with pytest.raises(Cancelled) as caught:
+        Segmenter(config=CONFIG).run(
+            CT.from_image(image(chest())),
+            progress=lambda name, _: entered.append(name),
+            cancelled=lambda: stage in entered,
+        )
+    assert caught.value.exit_code == 3
+    assert entered[-1] == stage
+
+
+def test_the_user_s_mask_replaces_the_built_in_one(tmp_path: Path) -> None:
+    values = np.zeros((24, 64, 64), np.uint8)
+    values[8:16, 22:38, 14:24] = 3
+    mask = image(values)
+    path = tmp_path / "mask.nrrd"
+    sitk.WriteImage(mask, str(path))
+    run = Segmenter(config=CONFIG).run(CT.from_image(image(chest())), lungs=path)
+    np.testing.assert_array_equal(run.labels > 0, values > 0)
+    assert run.tables.lungs.volume_ml == pytest.approx(8 * 16 * 10 * 0.125)
+
+
+def test_the_air_offset_is_corrected_or_left_as_asked() -> None:
+    """With a scanner that reads 40 HU too low everywhere, the corrected run says the same as the true CT."""
+    low = CT.from_image(image(chest() - 40))
+    corrected = Segmenter(config=CONFIG).run(low)
+    assert corrected.shift_hu == pytest.approx(40.0, abs=8.0)
+    assert corrected.tables.lungs.density.mean_hu == pytest.approx(-850.0, abs=10.0)
+    left = Segmenter(config=Config(**{**CONFIG.__dict__, "correct_air": False})).run(low)
+    assert left.shift_hu == 0.0
+    assert left.tables.lungs.density.mean_hu == pytest.approx(-890.0, abs=10.0)
+
+
+@pytest.mark.parametrize("path", ["nowhere", "empty"])
+def test_a_missing_model_is_refused_in_one_sentence(tmp_path: Path, path: str) -> None:
+    (tmp_path / "empty").mkdir()
+    segmenter = Segmenter(tmp_path / path, Config())
+    with pytest.raises(InputError) as caught:
+        segmenter.run(CT.from_image(image(chest())))
+    assert caught.value.code == "no-bundle"
+
+
+def test_saving_stops_between_files(result: Result, tmp_path: Path) -> None:
+    calls: list[int] = []
+
+    def after_two() -> bool:
+        calls.append(1)
+        return len(calls) > 2
+
+    with pytest.raises(Cancelled):
+        result.save(tmp_path, cancelled=after_two)
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_cells_can_be_read_without_pickle(result: Result, tmp_path: Path) -> None:
+    result.cells.save(tmp_path / "cells.npz")
+    with np.load(tmp_path / "cells.npz", allow_pickle=False) as saved:
+        n = len(saved["index"])
+        assert saved["features"].shape[0] == saved["responsibility"].shape[0] == n
+        np.testing.assert_allclose(saved["responsibility"].sum(axis=1), 1.0, atol=2e-2)
+        assert saved["component_class"].shape == (saved["responsibility"].shape[1],)
+        assert tuple(saved["grid_size"]) == result.cells.geometry.size
+    assert (tmp_path / "cells.npz").stat().st_size < 2_000_000
