@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -113,9 +114,11 @@ def headers(folder: Path, *, deep: bool) -> Iterator[Header]:
         # Old archives lack the preamble; pydicom then only reads when forced.
         force = path.suffix.lower() == ".dcm"
         try:
-            header = _header(
-                path, pydicom.dcmread(path, stop_before_pixels=True, specific_tags=_TAGS, force=force)
-            )
+            with warnings.catch_warnings():
+                # pydicom quotes tags that stray from the standard: of no use, and they may name the patient.
+                warnings.simplefilter("ignore")
+                dataset = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=_TAGS, force=force)
+                header = _header(path, dataset)
         except damaged:
             continue
         if header.sop_class and header.uid not in seen:

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from .dicomfiles import Header, folder_of, headers
 from .errors import InputError
-from .imagefile import quiet
 
 LEAST_SLICES = 5
 SAME_PLACE_MM = 0.01
@@ -87,8 +86,7 @@ def choose_series(path: Path, wanted: str | None) -> tuple[Series, tuple[str, ..
     """
     folder = folder_of(path)
     whole = path.is_dir() or path.name.upper() == "DICOMDIR"
-    with quiet():  # pydicom warns of every tag that strays from the standard
-        objects = list(headers(folder, deep=whole))
+    objects = list(headers(folder, deep=whole))
     if not whole:
         own = [o for o in objects if o.path.name == path.name]
         if not own:

@@ -72,8 +72,8 @@ def test_damaged_dicom_headers_are_read_or_refused_and_nothing_else(tmp_path: Pa
     scans = write_dicom(tmp_path / "scans", chest(6))
     content = {path: path.read_bytes() for path in scans.iterdir()}
     for _ in range(25):
-        for path in content:
-            path.write_bytes(damaged(content[path], 1400, rng))
+        for path, whole in content.items():
+            path.write_bytes(damaged(whole, 1400, rng))
         with contextlib.suppress(InputError):
             assert CT.read(scans).hu.ndim == 3
 
