@@ -35,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv) or ["--help"]
     try:
-        options = _parser(arguments).parse_args(arguments)
+        options = _parser().parse_args(arguments)
         work = options.work(options)
     except DiffSegLungError as error:
         return _refuse(error, json_progress="--json-progress" in arguments)
@@ -52,7 +52,7 @@ class _Parser(argparse.ArgumentParser):
         raise InputError("bad-arguments", f"{message[:1].upper()}{message[1:]}.", f"See {self.prog} --help.")
 
 
-def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
+def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog="diffseglung",
         description=_DESCRIPTION,
@@ -74,6 +74,21 @@ def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
     _add_settings(demo)
     _add_session(demo)
     demo.set_defaults(work=_demo)
+
+    evaluate = names.add_parser("evaluate", help="measure a model where the truth is known, beside baselines")
+    evaluate.add_argument("ct", nargs="*", type=Path, metavar="CT", help="lungs to insert lesions into")
+    evaluate.add_argument(
+        "--suite",
+        choices=("phantom", "lesions"),
+        default="phantom",
+        help="generated chests, or lesions in CT",
+    )
+    evaluate.add_argument("--cases", type=int, default=3, metavar="N", help="chests, or lesion sets a CT (3)")
+    evaluate.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help=_OUTPUT)
+    evaluate.add_argument("--overwrite", action="store_true", help="replace results that are already there")
+    _add_settings(evaluate)
+    _add_session(evaluate)
+    evaluate.set_defaults(work=_evaluate)
 
     models = names.add_parser("models", help="show what a model is: training, data, licences, limits")
     models.add_argument(
@@ -104,6 +119,18 @@ def _segment(options: argparse.Namespace) -> commands.Work:
 def _demo(options: argparse.Namespace) -> commands.Work:
     return commands.demo(
         options.output, config_from(options), bundle=options.bundle, overwrite=options.overwrite
+    )
+
+
+def _evaluate(options: argparse.Namespace) -> commands.Work:
+    return commands.evaluate(
+        options.suite,
+        tuple(options.ct),
+        options.output,
+        config_from(options),
+        cases=options.cases,
+        bundle=options.bundle,
+        overwrite=options.overwrite,
     )
 
 

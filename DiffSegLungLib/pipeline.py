@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from .airoffset import AirOffset, air_offset
 from .canonical import SPACING_ZYX, Canonical, working_volume
+from .cavities import find_cavities
 from .cells import DIFFUSION, Cells
 from .config import Config
 from .ct import CT, read_mask
@@ -100,6 +101,10 @@ class Segmenter:
 
         with stages.begin("fusion"):
             tissue = responsibility @ assignment.probabilities
+            vessels = vessel_mask(canonical.hu, canonical.lungs, SPACING_ZYX)
+            stages.advance(0.2)
+            cavities = find_cavities(canonical.hu, canonical.lungs, SPACING_ZYX)
+            stages.advance(0.3)
             fused = fuse(
                 canonical,
                 cells,
@@ -107,8 +112,9 @@ class Segmenter:
                 aeration,
                 config,
                 smooth=smooth,
-                vessels=vessel_mask(canonical.hu, canonical.lungs, SPACING_ZYX),
-                progress=lambda fraction: stages.advance(0.6 * fraction),
+                vessels=vessels,
+                cavities=cavities,
+                progress=lambda fraction: stages.advance(0.3 + 0.5 * fraction),
                 cancelled=stages.stop,
             )
             labels, entropy = fused.onto(volume.geometry, chest.mask, cancelled=stages.stop)
@@ -211,7 +217,19 @@ def _mixture(cells: Cells, bundle: Bundle | None, config: Config) -> Mixture:
             f"The model {bundle.name} has no population mixture for the descriptor {config.descriptor}.",
             "Use --mode per-volume, or another descriptor.",
         )
+    fitted = tuple(bundle.card.get("population", {}).get("timesteps", config.timesteps))
+    if DIFFUSION in KINDS[config.descriptor] and fitted != config.timesteps:
+        raise InputError(
+            "no-population",
+            f"The population mixture of {bundle.name} was fitted at the timesteps {_listed(fitted)}, "
+            f"not {_listed(config.timesteps)}.",
+            "Use its timesteps, or --mode per-volume.",
+        )
     return Mixture.from_arrays(arrays).adapt(cells)
+
+
+def _listed(timesteps: tuple[int, ...]) -> str:
+    return ", ".join(str(t) for t in timesteps)
 
 
 def _device(bundle: Bundle | None, config: Config) -> str:

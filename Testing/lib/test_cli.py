@@ -126,6 +126,10 @@ def test_malformed_input_gets_one_sentence_exit_code_2_and_no_file(
         (["segment", "ct.nii.gz", "-o", "out", "--config", "nowhere.json"], "bad-config"),
         (["segment", "nowhere.nii.gz", "-o", "out", *QUICK], "no-such-file"),
         (["models", "nowhere"], "no-bundle"),
+        (["evaluate", "--suite", "lesions", "-o", "out"], "bad-arguments"),
+        (["evaluate", "ct.nii.gz", "-o", "out"], "bad-arguments"),
+        (["evaluate", "-o", "out", "--cases", "0"], "bad-arguments"),
+        (["train"], "bad-arguments"),
     ],
 )
 def test_wrong_arguments_are_refused_by_name(
@@ -195,7 +199,7 @@ def test_options_win_over_the_settings_file_and_the_file_over_the_preset(tmp_pat
         "--timesteps",
         "10,20",
     ]
-    config = config_from(_parser(arguments).parse_args(arguments))
+    config = config_from(_parser().parse_args(arguments))
     assert (config.preset, config.seed, config.overlap, config.timesteps) == ("fast", 9, 0.1, (10, 20))
 
 
@@ -225,5 +229,5 @@ def test_help_and_the_library_load_without_anything_heavy() -> None:
     helped = subprocess.run(
         [sys.executable, "-m", "DiffSegLungLib", "--help"], check=True, capture_output=True, text=True
     )
-    for command in ("segment", "train", "models", "demo"):
+    for command in ("segment", "train", "evaluate", "models", "demo"):
         assert command in helped.stdout
