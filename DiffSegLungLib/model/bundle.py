@@ -37,7 +37,7 @@ class Bundle:
         network: the noise predictor with its averaged (EMA) weights, in evaluation mode.
         head: the student head.
         schedule: the noise schedule of the training.
-        descriptor_mean: (34,) cohort mean of the radiomic descriptors.
+        descriptor_mean: (34,) cohort mean of the radiomic descriptors, heavy tails tamed.
         descriptor_sd: (34,) cohort standard deviation.
         mixture: arrays of the population mixtures, by name, or empty when none was fitted.
     """

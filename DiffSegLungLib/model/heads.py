@@ -9,7 +9,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ..radiomics import NAMES
+
 EMBEDDING = 128
+
+_HEAVY_TAILED = ("gabor_", "glcm_contrast", "hu_kurtosis")
 
 
 class StudentHead(nn.Module):
@@ -56,6 +60,15 @@ class TeacherHead(nn.Module):
         return F.normalize(self.layers(descriptors), dim=1)
 
 
+def tamed(descriptors: Tensor) -> Tensor:
+    """Descriptors (N, 34) with their heavy-tailed columns (energies, contrast, kurtosis) as log(1 + x).
+
+    On real lung the raw Gabor energies reach nine standard deviations and would decide every similarity alone.
+    """
+    heavy = torch.tensor([name.startswith(_HEAVY_TAILED) for name in NAMES], device=descriptors.device)
+    return torch.where(heavy, torch.log1p(descriptors.clamp_min(0.0)), descriptors)
+
+
 def standardise(descriptors: Tensor, mean: Tensor, sd: Tensor) -> Tensor:
-    """Descriptors (N, 34) in cohort standard deviations, cut at ±5: no odd block may dominate."""
-    return torch.clamp((descriptors - mean) / sd.clamp_min(1e-6), -5.0, 5.0)
+    """Descriptors (N, 34), tamed, in cohort standard deviations, cut at ±5: no odd block may dominate."""
+    return torch.clamp((tamed(descriptors) - mean) / sd.clamp_min(1e-6), -5.0, 5.0)

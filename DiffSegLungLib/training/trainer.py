@@ -16,7 +16,7 @@ from ..canonical import CELL, normalise
 from ..errors import Cancelled
 from ..model.bundle import Bundle
 from ..model.diffusion import NoiseSchedule
-from ..model.heads import StudentHead, TeacherHead, standardise
+from ..model.heads import StudentHead, TeacherHead, standardise, tamed
 from ..model.network import Architecture, NoiseUNet, bfloat16_pays
 from ..radiomics import NAMES
 from .dataset import PatchDataset
@@ -250,7 +250,7 @@ class Trainer:
                 batch["hu"].to(self.device), batch["lungs"].to(self.device), self._block()
             )
             rows.append(descriptors[counts])
-        every = torch.cat(rows)
+        every = tamed(torch.cat(rows))
         self.descriptor_mean, self.descriptor_sd = every.mean(dim=0), every.std(dim=0)
 
     def _batches(

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 
 from DiffSegLungLib.errors import InputError
-from DiffSegLungLib.model.heads import StudentHead, TeacherHead, standardise
+from DiffSegLungLib.model.heads import StudentHead, TeacherHead, standardise, tamed
 from DiffSegLungLib.model.network import (
     STRIDE,
     Architecture,
@@ -15,6 +17,7 @@ from DiffSegLungLib.model.network import (
     sinusoidal_embedding,
     unfold_plane,
 )
+from DiffSegLungLib.radiomics import NAMES
 
 
 @pytest.fixture(scope="module")
@@ -91,6 +94,14 @@ def test_block_embedding_of_one_cell_is_that_cells_embedding() -> None:
     head, features = StudentHead(16), torch.randn(2, 16, 2, 2, 2)
     torch.testing.assert_close(head.blocks(features, (1, 1, 1)), head(features))
     assert head.blocks(features, (2, 2, 2)).shape == (2, 128, 1, 1, 1)
+
+
+def test_energies_are_tamed_and_hu_are_not() -> None:
+    row = torch.zeros(1, 34)
+    row[0, NAMES.index("hu_mean")], row[0, NAMES.index("glcm_contrast")] = -850.0, 99.0
+    tame = tamed(row)
+    assert tame[0, NAMES.index("hu_mean")] == -850.0
+    assert float(tame[0, NAMES.index("glcm_contrast")]) == pytest.approx(math.log(100.0))
 
 
 def test_standardised_descriptors_are_cut_at_five_deviations() -> None:

@@ -1,0 +1,188 @@
+"""Training: patches are pure functions, a killed run is the same run, the gradient goes where it should."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from DiffSegLungLib.errors import Cancelled, InputError
+from DiffSegLungLib.training.dataset import PatchDataset, PatchSettings, split_by_patient
+from DiffSegLungLib.training.run_folder import RunFolder
+from DiffSegLungLib.training.settings import TrainingSettings
+from DiffSegLungLib.training.store import PreparedVolume, find_volumes, patient_of
+from DiffSegLungLib.training.trainer import Trainer
+
+TINY = TrainingSettings(
+    steps=60, base=8, attention_heads=2, patch=(8, 32, 32), batch=2, stage_two=20, full_weight=30,
+    validate_every=20, workers=0, precision="fp32", learning_rate=1e-3, checkpoint_minutes=0.0,
+)  # fmt: skip
+
+
+def volume(folder: Path, name: str, patient: str, seed: int) -> PreparedVolume:
+    """A prepared volume of smooth random lung."""
+    folder.mkdir(parents=True, exist_ok=True)
+    rng = np.random.default_rng(seed)
+    coarse = rng.normal(-850, 120, (6, 8, 8))
+    hu = np.kron(coarse, np.ones((4, 8, 8))) + rng.normal(0, 20, (24, 64, 64))
+    lungs = np.zeros(hu.shape, bool)
+    lungs[2:-2, 6:-6, 6:-6] = True
+    np.save(folder / "hu.npy", hu.astype(np.int16))
+    np.save(folder / "lungs.npy", lungs)
+    return PreparedVolume(folder, name, patient, name)
+
+
+@pytest.fixture
+def volumes(tmp_path: Path) -> list[PreparedVolume]:
+    return [volume(tmp_path / f"v{i}", f"v{i}", f"p{i % 3}", i) for i in range(4)]
+
+
+def trainer(volumes: list[PreparedVolume], run: Path, settings: TrainingSettings = TINY) -> Trainer:
+    train, held_out = split_by_patient(volumes, 0.3, 0)
+    patches = PatchSettings(settings.patch, 0.3)
+    return Trainer(
+        settings,
+        PatchDataset(train, patches),
+        PatchDataset(held_out, replace(patches, seed=1)),
+        RunFolder(run),
+        torch.device("cpu"),
+    )
+
+
+def test_a_patch_depends_on_its_number_alone(volumes: list[PreparedVolume]) -> None:
+    settings = PatchSettings((8, 32, 32), seed=3)
+    one, two = PatchDataset(volumes, settings), PatchDataset(volumes, settings)
+    for number in (7, 0, 7):
+        assert torch.equal(one[number]["hu"], two[number]["hu"])
+    assert not torch.equal(one[0]["hu"], one[1]["hu"])
+    assert float(one[5]["lungs"].float().mean()) >= 0.25
+
+
+def test_no_patient_stands_on_both_sides(volumes: list[PreparedVolume]) -> None:
+    train, held_out = split_by_patient(volumes, 0.3, 0)
+    assert held_out
+    assert {v.patient for v in train}.isdisjoint(v.patient for v in held_out)
+    assert split_by_patient(volumes[:1], 0.3, 0) == (volumes[:1], [])
+
+
+def test_two_kernels_of_one_scan_are_one_patient() -> None:
+    assert patient_of(Path("a0001_body.nii.gz")) == patient_of(Path("a0001_lung.nii.gz"))
+    assert patient_of(Path("case_001.nii.gz")) != patient_of(Path("case_002.nii.gz"))
+
+
+def test_training_files_are_found_and_a_wrong_folder_is_named(tmp_path: Path) -> None:
+    (tmp_path / "series").mkdir()
+    for name in ("a.nii.gz", "b.nrrd", "notes.txt", "series/1.dcm"):
+        (tmp_path / name).touch()
+    assert [p.name for p in find_volumes([tmp_path])] == ["a.nii.gz", "b.nrrd", "series"]
+    with pytest.raises(InputError, match="does not exist"):
+        find_volumes([tmp_path / "nowhere"])
+
+
+def test_loss_falls_and_the_second_stage_teaches(volumes: list[PreparedVolume], tmp_path: Path) -> None:
+    settings = replace(TINY, steps=160, soft_bandwidth=0.0, learning_rate=2e-3)
+    learner = trainer(volumes, tmp_path / "run", settings)
+    learner.fit()
+    entries = learner.run_folder.entries()
+    assert [e["step"] for e in entries] == list(range(20, 161, 20))
+    assert entries[-1]["noise"] < 0.85 * entries[0]["noise"]
+    assert "contrast" not in entries[0]
+    assert entries[-1]["contrast"] < entries[1]["contrast"]
+
+
+@pytest.mark.parametrize("detach", [False, True])
+def test_distillation_reaches_the_encoder_unless_detached(
+    volumes: list[PreparedVolume], tmp_path: Path, detach: bool
+) -> None:
+    learner = trainer(volumes, tmp_path / "run", replace(TINY, detach=detach))
+    learner._measure_descriptors()
+    batch = next(iter(learner._batches(learner.training, 0, 1)))
+    noised = learner._noise(batch["hu"], batch["lungs"], 0)
+    _, features = learner.student.network(noised.x, noised.t)
+    learner._contrast(features, batch["hu"], batch["lungs"], noised.t).backward()
+    stem, head = learner.student.network.stem.weight.grad, learner.student.head.project.weight.grad
+    assert (stem is None) is detach
+    assert float(head.abs().sum()) > 0
+
+
+def test_interrupted_run_ends_like_the_unbroken_one(volumes: list[PreparedVolume], tmp_path: Path) -> None:
+    unbroken = trainer(volumes, tmp_path / "unbroken")
+    unbroken.fit()
+    asked = iter([False] * 33 + [True])
+    with pytest.raises(Cancelled):
+        trainer(volumes, tmp_path / "broken").fit(cancelled=lambda: next(asked, True))
+    resumed = trainer(volumes, tmp_path / "broken")
+    resumed.fit()
+    for name, value in unbroken.student.state_dict().items():
+        torch.testing.assert_close(resumed.student.state_dict()[name], value, rtol=0, atol=0)
+    curves = [
+        [{k: v for k, v in e.items() if k != "seconds"} for e in t.run_folder.entries()]
+        for t in (unbroken, resumed)
+    ]
+    assert curves[0] == curves[1]
+
+
+def test_killed_run_resumes_to_the_same_curve(tmp_path: Path) -> None:
+    """SIGKILL in the middle, twice; the log of the survivor equals that of a run that nobody touched."""
+    script = tmp_path / "train.py"
+    script.write_text(
+        f"""
+import sys
+from pathlib import Path
+sys.path[:0] = [{str(Path(__file__).parent)!r}]
+import torch
+from test_training import trainer, volume
+torch.set_num_threads(1)
+here = Path({str(tmp_path)!r})
+volumes = [volume(here / f"v{{i}}", f"v{{i}}", f"p{{i % 3}}", i) for i in range(4)]
+trainer(volumes, here / sys.argv[1]).fit()
+"""
+    )
+    command = [sys.executable, str(script)]
+    subprocess.run([*command, "unbroken"], check=True)
+    for kill_at in (1, 2):
+        process = subprocess.Popen([*command, "killed"])
+        log = tmp_path / "killed" / "log.jsonl"
+        while process.poll() is None and not (log.exists() and len(log.read_text().splitlines()) >= kill_at):
+            time.sleep(0.02)
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+    subprocess.run([*command, "killed"], check=True)
+    curves = []
+    for run in ("unbroken", "killed"):
+        entries = [json.loads(line) for line in (tmp_path / run / "log.jsonl").read_text().splitlines()]
+        curves.append([{k: v for k, v in e.items() if k != "seconds"} for e in entries])
+    assert [e["step"] for e in curves[0]] == [20, 40, 60]
+    assert curves[0] == curves[1]
+    assert sorted(p.name for p in (tmp_path / "killed").iterdir()) == ["checkpoint.pt", "log.jsonl"]
+
+
+def test_run_cannot_go_on_with_other_settings(volumes: list[PreparedVolume], tmp_path: Path) -> None:
+    learner = trainer(volumes, tmp_path / "run", replace(TINY, steps=5))
+    learner.run_folder.agree_on(learner.settings)
+    learner.fit()
+    learner.run_folder.agree_on(replace(TINY, steps=50))
+    with pytest.raises(InputError, match="learning_rate"):
+        learner.run_folder.agree_on(replace(TINY, learning_rate=0.5))
+
+
+def test_weight_of_the_distillation_follows_the_papers_ramp() -> None:
+    settings = TrainingSettings()
+    assert [settings.contrast_weight_at(s) for s in (0, 4999, 6000, 7000, 20_000)] == [0, 0, 0.15, 0.3, 0.3]
+
+
+def test_settings_that_make_no_sense_are_refused() -> None:
+    for wrong in ({"steps": 0}, {"ema": 1.0}, {"stage_two": 10, "full_weight": 5}, {"temperature": 0.0}):
+        with pytest.raises(InputError):
+            TrainingSettings(**wrong)
+    with pytest.raises(InputError, match="16 mm blocks"):
+        PatchDataset([PreparedVolume(Path(), "", "", "")], PatchSettings((10, 32, 32)))
