@@ -67,7 +67,7 @@ class HUBands:
         image = sitk.GetImageFromArray(np.rint(canonical.hu).astype(np.int16))
         hu = sitk.GetArrayFromImage(sitk.Median(image, [self.median // 2] * 3))
         band = np.searchsorted(np.array(self.limits), hu.ravel(), side="right").reshape(hu.shape)
-        labels = np.array(self.classes, np.uint8)[band]
+        labels: NDArray[np.uint8] = np.array(self.classes, np.uint8)[band]
         labels[~canonical.lungs] = 0
         return labels
 

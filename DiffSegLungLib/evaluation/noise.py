@@ -37,9 +37,9 @@ def estimate_noise(hu: NDArray[np.floating], lungs: NDArray[np.bool_]) -> Noise:
     """Noise of the aerated lung from in-plane differences at one and two voxels.
 
     Taken where a 7 x 7 window shows least structure (10th percentile), which agrees within a third with the
-    noise of soft tissue on seven real scans. White noise of standard deviation s smoothed by a Gaussian of
-    g voxels has the autocorrelation exp(-d^2 / 4 g^2): the ratio of the differences at 1 and 2 voxels gives
-    g, the first then s.
+    noise of soft tissue on seven real scans, and is up to a third too low where there is no structure at
+    all. White noise of standard deviation s smoothed by a Gaussian of g voxels has the autocorrelation
+    exp(-d^2 / 4 g^2): the ratio of the differences at 1 and 2 voxels gives g, the first then s.
 
     Args:
         hu: (z, y, x) HU.

@@ -143,12 +143,18 @@ def _constant(brush: Brush, hu: float) -> Field:
 
 
 def _ground_glass(brush: Brush) -> Paint:
-    """Hazy filling with soft borders and slow variation; vessels show through."""
+    """Hazy filling with soft borders, even or mottled by lobule; vessels show through."""
     soft = float(brush.rng.uniform(2.5, 6.0))
-    edge = smoothstep(brush.blob(brush.radius_mm, rough=0.4) / soft)
+    depth = brush.blob(brush.radius_mm, rough=0.4) + _mottle(brush, 4.0)
+    edge = smoothstep(depth / soft)
     share = brush.share_for(brush.base_hu + brush.rng.uniform(140, 360))
     haze = 1 + 0.18 * brush.field(8.0) + 0.10 * brush.field(3.5)
     return Paint(edge * np.clip(share * haze, 0, 0.75), _constant(brush, TISSUE_HU), edge, True)
+
+
+def _mottle(brush: Brush, most_mm: float) -> Field:
+    """Unevenness of a border by up to ``most_mm`` on the scale of lobules: from smooth to patchy."""
+    return np.float32(brush.rng.uniform(0, most_mm)) * brush.field(float(brush.rng.uniform(5, 10)))
 
 
 def _crazy_paving(brush: Brush) -> Paint:
@@ -164,7 +170,7 @@ def _crazy_paving(brush: Brush) -> Paint:
 def _consolidation(brush: Brush) -> Paint:
     """Dense filling, fairly sharp border with a hazy halo, air bronchograms in the larger ones."""
     rng = brush.rng
-    depth = brush.rind(brush.blob(brush.radius_mm, rough=0.4), 0.3)
+    depth = brush.rind(brush.blob(brush.radius_mm, rough=0.4), 0.3) + _mottle(brush, 3.5)
     core = smoothstep(depth / float(rng.uniform(1.2, 2.5)))
     halo = smoothstep((depth + 3) / float(rng.uniform(3.0, 6.0)))
     share = np.maximum(core * np.float32(0.985), halo * np.float32(brush.share_for(brush.base_hu + 180)))
@@ -187,8 +193,8 @@ def _reticulation(brush: Brush) -> Paint:
     rng = brush.rng
     depth = brush.rind(brush.blob(brush.radius_mm, rough=0.4), 0.6)
     edge = smoothstep(depth / 4)
-    thick = float(rng.uniform(1.0, 1.8))
-    fine = brush.sheets(rng.uniform(4.5, 8.0))
+    thick = float(rng.uniform(0.9, 1.6))
+    fine = brush.sheets(rng.uniform(4.0, 7.0))
     # Septa vary along their course: some are thick, some vanish.
     lines = smoothstep((thick / 2 * (1 + 0.45 * brush.field(9.0)) - fine) / 0.7)
     haze = brush.share_for(brush.base_hu + rng.uniform(50, 150)) * (1 + 0.3 * brush.field(6.0))

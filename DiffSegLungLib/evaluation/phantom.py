@@ -55,8 +55,9 @@ class Site:
 
 
 _SITES = (
-    Site("consolidation", 80.0, 1, (-0.6, 0.5, 0.4)),
-    Site("ground_glass", 70.0, 2, (-0.1, -0.2, 0.7)),
+    Site("consolidation", 60.0, 1, (-0.55, 0.6, 0.6)),
+    Site("consolidation", 40.0, 2, (0.05, 0.0, 0.5)),
+    Site("ground_glass", 70.0, 2, (-0.25, -0.3, 0.8)),
     Site("ground_glass", 45.0, 1, (0.15, 0.7, 0.5)),
     Site("crazy_paving", 30.0, 2, (0.3, 0.5, 0.5)),
     Site("honeycombing", 60.0, 2, (-0.55, 0.75, 0.6)),
