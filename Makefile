@@ -1,0 +1,41 @@
+# Everything a fresh machine needs: `make demo` and `make test`; both make .venv by themselves.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+PIP    := $(BIN)/python -m pip install --quiet --constraint constraints.txt
+
+# Waiting threads that spin steal the cores from those that work.
+export OMP_WAIT_POLICY ?= passive
+
+.PHONY: demo test lint clean
+
+demo: $(VENV)/.library
+	$(BIN)/diffseglung demo --output demo --overwrite
+
+test: $(VENV)/.test
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+
+lint: $(VENV)/.test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+$(VENV)/.python:
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) setuptools wheel
+	touch $@
+
+$(VENV)/.library: $(VENV)/.python pyproject.toml constraints.txt
+	$(PIP) torch==2.13.0
+	$(PIP) --no-build-isolation --editable .
+	touch $@
+
+# pyradiomics 3.0.1, the reference of the descriptor tests, builds only beside an installed numpy.
+$(VENV)/.test: $(VENV)/.library
+	$(PIP) --no-build-isolation --editable '.[test]'
+	$(PIP) --no-build-isolation pyradiomics==3.0.1 || \
+		echo "pyradiomics cannot be built here; the tests that compare with it will skip"
+	touch $@
+
+clean:
+	rm -rf $(VENV) demo
