@@ -56,11 +56,12 @@ def statistics_features(
         Cells with 2 × 10 columns of kind ``statistics`` and the patient's aeration.
     """
     smooth = smoothed(canonical.hu) if smooth is None else smooth
-    aeration = measure_aeration(canonical.hu, smooth, inner(canonical.lungs))
+    aeration = measure_aeration(canonical.hu, smooth, inner(canonical.lungs), canonical.side)
     lattice = Lattice.over(canonical.lungs)
     values = smooth.ravel()[lattice.voxels]
     y = (lattice.voxels // smooth.shape[2]) % smooth.shape[1]
-    above = values - aeration.along(smooth.shape[1])[y]
+    side = canonical.side.ravel()[lattice.voxels]
+    above = values - aeration.rows(smooth.shape[1])[side, y]
     gradient = gradient_magnitude(smooth).ravel()[lattice.voxels]
 
     bands = _band_masks(values, above)

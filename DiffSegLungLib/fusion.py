@@ -119,7 +119,7 @@ def fuse(
         raise InputError("unstable", f"tau is {config.tau:g}.", "Explicit diffusion is stable up to 1/6.")
     report = progress or (lambda _: None)
     smooth = smoothed(canonical.hu) if smooth is None else smooth
-    likelihood = voxel_likelihood(smooth, canonical.lungs, aeration)
+    likelihood = voxel_likelihood(smooth, canonical.lungs, canonical.side, aeration)
     prior = cell_prior(cells, cell_posterior, canonical.lungs)
     posterior = combine(prior, likelihood, canonical.lungs, config.alpha, config.beta)
     report(0.3)
@@ -149,13 +149,16 @@ def cell_prior(cells: Cells, cell_posterior: Field, lungs: NDArray[np.bool_]) ->
     return [upsample(cells.to_lattice(share))[lungs] / reach for share in shares]
 
 
-def voxel_likelihood(smooth: Field, lungs: NDArray[np.bool_], aeration: Aeration) -> list[Field]:
+def voxel_likelihood(
+    smooth: Field, lungs: NDArray[np.bool_], side: NDArray[np.uint8], aeration: Aeration
+) -> list[Field]:
     """log p(HU|tissue) of every lung voxel (m,) float32, one array a tissue."""
     table = hu_likelihood(aeration, lungs.shape[1])
     y = np.broadcast_to(np.arange(lungs.shape[1])[None, :, None], lungs.shape)[lungs]
     step = HU_BINS[1] - HU_BINS[0]
     bins = np.clip((smooth[lungs] - HU_BINS[0]) / step, 0, len(HU_BINS) - 1).astype(np.intp)
-    return [rows[y, bins] for rows in table]
+    lung = side[lungs]
+    return [rows[lung, y, bins] for rows in table]
 
 
 def combine(
@@ -181,13 +184,13 @@ HU_BINS = np.arange(-1060.0, 260.0, 4.0, dtype=np.float32)
 
 
 def hu_likelihood(aeration: Aeration, depth: int) -> NDArray[np.float32]:
-    """log p(smoothed HU | tissue) as a table (5, y, HU bin) float32, relative to the healthy level at each y.
+    """log p(smoothed HU | tissue), a table (5, side, y, HU bin) float32 relative to the healthy level there.
 
     Every density is a small Gaussian mixture, wide enough for the noise that the smoothing leaves. Healthy
     lung has a tail of small vessels; fibrosis has lines, hazy lung between them, and cysts.
     """
-    level = aeration.along(depth)[:, None]
-    hu = HU_BINS[None, :] + 2.0
+    level = aeration.rows(depth)[:, :, None]
+    hu = HU_BINS + np.float32(2.0)
     noise = aeration.noise_hu
 
     def normal(mean: Field | float, sd: float) -> Field:
@@ -207,7 +210,7 @@ def hu_likelihood(aeration: Aeration, depth: int) -> NDArray[np.float32]:
         + 0.1 * normal(-940.0, 50.0),
         CONSOLIDATION: 0.9 * soft + 0.1 * normal(-250.0, 150.0),
     }
-    rows = [np.log(np.broadcast_to(densities[t], (depth, len(HU_BINS))) + 1e-6) for t in TISSUES]
+    rows = [np.log(np.broadcast_to(densities[t], (3, depth, len(HU_BINS))) + 1e-6) for t in TISSUES]
     return np.stack(rows).astype(np.float32)
 
 

@@ -14,32 +14,97 @@ from .classes import BY_ID, CONSOLIDATION, EMPHYSEMA, FIBROSIS, GROUND_GLASS, HE
 TISSUES = (HEALTHY, EMPHYSEMA, GROUND_GLASS, FIBROSIS, CONSOLIDATION)
 """Classes that a cell can have; cavities and vessels are decided on voxels."""
 
-MEASURES = ("median 8 mm", "emphysema share 8 mm", "solid share 8 mm", "log gradient 8 mm")
+MEASURES = (
+    "median 8 mm",
+    "emphysema share 8 mm",
+    "solid share 8 mm",
+    "log gradient 8 mm",
+    "normal share 16 mm",
+    "log gradient 16 mm",
+)
+"""Columns of :func:`features.statistics_features` that tissues are told by."""
+
+_FARTHEST = 12.0
+
+Six = tuple[float, float, float, float, float, float]
 
 
 @dataclass(frozen=True)
-class TissuePrior:
-    """What 8 mm of one tissue look like: independent Gaussians over :data:`MEASURES`.
+class Sign:
+    """What one radiological sign looks like in a cell: independent Gaussians over :data:`MEASURES`.
 
     Attributes:
-        share: expected share of the lung.
-        mean: median above the healthy level (100 HU), square roots of the shares of voxels below -950 HU and
-            above -200 HU, log of the median gradient (HU/mm, +5).
+        name: what a radiologist calls it.
+        tissue: class id.
+        share: how common it is in a lung, relative to the other signs.
+        mean: median above the healthy level (100 HU); square roots of the shares of voxels below -950 HU and above
+            -200 HU; log of the median gradient (HU/mm, +5); square root of the share of normal voxels in 16 mm;
+            log of the mean of median gradients in 16 mm.
         sd: standard deviations of the same.
     """
 
+    name: str
+    tissue: int
     share: float
-    mean: tuple[float, float, float, float]
-    sd: tuple[float, float, float, float]
+    mean: Six
+    sd: Six
 
 
-PRIORS: dict[int, TissuePrior] = {
-    HEALTHY: TissuePrior(0.80, (0.2, 0.05, 0.0, 3.3), (0.5, 0.2, 0.2, 0.5)),
-    EMPHYSEMA: TissuePrior(0.05, (-0.7, 0.75, 0.0, 3.1), (0.4, 0.25, 0.2, 0.5)),
-    GROUND_GLASS: TissuePrior(0.05, (2.3, 0.0, 0.05, 3.6), (0.9, 0.1, 0.2, 0.4)),
-    FIBROSIS: TissuePrior(0.05, (2.7, 0.1, 0.15, 4.4), (1.4, 0.2, 0.25, 0.35)),
-    CONSOLIDATION: TissuePrior(0.05, (7.5, 0.0, 0.9, 3.6), (1.2, 0.1, 0.2, 0.8)),
-}
+SIGNS: tuple[Sign, ...] = (
+    Sign("parenchyma", HEALTHY, 0.62, (0.1, 0.0, 0.0, 3.1, 0.93, 3.3), (0.35, 0.15, 0.10, 0.40, 0.12, 0.35)),
+    Sign(
+        "bronchovascular", HEALTHY, 0.15, (0.8, 0.0, 0.03, 4.0, 0.77, 3.9), (0.5, 0.12, 0.15, 0.40, 0.15, 0.3)
+    ),
+    Sign("border", HEALTHY, 0.06, (1.8, 0.0, 0.10, 4.5, 0.66, 4.1), (0.6, 0.10, 0.20, 0.50, 0.20, 0.3)),
+    Sign("hilum", HEALTHY, 0.02, (3.9, 0.0, 0.50, 4.8, 0.58, 4.4), (1.7, 0.10, 0.20, 0.40, 0.16, 0.2)),
+    Sign(
+        "confluent emphysema",
+        EMPHYSEMA,
+        0.02,
+        (-0.9, 0.8, 0.0, 3.0, 0.68, 3.3),
+        (0.5, 0.20, 0.1, 0.4, 0.2, 0.3),
+    ),
+    Sign(
+        "patchy emphysema",
+        EMPHYSEMA,
+        0.02,
+        (-0.5, 0.4, 0.0, 3.6, 0.80, 3.6),
+        (0.4, 0.20, 0.1, 0.45, 0.15, 0.35),
+    ),
+    Sign(
+        "faint ground glass",
+        GROUND_GLASS,
+        0.02,
+        (1.7, 0.0, 0.0, 3.5, 0.5, 3.5),
+        (0.6, 0.1, 0.1, 0.4, 0.2, 0.3),
+    ),
+    Sign(
+        "dense ground glass",
+        GROUND_GLASS,
+        0.02,
+        (3.1, 0.0, 0.05, 3.8, 0.35, 3.8),
+        (0.8, 0.1, 0.15, 0.5, 0.2, 0.3),
+    ),
+    Sign("reticulation", FIBROSIS, 0.01, (2.0, 0.0, 0.0, 4.15, 0.55, 4.0), (0.9, 0.1, 0.1, 0.3, 0.2, 0.25)),
+    Sign("honeycombing", FIBROSIS, 0.01, (3.0, 0.0, 0.10, 4.7, 0.53, 4.5), (1.2, 0.15, 0.2, 0.3, 0.2, 0.25)),
+    Sign(
+        "dense fibrosis", FIBROSIS, 0.003, (5.5, 0.05, 0.5, 4.6, 0.4, 4.5), (1.3, 0.1, 0.25, 0.5, 0.2, 0.25)
+    ),
+    Sign(
+        "consolidation",
+        CONSOLIDATION,
+        0.02,
+        (8.5, 0.0, 0.97, 3.2, 0.3, 4.0),
+        (0.7, 0.1, 0.12, 0.6, 0.25, 0.4),
+    ),
+    Sign(
+        "patchy consolidation",
+        CONSOLIDATION,
+        0.01,
+        (6.6, 0.0, 0.72, 4.6, 0.45, 4.25),
+        (1.4, 0.1, 0.2, 0.4, 0.2, 0.3),
+    ),
+)
 
 
 @dataclass(frozen=True)
@@ -57,22 +122,23 @@ class Assignment:
     evidence: tuple[dict[str, Any], ...]
 
 
-def tissue_likelihood(cells: Cells) -> NDArray[np.float32]:
-    """log p(measures | tissue) + log share of every cell, (n, 5) float32."""
+def sign_probability(cells: Cells) -> NDArray[np.float32]:
+    """p(sign | measures) of every cell by itself, (n, signs) float32, rows sum to 1."""
     measured = np.stack([cells.column(m) for m in MEASURES], axis=1)
-    log = np.empty((len(cells), len(TISSUES)), np.float32)
-    for i, tissue in enumerate(TISSUES):
-        prior = PRIORS[tissue]
-        z = (measured - np.array(prior.mean)) / np.array(prior.sd)
-        log[:, i] = np.log(prior.share) - np.sum(np.minimum(0.5 * z**2, 12.0) + np.log(prior.sd), axis=1)
-    return log
+    log = np.empty((len(cells), len(SIGNS)), np.float32)
+    for i, sign in enumerate(SIGNS):
+        z = (measured - np.array(sign.mean)) / np.array(sign.sd)
+        # A tail heavier than a Gaussian's: one odd measure does not rule a sign out.
+        log[:, i] = np.log(sign.share) - np.sum(np.minimum(0.5 * z**2, _FARTHEST) + np.log(sign.sd), axis=1)
+    p = np.exp(log - log.max(axis=1, keepdims=True))
+    return np.asarray(p / p.sum(axis=1, keepdims=True), np.float32)
 
 
 def tissue_probability(cells: Cells) -> NDArray[np.float32]:
-    """p(tissue | measures) of every cell by itself, (n, 5) float32."""
-    log = tissue_likelihood(cells)
-    p = np.exp(log - log.max(axis=1, keepdims=True))
-    return np.asarray(p / p.sum(axis=1, keepdims=True), np.float32)
+    """p(tissue | measures) of every cell by itself, (n, 5) float32 over :data:`TISSUES`."""
+    signs = sign_probability(cells)
+    member = np.array([[s.tissue == t for t in TISSUES] for s in SIGNS], np.float32)
+    return np.asarray(signs @ member)
 
 
 def name_components(cells: Cells, responsibility: NDArray[np.float32]) -> Assignment:
