@@ -1,0 +1,122 @@
+"""Did stage 2 move the encoder? Retrieval and a linear probe, before and after, with the gradient and without.
+
+    python Testing/benchmarks/distillation.py RUN CT... --checkpoint STAGE_1.pt --steps 600
+
+RUN is a training run on these CT, STAGE_1.pt a checkpoint of it from before distillation. From that checkpoint
+two short stage 2 trainings of equal length start, one whose InfoNCE reaches the encoder and one that is detached
+as in the reference code. Reported on patches of held-out patients, for the averaged weights:
+
+* retrieval: share of 16 mm blocks whose own descriptor is the nearest (top 1) or among the five nearest (top 5)
+  of all held-out blocks;
+* probe: R² of a ridge regression from the frozen bottleneck features to the 34 descriptors, fitted on training
+  patches. It needs no trained head, so it sees the encoder alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from DiffSegLungLib.canonical import normalise
+from DiffSegLungLib.model.bundle import Bundle
+from DiffSegLungLib.model.heads import standardise
+from DiffSegLungLib.training.dataset import PatchDataset, PatchSettings, split_by_patient
+from DiffSegLungLib.training.distillation import block_descriptors
+from DiffSegLungLib.training.run_folder import RunFolder
+from DiffSegLungLib.training.settings import TrainingSettings
+from DiffSegLungLib.training.store import prepare_store
+from DiffSegLungLib.training.trainer import Trainer
+
+TIMESTEP = 25
+PROBE_PATCHES = 96
+HELD_OUT_PATCHES = 48
+
+
+def blocks_of(
+    bundle: Bundle, patches: PatchDataset, count: int, block: tuple[int, int, int]
+) -> tuple[NDArray, NDArray]:
+    """Bottleneck features (N, C) and standardised descriptors (N, 34) of the blocks of some patches."""
+    seen, taught = [], []
+    for number in range(count):
+        item = patches[number]
+        hu, lungs = item["hu"][None], item["lungs"][None]
+        noise = torch.randn(hu[:, None].shape, generator=torch.Generator().manual_seed(number))
+        t = torch.tensor([TIMESTEP])
+        x = torch.cat(
+            [bundle.schedule.add_noise(normalise(hu)[:, None], noise, t), lungs[:, None].float()], 1
+        )
+        with torch.no_grad():
+            features = torch.nn.functional.avg_pool3d(bundle.network.encode(x, t), block)
+        descriptors, counts = block_descriptors(hu, lungs, block)
+        seen.append(features.movedim(1, -1).flatten(0, 3)[counts].numpy())
+        taught.append(standardise(descriptors, bundle.descriptor_mean, bundle.descriptor_sd)[counts].numpy())
+    return np.concatenate(seen), np.concatenate(taught)
+
+
+def probe(
+    bundle: Bundle, training: PatchDataset, held_out: PatchDataset, block: tuple[int, int, int]
+) -> float:
+    """Held-out R² of a ridge regression from features to descriptors, mean over the 34."""
+    from sklearn.linear_model import RidgeCV
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    model = make_pipeline(StandardScaler(), RidgeCV(np.logspace(0, 4, 9)))
+    model.fit(*blocks_of(bundle, training, PROBE_PATCHES, block))
+    return float(model.score(*blocks_of(bundle, held_out, HELD_OUT_PATCHES, block)))
+
+
+def main() -> None:
+    """Train the variants and print the table."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("run", type=Path)
+    parser.add_argument("ct", type=Path, nargs="+")
+    parser.add_argument("--checkpoint", type=Path, required=True)
+    parser.add_argument("--steps", type=int, default=600)
+    options = parser.parse_args()
+
+    settings = TrainingSettings.from_mapping(json.loads((options.run / "settings.json").read_text()))
+    volumes, _ = prepare_store(options.ct, options.run / "store")
+    training, held_out = split_by_patient(volumes, settings.validation_share, settings.seed)
+    patches = PatchSettings(settings.patch, settings.lesion_probability, seed=settings.seed)
+    sets = PatchDataset(training, patches), PatchDataset(held_out, replace(patches, seed=settings.seed + 1))
+
+    def trainer(folder: Path, checkpoint: Path, steps: int, *, detach: bool) -> Trainer:
+        run = RunFolder(folder)
+        shutil.copy(checkpoint, run.checkpoint)
+        begin = int(torch.load(checkpoint, weights_only=True)["step"])
+        plan = replace(settings, steps=begin + steps, stage_two=begin, full_weight=begin, detach=detach)
+        return Trainer(plan, *sets, run, torch.device("cpu"))
+
+    print("| encoder | steps | retrieval top 1 | top 5 | chance | probe R² |\n|---|---|---|---|---|---|")
+    variants = [
+        ("after stage 1, heads untrained", options.checkpoint, 0, False),
+        ("stage 2, gradient detached", options.checkpoint, options.steps, True),
+        ("stage 2, gradient reaches the encoder", options.checkpoint, options.steps, False),
+        ("the run as it is", options.run / "checkpoint.pt", 0, False),
+    ]
+    with tempfile.TemporaryDirectory() as folder:
+        for number, (name, checkpoint, steps, detach) in enumerate(variants):
+            learner = trainer(Path(folder) / str(number), checkpoint, steps, detach=detach)
+            learner.fit()
+            seen = learner.validate()
+            r2 = probe(learner.bundle({"patch": settings.patch}), *sets, settings.block)
+            print(
+                f"| {name} | {learner.step} | {seen['retrieval_top1']:.3f} | {seen['retrieval_top5']:.3f} | "
+                f"{seen['retrieval_chance']:.4f} | {r2:.3f} |",
+                flush=True,
+            )
+
+
+if __name__ == "__main__":
+    main()
