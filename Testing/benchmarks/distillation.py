@@ -1,15 +1,15 @@
-"""Did stage 2 move the encoder? Retrieval and a linear probe, before and after, with the gradient and without.
+"""Did stage 2 move the encoder? Retrieval and a linear probe, with the gradient and without.
 
     python Testing/benchmarks/distillation.py RUN CT... --checkpoint STAGE_1.pt --steps 600
 
-RUN is a training run on these CT, STAGE_1.pt a checkpoint of it from before distillation. From that checkpoint
-two short stage 2 trainings of equal length start, one whose InfoNCE reaches the encoder and one that is detached
-as in the reference code. Reported on patches of held-out patients, for the averaged weights:
+RUN is a training run on these CT, STAGE_1.pt a checkpoint of it from before distillation. From there two
+stage 2 trainings of equal length start, one whose InfoNCE reaches the encoder and one that is detached as
+in the reference code. Reported on patches of held-out patients, for the averaged weights:
 
-* retrieval: share of 16 mm blocks whose own descriptor is the nearest (top 1) or among the five nearest (top 5)
-  of all held-out blocks;
-* probe: R² of a ridge regression from the frozen bottleneck features to the 34 descriptors, fitted on training
-  patches. It needs no trained head, so it sees the encoder alone.
+* retrieval: share of 16 mm blocks whose own descriptor is the nearest (top 1) or among the five nearest
+  (top 5) of all held-out blocks;
+* probe: R² of a ridge regression from the frozen bottleneck features to the 34 descriptors, fitted on
+  training patches. It needs no trained head, so it sees the encoder alone.
 """
 
 from __future__ import annotations
