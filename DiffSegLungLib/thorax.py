@@ -6,7 +6,7 @@ thickness, orientation and matrix size of the CT do not matter.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -104,7 +104,7 @@ def components(mask: Mask) -> tuple[NDArray[Any], NDArray[Any]]:
 def _coarse(ct: CT) -> tuple[NDArray[np.float32], Mask, Mask, Geometry]:
     """HU averaged to the coarse grid, the field of view there, and its sides."""
     averaged, source = _block_means(ct)
-    geometry = ct.geometry.axis_aligned((COARSE_MM,) * 3)
+    geometry = _on_lattice(ct.geometry.axis_aligned((COARSE_MM,) * 3))
     hu = resample(averaged, source, geometry, order="linear", fill=OUTSIDE_FIELD)
     field = hu > OUTSIDE_FIELD / 2
     hu[~field] = -1024.0
@@ -123,6 +123,13 @@ def _coarse(ct: CT) -> tuple[NDArray[np.float32], Mask, Mask, Geometry]:
         length = (ct.geometry.size[axis] - 1) * ct.geometry.spacing[axis]
         edge_mm = np.minimum(edge_mm, np.minimum(place, length - place))
     return hu, field, field & (edge_mm < COARSE_MM), geometry
+
+
+def _on_lattice(geometry: Geometry) -> Geometry:
+    """The coarse grid moved onto a lattice fixed in the world, so that a crop changes no voxel's place."""
+    x, y, z = (float(np.floor(o / COARSE_MM) * COARSE_MM) for o in geometry.origin)
+    i, j, k = (n + 1 for n in geometry.size)
+    return replace(geometry, size=(i, j, k), origin=(x, y, z))
 
 
 def _block_means(ct: CT) -> tuple[NDArray[np.float32], Geometry]:
