@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import InputError
+from .refusals import not_finite
 
 AIR = -1024
 PADDING_BELOW = -1500
@@ -46,15 +47,6 @@ def to_hounsfield(values: NDArray[Any], name: str) -> tuple[NDArray[Any], tuple[
         return hu, ()
     share = 100 * (below + outside) / hu.size
     return hu, (f"Padding outside the field of view ({share:.1f} % of the voxels) was read as air.",)
-
-
-def not_finite(count: int, name: str) -> InputError:
-    """The refusal of a volume with ``count`` voxels that are NaN or infinite."""
-    return InputError(
-        "not-finite",
-        f"{name} holds NaN or infinity in {count} of its voxels.",
-        "Replace them by -1024 HU where they are padding, or export the CT again.",
-    )
 
 
 def _refuse_not_finite(values: NDArray[Any], name: str) -> None:

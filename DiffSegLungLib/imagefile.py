@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from .errors import InputError
 from .geometry import Geometry, to_image
 from .nifti import check_nifti
+from .refusals import THICKEST_MM, THINNEST_MM, bad_direction, bad_spacing, unreadable
+from .textheader import check_text_header
 
 if TYPE_CHECKING:
     import SimpleITK as sitk
@@ -23,7 +25,6 @@ FORMATS = (".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd")
 _ARCHIVES = (".zip", ".7z", ".rar", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".gpg", ".enc")
 _ACCEPTED = "Give a NIfTI, NRRD or MetaImage volume, or a folder of DICOM files."
 _MOST_VOXELS = 2_000_000_000
-_THINNEST_MM, _THICKEST_MM = 0.05, 20.0
 
 
 def read_image(path: Path) -> tuple[sitk.Image, tuple[str, ...]]:
@@ -41,7 +42,11 @@ def read_image(path: Path) -> tuple[sitk.Image, tuple[str, ...]]:
     import SimpleITK as sitk
 
     _refuse_wrong_kind(path)
-    notes = check_nifti(path) if path.name.lower().endswith((".nii", ".nii.gz")) else ()
+    notes: tuple[str, ...] = ()
+    if path.name.lower().endswith((".nii", ".nii.gz")):
+        notes = check_nifti(path)
+    else:
+        check_text_header(path)
     reader = sitk.ImageFileReader()
     reader.SetFileName(str(path))
     with quiet():
@@ -52,7 +57,7 @@ def read_image(path: Path) -> tuple[sitk.Image, tuple[str, ...]]:
             _refuse_bad_grid(size[:3], spacing[:3], path.name)
             image = reader.Execute()
         except RuntimeError as error:
-            raise _unreadable(str(error), path.name) from None
+            raise _explained(str(error), path.name) from None
     if image.GetDimension() == 4:
         image = image[:, :, :, 0]
     _refuse_bad_direction(Geometry.of(image), path.name)
@@ -169,12 +174,8 @@ def _refuse_bad_grid(size: tuple[int, ...], spacing: tuple[float, ...], name: st
             f"The header of {name} promises {' x '.join(map(str, size))} voxels.",
             "Give a CT of at most 2,000 million voxels; such a header is usually damaged.",
         )
-    if not all(np.isfinite(s) and _THINNEST_MM <= s <= _THICKEST_MM for s in spacing):
-        raise InputError(
-            "bad-spacing",
-            f"{name} has a voxel spacing of {' x '.join(f'{s:g}' for s in spacing)} mm.",
-            f"Every spacing must lie between {_THINNEST_MM:g} and {_THICKEST_MM:g} mm.",
-        )
+    if not all(np.isfinite(s) and THINNEST_MM <= s <= THICKEST_MM for s in spacing):
+        raise bad_spacing(name, " x ".join(f"{s:g}" for s in spacing))
 
 
 def _refuse_bad_direction(geometry: Geometry, name: str) -> None:
@@ -182,29 +183,13 @@ def _refuse_bad_direction(geometry: Geometry, name: str) -> None:
     lengths = np.linalg.norm(axes, axis=0)
     finite = bool(np.isfinite(axes).all() and np.isfinite(geometry.origin).all())
     if not finite or np.abs(lengths - 1).max() > 1e-2 or abs(np.linalg.det(axes)) < 0.5:
-        raise _bad_direction(name)
+        raise bad_direction(name)
 
 
-def _bad_direction(name: str) -> InputError:
-    return InputError(
-        "bad-direction",
-        f"{name} has no usable orientation: its axes are parallel, zero or not numbers.",
-        "Convert the scan from its DICOM again.",
-    )
-
-
-def _unreadable(itk_text: str, name: str) -> InputError:
+def _explained(itk_text: str, name: str) -> InputError:
     """One sentence for ITK's page; its own words are matched where they tell the cause apart."""
     if "direction" in itk_text and ("determinant" in itk_text or "orthonormal" in itk_text):
-        return _bad_direction(name)
+        return bad_direction(name)
     if "spacing" in itk_text or "space directions" in itk_text:
-        return InputError(
-            "bad-spacing",
-            f"The header of {name} gives a voxel spacing of zero or one that is not a number.",
-            "Every spacing must be a positive number of mm; convert the scan from its DICOM again.",
-        )
-    return InputError(
-        "unreadable",
-        f"{name} cannot be read: the file is damaged, cut off, or its data file is missing.",
-        "Copy or export it again.",
-    )
+        return bad_spacing(name, "zero or not a number of")
+    return unreadable(name)

@@ -17,8 +17,7 @@ from typing import Any, BinaryIO, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import InputError
-from .hounsfield import not_finite
+from .refusals import bad_direction, bad_spacing, not_finite, truncated, unreadable
 
 _CHUNK = 1 << 20
 _FLOATS: dict[int, np.dtype[np.floating[Any]]] = {16: np.dtype(np.float32), 64: np.dtype(np.float64)}
@@ -61,20 +60,15 @@ def check_nifti(path: Path) -> tuple[str, ...]:
             stream.seek(header.voxels_at)
             length, bad = _scan(stream, header)
     except (EOFError, zlib.error) as error:
-        raise _truncated(path.name) from error
-    except gzip.BadGzipFile as error:
-        raise _damaged(path.name) from error
+        raise truncated(path.name) from error
+    except (gzip.BadGzipFile, OverflowError) as error:
+        raise unreadable(path.name) from error
     if length < header.bytes_needed:
-        raise _truncated(path.name)
+        raise truncated(path.name)
     if bad:
         raise not_finite(bad, path.name)
     if not all(np.isfinite(s) and s > 0 for s in header.spacing):
-        stored = " x ".join(f"{s:g}" for s in header.spacing)
-        raise InputError(
-            "bad-spacing",
-            f"The header of {path.name} gives a voxel spacing of {stored} mm.",
-            "Every spacing must be a positive number of mm; convert the scan from its DICOM again.",
-        )
+        raise bad_spacing(path.name, " x ".join(f"{s:g}" for s in header.spacing))
     return _orientation_notes(header, path.name)
 
 
@@ -111,11 +105,11 @@ def _header(raw: bytes, name: str) -> NiftiHeader:
             form = struct.unpack_from(order + "18d", raw, 352)
             break
     else:
-        raise _damaged(name)
+        raise unreadable(name)
     axes = dim[0]
     size = dim[1 : 1 + axes] if 1 <= axes <= 7 else ()
     if not size or min(size) < 1 or bits < 1 or not 0 <= offset < 1 << 40:
-        raise _damaged(name)
+        raise unreadable(name)
     voxels = 1
     for n in size:
         voxels *= n
@@ -157,14 +151,10 @@ def _orientation_notes(header: NiftiHeader, name: str) -> tuple[str, ...]:
             f"{name} does not say how it lies in the patient; its axes were taken as left, back and head.",
         )
     if not _usable(sform) and not _usable(qform):
-        raise InputError(
-            "bad-direction",
-            f"The orientation in the header of {name} is sheared, singular or not a number.",
-            "Convert the scan from its DICOM again, or resample it to a grid with right angles.",
-        )
+        raise bad_direction(name)
     if qform is None or sform is None:
         return ()
-    ends = [(0, n - 1) for n in (*header.size, 1)[:3]]
+    ends = [(0, n - 1) for n in (*header.size, 1, 1)[:3]]
     corners = np.stack([*(c.ravel() for c in np.meshgrid(*ends)), np.ones(8)])
     if np.abs((qform - sform) @ corners).max() < 1.0:  # mm; false for NaN
         return ()
@@ -183,13 +173,3 @@ def _orthogonal(matrix: NDArray[np.float64]) -> bool:
         return False
     unit = matrix / length
     return bool(np.abs(unit.T @ unit - np.eye(3)).max() < 2e-3)
-
-
-def _truncated(name: str) -> InputError:
-    return InputError(
-        "truncated", f"{name} ends before its last voxel.", "Copy or download the file again, it is cut off."
-    )
-
-
-def _damaged(name: str) -> InputError:
-    return InputError("unreadable", f"{name} is not a readable NIfTI file.", "Give an undamaged CT volume.")

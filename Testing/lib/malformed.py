@@ -112,6 +112,14 @@ def _folder_of_documents(folder: Path) -> Path:
     return scans
 
 
+def _huge(folder: Path) -> Path:
+    """A header and a data file of 2.2 GB that takes no room on the disk."""
+    (folder / "scan.mhd").write_bytes((_MHD % b"1300 1300 1300").replace(b"MET_SHORT", b"MET_CHAR"))
+    with (folder / "gone.raw").open("wb") as stream:
+        stream.truncate(1300**3)
+    return folder / "scan.mhd"
+
+
 def _zip(folder: Path) -> Path:
     with zipfile.ZipFile(folder / "scan.zip", "w") as archive:
         archive.writestr("slice.dcm", b"\0" * 128 + b"DICM")
@@ -215,12 +223,14 @@ MALFORMED: tuple[Malformed, ...] = (
     Malformed("text named .dcm", "unreadable", _bytes("scan.dcm", b"hello, this is no image")),
     Malformed("half a .nii", "truncated", _cut(".nii", False)),
     Malformed("half a .nii.gz", "truncated", _cut(".nii.gz", True)),
-    Malformed("half a .nrrd", "unreadable", _cut(".nrrd", False)),
-    Malformed("half a compressed .nrrd", "unreadable", _cut(".nrrd", True)),
-    Malformed("half a .mha", "unreadable", _cut(".mha", False)),
-    Malformed("half a compressed .mha", "unreadable", _cut(".mha", True)),
+    Malformed("half a .nrrd", "truncated", _cut(".nrrd", False)),
+    Malformed("half a compressed .nrrd", "truncated", _cut(".nrrd", True)),
+    Malformed("half a .mha", "truncated", _cut(".mha", False)),
+    Malformed("half a compressed .mha", "truncated", _cut(".mha", True)),
     Malformed("header without its data file", "unreadable", _bytes("scan.mhd", _MHD % b"64 64 24")),
-    Malformed("header of 27,000 million voxels", "too-large", _bytes("scan.mhd", _MHD % b"3000 3000 3000")),
+    Malformed("2,197 million voxels", "too-large", _huge),
+    Malformed("header of 93 axes", "unreadable", _header(".mha", b"NDims = 3", b"NDims = 93")),
+    Malformed("header with a broken line", "unreadable", _header(".mha", b"Compressed", b"Com\npressed")),
     Malformed("single slice", "not-3d", _slice),
     Malformed("volume of one slice", "not-3d", _values(lambda hu: hu[12:13], ".nii.gz")),
     Malformed("time series", "not-3d", _time_series),

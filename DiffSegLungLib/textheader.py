@@ -1,0 +1,151 @@
+"""What the text header of a MetaImage or NRRD file promises, checked before ITK reads it.
+
+ITK's readers trust these headers: a wrong number of axes ends the process, and what ITK says of a cut file
+helps nobody. Formats: itk.org/Wiki/ITK/MetaIO/Documentation and teem.sourceforge.net/nrrd/format.html.
+"""
+
+from __future__ import annotations
+
+import re
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from .errors import InputError
+from .refusals import truncated, unreadable
+
+_LONGEST_HEADER = 1 << 22  # a segmentation with many segments has a long one
+_CHUNK = 1 << 20
+_META_BYTES = {
+    "MET_CHAR": 1, "MET_UCHAR": 1, "MET_SHORT": 2, "MET_USHORT": 2, "MET_INT": 4, "MET_UINT": 4,
+    "MET_LONG": 4, "MET_ULONG": 4, "MET_LONG_LONG": 8, "MET_ULONG_LONG": 8, "MET_FLOAT": 4, "MET_DOUBLE": 8,
+}  # fmt: skip
+_NRRD_BYTES = {
+    **dict.fromkeys(("signed char", "int8", "int8_t", "uchar", "unsigned char", "uint8", "uint8_t"), 1),
+    **dict.fromkeys(("short", "short int", "signed short", "signed short int", "int16", "int16_t"), 2),
+    **dict.fromkeys(("ushort", "unsigned short", "unsigned short int", "uint16", "uint16_t"), 2),
+    **dict.fromkeys(
+        ("int", "signed int", "int32", "int32_t", "uint", "unsigned int", "uint32", "uint32_t"), 4
+    ),
+    **dict.fromkeys(("longlong", "long long", "long long int", "int64", "int64_t", "uint64", "uint64_t"), 8),
+    **dict.fromkeys(("ulonglong", "unsigned long long", "unsigned long long int", "signed long long"), 8),
+    **dict.fromkeys(("float",), 4),
+    **dict.fromkeys(("double",), 8),
+}
+
+
+@dataclass(frozen=True)
+class Promise:
+    """Where the voxels are said to be.
+
+    Attributes:
+        data: the file that holds them.
+        offset: where they start in it, bytes.
+        length: how many bytes they fill when unpacked.
+        packing: None, or the window bits with which zlib unpacks them.
+    """
+
+    data: Path
+    offset: int
+    length: int
+    packing: int | None
+
+
+def check_text_header(path: Path) -> None:
+    """Refuse a MetaImage or NRRD file whose header or voxels are damaged, cut off or missing.
+
+    Raises:
+        InputError: ``unreadable`` or ``truncated``.
+    """
+    with path.open("rb") as stream:
+        start = stream.read(_LONGEST_HEADER)
+    meta = path.suffix.lower() in (".mha", ".mhd")
+    try:
+        promise = _meta_promise(path, start) if meta else _nrrd_promise(path, start)
+    except (KeyError, ValueError) as error:
+        raise unreadable(path.name) from error
+    if promise is None:
+        return
+    if not promise.data.is_file():
+        raise InputError(
+            "unreadable",
+            f"{path.name} is only a header and its data file {promise.data.name} is missing.",
+            "Put both files into one folder.",
+        )
+    if _available(promise) < promise.length:
+        raise truncated(path.name)
+
+
+def _meta_promise(path: Path, start: bytes) -> Promise | None:
+    """Parse a MetaImage header; None where the voxels are in several files, which ITK looks after."""
+    fields: dict[str, str] = {}
+    end = 0
+    while "ElementDataFile" not in fields:
+        line_end = start.index(b"\n", end)
+        field = re.fullmatch(r"(\w+) *=(.*)", start[end:line_end].decode("latin-1").strip())
+        if field is None:
+            raise ValueError("no line of a MetaImage header")
+        fields[field[1]] = field[2].strip()
+        end = line_end + 1
+    sizes = [int(n) for n in fields["DimSize"].split()]
+    channels = int(fields.get("ElementNumberOfChannels", "1"))
+    length = _length(sizes, int(fields["NDims"]), _META_BYTES[fields["ElementType"]] * channels)
+    where = fields["ElementDataFile"]
+    if where.split()[0] == "LIST" or "%" in where:
+        return None
+    packed = fields.get("CompressedData", "False").lower().startswith("t")
+    local = where.upper() == "LOCAL"
+    offset = end if local else max(0, int(fields.get("HeaderSize", "0")))
+    return Promise(path if local else path.parent / where, offset, length, zlib.MAX_WBITS if packed else None)
+
+
+def _nrrd_promise(path: Path, start: bytes) -> Promise | None:
+    """Parse an NRRD header; None for what ITK must look after (text, several files, skipped lines)."""
+    if not start.startswith(b"NRRD000"):
+        raise ValueError("no NRRD magic")
+    blank = re.search(rb"\r?\n\r?\n", start)
+    header, offset = (start[: blank.start()], blank.end()) if blank else (start, len(start))
+    fields: dict[str, str] = {}
+    for line in header.decode("utf-8", errors="replace").splitlines()[1:]:
+        key, colon, value = line.partition(": ")
+        if colon and not line.startswith("#"):
+            fields[key.strip().lower()] = value.strip()
+    sizes = [int(n) for n in fields["sizes"].split()]
+    length = _length(sizes, int(fields["dimension"]), _NRRD_BYTES[fields["type"]])
+    where = fields.get("data file", fields.get("datafile"))
+    skipped = any(fields.get(k, "0") != "0" for k in ("line skip", "lineskip", "byte skip", "byteskip"))
+    encoding = fields["encoding"].lower()
+    if (
+        encoding not in ("raw", "gzip", "gz")
+        or skipped
+        or (where and (where.startswith("LIST") or "%" in where))
+    ):
+        return None
+    # zlib finds out by itself (+32) whether the stream has gzip's header or its own.
+    packing = None if encoding == "raw" else zlib.MAX_WBITS + 32
+    return Promise(path.parent / where if where else path, 0 if where else offset, length, packing)
+
+
+def _length(sizes: list[int], axes: int, voxel_bytes: int) -> int:
+    """Bytes of the voxels; refuses sizes that are none."""
+    if not 1 <= axes <= 5 or len(sizes) != axes or min(sizes) < 1 or voxel_bytes < 1:
+        raise ValueError("sizes do not fit the number of axes")
+    length = voxel_bytes
+    for n in sizes:
+        length *= n
+    return length
+
+
+def _available(promise: Promise) -> int:
+    """How many of the promised bytes there are; unpacks a compressed stream to find out."""
+    if promise.packing is None:
+        return promise.data.stat().st_size - promise.offset
+    count, unpacker = 0, zlib.decompressobj(promise.packing)
+    with promise.data.open("rb") as stream:
+        stream.seek(promise.offset)
+        while count < promise.length and not unpacker.eof and (chunk := stream.read(_CHUNK)):
+            try:
+                count += len(unpacker.decompress(chunk))
+            except zlib.error:
+                break
+    return count
