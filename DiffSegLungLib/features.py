@@ -143,8 +143,8 @@ def diffusion_features(
 ) -> NDArray[np.float32]:
     """Embeddings of the student for every lung cell, one block of 128 numbers a timestep (Baranchuk 2022).
 
-    x_t = √ᾱ_t x_0 + √(1-ᾱ_t) ε with one seeded noise field over the whole volume, so that where tiles lie
-    does not matter to the noise. Tiles overlap; a cell takes the mean of its tiles, weighted towards their centres.
+    x_t = √ᾱ_t x_0 + √(1-ᾱ_t) ε with one seeded noise field fixed in the world, so that where tiles lie does
+    not matter to the noise. Tiles overlap; a cell takes their mean, weighted towards their centres.
 
     Args:
         canonical: the CT on the working grid.
@@ -169,7 +169,7 @@ def diffusion_features(
 
     place = pick_device(device)
     network, head = bundle.network.to(place), bundle.head.to(place)
-    noise = np.random.default_rng(seed).standard_normal(canonical.hu.shape, dtype=np.float32)
+    noise = world_noise(canonical, seed)
     x0, mask = normalise(canonical.hu), canonical.lungs.astype(np.float32)
     occupied = cells.to_lattice(np.ones(len(cells), np.float32)) > 0
     patch = tuple(p // c for p, c in zip(bundle.patch, CELL, strict=True))
@@ -198,6 +198,21 @@ def diffusion_features(
     mean = total / seen.clamp(min=1e-6)
     mean = torch.nn.functional.normalize(mean, dim=1)
     return np.asarray(mean.reshape(-1, occupied.size)[:, cells.index].T.contiguous().numpy())
+
+
+def world_noise(canonical: Canonical, seed: int) -> NDArray[np.float32]:
+    """Seeded standard normal noise (z, y, x) that stays where it is in the world, however the CT was cropped.
+
+    A block of 16 cells along every axis is repeated, which no tile is large enough to see.
+    """
+    period = tuple(16 * c for c in CELL)
+    block = np.random.default_rng(seed).standard_normal(period, dtype=np.float32)
+    first = np.round(np.asarray(canonical.geometry.origin) / canonical.geometry.spacing - 0.5).astype(int)
+    z, y, x = (
+        (np.arange(n) + start) % p
+        for n, start, p in zip(canonical.hu.shape, first[::-1], period, strict=True)
+    )
+    return block[np.ix_(z, y, x)]
 
 
 def tile_cells(
