@@ -29,6 +29,8 @@ class Config:
         overlap: share of a patch that its neighbours also see, 0..0.5 (5).
         components: number of mixture components; 0 chooses by BIC in 2..32 (5).
         mode: mixture fitted to this volume alone, or the bundle's population mixture adapted to it (5).
+        component_weight: how much the name of a cell's component counts beside what the cell itself looks
+            like, 0..1; 1 is the pure mixture (5).
         alpha: weight of the cell posterior in the voxel posterior (6).
         beta: weight of the voxel's HU likelihood (6).
         kappa: edge scale of the diffusion, HU/mm (6).
@@ -45,13 +47,14 @@ class Config:
     preset: Preset = "balanced"
     correct_air: bool = True
     descriptor: Descriptor = "hybrid"
-    timesteps: tuple[int, ...] = (10, 30, 60)
+    timesteps: tuple[int, ...] = (3, 10, 30)
     overlap: float = 0.25
     components: int = 24
     mode: Mode = "adapted"
+    component_weight: float = 0.3
     alpha: float = 1.0
     beta: float = 1.0
-    kappa: float = 100.0
+    kappa: float = 50.0
     tau: float = 1.0 / 6.0
     diffusion_steps: int = 8
     island_ml: float = 0.1
@@ -136,7 +139,7 @@ _LIMITS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "descriptor": _one_of(Descriptor),
     "timesteps": (
         lambda v: isinstance(v, tuple) and len(set(v)) == len(v) > 0 and all(_whole(t) and t >= 1 for t in v),
-        "one or more different whole numbers from 1 on, e.g. 10, 30, 60",
+        "one or more different whole numbers from 1 on, e.g. 3, 10, 30",
     ),
     "overlap": (lambda v: _number(v) and 0 <= v <= 0.5, "a number from 0 to 0.5"),
     "components": (
@@ -144,6 +147,7 @@ _LIMITS: dict[str, tuple[Callable[[Any], bool], str]] = {
         "a whole number from 2 to 64, or 0 (BIC)",
     ),
     "mode": _one_of(Mode),
+    "component_weight": (lambda v: _number(v) and 0 <= v <= 1, "a number from 0 to 1"),
     "alpha": (lambda v: _number(v) and v >= 0, "a number from 0 on"),
     "beta": (lambda v: _number(v) and v >= 0, "a number from 0 on"),
     "kappa": (lambda v: _number(v) and v > 0, "a number above 0, in HU/mm"),
