@@ -10,11 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .canonical import CELL, SPACING_ZYX
-from .classes import CAVITY, CONSOLIDATION, EMPHYSEMA, FIBROSIS, GROUND_GLASS, HEALTHY, VESSEL
+from .classes import CAVITY, EMPHYSEMA, GROUND_GLASS, HEALTHY, VESSEL
 from .errors import Cancelled, InputError
 from .features import smoothed
 from .islands import merge_islands
 from .labels import TISSUES
+from .likelihood import voxel_likelihood
 
 if TYPE_CHECKING:
     from .aeration import Aeration
@@ -29,6 +30,15 @@ Progress = Callable[[float], None]
 
 CLASS_ORDER = (*TISSUES, CAVITY, VESSEL)
 """Class id of each channel of :attr:`Fusion.posterior`."""
+
+VESSEL_HU = -500.0
+"""What is denser than this in healthy lung is a vessel, an airway's wall or the hilum."""
+
+SHELL_MM = 3.0
+"""The outermost lung is blurred with the chest wall and the diaphragm; it takes the tissue beneath it."""
+
+_SEE_THROUGH = (HEALTHY, EMPHYSEMA, GROUND_GLASS)
+"""Tissues in which a tube is a vessel; in the others it is a bronchogram, a line or the wall of a cyst."""
 
 _FLOOR = np.float32(1e-3)
 
@@ -122,6 +132,7 @@ def fuse(
     likelihood = voxel_likelihood(smooth, canonical.lungs, canonical.side, aeration)
     prior = cell_prior(cells, cell_posterior, canonical.lungs)
     posterior = combine(prior, likelihood, canonical.lungs, config.alpha, config.beta)
+    shell = take_from_below(posterior, canonical.lungs, SHELL_MM)
     report(0.3)
     _poll(cancelled)
     conductance = sobel_conductance(smooth, canonical.lungs, config.kappa)
@@ -133,9 +144,11 @@ def fuse(
     _poll(cancelled)
 
     labels = np.where(canonical.lungs, streaming_argmax(posterior, TISSUES, cancelled), 0).astype(np.uint8)
-    for mask, class_id in ((vessels, VESSEL), (cavities, CAVITY)):
-        if mask is not None:
-            labels[mask & canonical.lungs] = class_id
+    labels[(labels == HEALTHY) & (smooth > VESSEL_HU) & ~shell] = VESSEL
+    if vessels is not None:
+        labels[vessels & np.isin(labels, _SEE_THROUGH)] = VESSEL
+    if cavities is not None:
+        labels[cavities & canonical.lungs] = CAVITY
     voxel_ml = float(np.prod(SPACING_ZYX)) / 1000
     labels = merge_islands(labels, round(config.island_ml / voxel_ml), keep=(VESSEL,), cancelled=cancelled)
     report(0.9)
@@ -146,33 +159,20 @@ def cell_prior(cells: Cells, cell_posterior: Field, lungs: NDArray[np.bool_]) ->
     """P_cell at every lung voxel (m,) float32, one array a tissue: trilinear, weighted by share of lung."""
     reach = np.maximum(upsample(cells.to_lattice(cells.fraction))[lungs], 1e-6)
     shares = (cell_posterior[:, i] * cells.fraction for i in range(cell_posterior.shape[1]))
-    return [upsample(cells.to_lattice(share))[lungs] / reach for share in shares]
-
-
-def voxel_likelihood(
-    smooth: Field, lungs: NDArray[np.bool_], side: NDArray[np.uint8], aeration: Aeration
-) -> list[Field]:
-    """log p(HU|tissue) of every lung voxel (m,) float32, one array a tissue."""
-    table = hu_likelihood(aeration, lungs.shape[1])
-    y = np.broadcast_to(np.arange(lungs.shape[1])[None, :, None], lungs.shape)[lungs]
-    step = HU_BINS[1] - HU_BINS[0]
-    bins = np.clip((smooth[lungs] - HU_BINS[0]) / step, 0, len(HU_BINS) - 1).astype(np.intp)
-    lung = side[lungs]
-    return [rows[lung, y, bins] for rows in table]
+    return [np.asarray(upsample(cells.to_lattice(s))[lungs] / reach, np.float32) for s in shares]
 
 
 def combine(
     prior: list[Field], likelihood: list[Field], lungs: NDArray[np.bool_], alpha: float, beta: float
 ) -> list[Field]:
     """α log P_cell + β log p(HU|c), normalised: one (z, y, x) float32 map a tissue, 0 outside the lungs."""
-    log = [
-        np.asarray(alpha * np.log(p + _FLOOR) + beta * h, np.float32)
-        for p, h in zip(prior, likelihood, strict=True)
-    ]
+    log: list[Field] = []
+    for p, h in zip(prior, likelihood, strict=True):
+        log.append(np.asarray(alpha * np.log(p + _FLOOR) + beta * h, np.float32))
     peak = np.max(log, axis=0)
     share = [np.exp(values - peak) for values in log]
     total = np.sum(share, axis=0)
-    maps = []
+    maps: list[Field] = []
     for values in share:
         field = np.zeros(lungs.shape, np.float32)
         field[lungs] = values / total
@@ -180,38 +180,22 @@ def combine(
     return maps
 
 
-HU_BINS = np.arange(-1060.0, 260.0, 4.0, dtype=np.float32)
+def take_from_below(posterior: list[Field], lungs: NDArray[np.bool_], shell_mm: float) -> NDArray[np.bool_]:
+    """Give lung voxels within ``shell_mm`` of the border the posterior of the nearest deeper one, in place.
 
-
-def hu_likelihood(aeration: Aeration, depth: int) -> NDArray[np.float32]:
-    """log p(smoothed HU | tissue), a table (5, side, y, HU bin) float32 relative to the healthy level there.
-
-    Every density is a small Gaussian mixture, wide enough for the noise that the smoothing leaves. Healthy
-    lung has a tail of small vessels; fibrosis has lines, hazy lung between them, and cysts.
+    Returns:
+        (z, y, x) bool, the shell; lung that is nowhere deeper than the shell is not part of it.
     """
-    level = aeration.rows(depth)[:, :, None]
-    hu = HU_BINS + np.float32(2.0)
-    noise = aeration.noise_hu
+    from scipy.ndimage import distance_transform_edt
 
-    def normal(mean: Field | float, sd: float) -> Field:
-        width = np.float32(np.hypot(sd, noise))
-        return np.asarray(np.exp(-0.5 * ((hu - mean) / width) ** 2) / width, np.float32)
-
-    air = np.where(hu < -970, np.float32(1 / np.hypot(20, noise)), normal(-970.0, 20.0))
-    soft = np.where(hu > 0, normal(0.0, 1e-3) * 0 + np.float32(1 / np.hypot(90, noise)), normal(0.0, 90.0))
-    densities = {
-        HEALTHY: 0.80 * normal(level, 35.0)
-        + 0.15 * normal(level + 110, 80.0)
-        + 0.05 * normal(level + 350, 250.0),
-        EMPHYSEMA: 0.92 * air + 0.05 * normal(level, 60.0) + 0.03 * normal(level + 200, 200.0),
-        GROUND_GLASS: 0.9 * normal(np.minimum(level + 240, -520), 100.0) + 0.1 * normal(-350.0, 250.0),
-        FIBROSIS: 0.3 * normal(level + 40, 60.0)
-        + 0.6 * normal(level + 300, 190.0)
-        + 0.1 * normal(-940.0, 50.0),
-        CONSOLIDATION: 0.9 * soft + 0.1 * normal(-250.0, 150.0),
-    }
-    rows = [np.log(np.broadcast_to(densities[t], (3, depth, len(HU_BINS))) + 1e-6) for t in TISSUES]
-    return np.stack(rows).astype(np.float32)
+    depth = distance_transform_edt(np.pad(lungs, 1), sampling=SPACING_ZYX)[1:-1, 1:-1, 1:-1]
+    deep = lungs & (depth > shell_mm)
+    away, nearest = distance_transform_edt(~deep, sampling=SPACING_ZYX, return_indices=True)
+    shell = lungs & ~deep & (away <= 2 * shell_mm)
+    source = tuple(axis[shell] for axis in nearest)
+    for field in posterior:
+        field[shell] = field[source]
+    return np.asarray(shell)
 
 
 def upsample(lattice: Field) -> Field:

@@ -22,7 +22,7 @@ from .ct import CT, read_mask
 from .errors import Cancelled, InputError
 from .features import diffusion_features, smoothed, statistics_features
 from .fusion import fuse
-from .labels import name_components
+from .labels import cell_posterior, name_components
 from .lungs import lungs_from_mask, segment_lungs
 from .mixture import KINDS, Mixture
 from .provenance import describe_grid, describe_model, describe_software, now
@@ -100,7 +100,7 @@ class Segmenter:
             assignment = name_components(cells, responsibility)
 
         with stages.begin("fusion"):
-            tissue = responsibility @ assignment.probabilities
+            tissue = cell_posterior(cells, responsibility, assignment, config.component_weight)
             vessels = vessel_mask(canonical.hu, canonical.lungs, SPACING_ZYX)
             stages.advance(0.2)
             cavities = find_cavities(canonical.hu, canonical.lungs, SPACING_ZYX)

@@ -1,0 +1,62 @@
+"""How probable a voxel's HU is in every tissue, relative to the patient's own healthy lung (method.md 6)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .classes import CONSOLIDATION, EMPHYSEMA, FIBROSIS, GROUND_GLASS, HEALTHY
+from .labels import TISSUES
+
+if TYPE_CHECKING:
+    from .aeration import Aeration
+
+Field = NDArray[np.float32]
+
+HU_BINS = np.arange(-1060.0, 260.0, 4.0, dtype=np.float32)
+"""HU at which the densities are tabulated."""
+
+
+def voxel_likelihood(
+    smooth: Field, lungs: NDArray[np.bool_], side: NDArray[np.uint8], aeration: Aeration
+) -> list[Field]:
+    """log p(HU|tissue) of every lung voxel (m,) float32, one array a tissue."""
+    table = hu_likelihood(aeration, lungs.shape[1])
+    y = np.broadcast_to(np.arange(lungs.shape[1])[None, :, None], lungs.shape)[lungs]
+    step = HU_BINS[1] - HU_BINS[0]
+    bins = np.clip((smooth[lungs] - HU_BINS[0]) / step, 0, len(HU_BINS) - 1).astype(np.intp)
+    lung = side[lungs]
+    return [rows[lung, y, bins] for rows in table]
+
+
+def hu_likelihood(aeration: Aeration, depth: int) -> NDArray[np.float32]:
+    """log p(smoothed HU | tissue), a table (5, side, y, HU bin) float32 relative to the healthy level there.
+
+    Every density is a small Gaussian mixture, wide enough for the noise that the smoothing leaves. Healthy
+    lung has a tail of small vessels; fibrosis has lines, hazy lung between them, and cysts.
+    """
+    level = aeration.rows(depth)[:, :, None]
+    hu = HU_BINS + np.float32(2.0)
+    noise = aeration.noise_hu
+
+    def normal(mean: Field | float, sd: float) -> Field:
+        width = np.float32(np.hypot(sd, noise))
+        return np.asarray(np.exp(-0.5 * ((hu - mean) / width) ** 2) / width, np.float32)
+
+    air = np.where(hu < -970, np.float32(1 / np.hypot(20, noise)), normal(-970.0, 20.0))
+    soft = np.where(hu > 0, normal(0.0, 1e-3) * 0 + np.float32(1 / np.hypot(90, noise)), normal(0.0, 90.0))
+    densities = {
+        HEALTHY: 0.80 * normal(level, 35.0)
+        + 0.15 * normal(level + 110, 80.0)
+        + 0.05 * normal(level + 350, 250.0),
+        EMPHYSEMA: 0.92 * air + 0.05 * normal(level, 60.0) + 0.03 * normal(level + 200, 200.0),
+        GROUND_GLASS: 0.9 * normal(np.minimum(level + 240, -520), 100.0) + 0.1 * normal(-350.0, 250.0),
+        FIBROSIS: 0.3 * normal(level + 40, 60.0)
+        + 0.6 * normal(level + 300, 190.0)
+        + 0.1 * normal(-940.0, 50.0),
+        CONSOLIDATION: 0.9 * soft + 0.1 * normal(-250.0, 150.0),
+    }
+    rows = [np.log(np.broadcast_to(densities[t], (3, depth, len(HU_BINS))) + 1e-6) for t in TISSUES]
+    return np.stack(rows).astype(np.float32)
