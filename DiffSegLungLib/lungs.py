@@ -226,17 +226,20 @@ def _refined(ct: CT, chest: Chest, solid: NDArray[np.uint8], aerated: Mask, airw
     mask = np.zeros(ct.hu.shape, bool)
     side = np.zeros(ct.hu.shape, np.uint8)
     lumen = np.zeros(ct.hu.shape, bool)
-    for start in range(0, len(mask), 16):
-        slab = slice(start, min(start + 16, len(mask)))
-        grid = ct.geometry.crop((slab, slice(0, ct.hu.shape[1]), slice(0, ct.hu.shape[2])))
+    axis = 2 - int(np.argmax(np.abs(np.reshape(ct.geometry.direction, (3, 3))[2])))  # craniocaudal
+    for start in range(0, mask.shape[axis], 16):
+        box = [slice(0, n) for n in ct.geometry.shape]
+        box[axis] = slice(start, min(start + 16, mask.shape[axis]))
+        slab = (box[0], box[1], box[2])
+        grid = ct.geometry.crop(slab)
         inside = _at(depth, chest.geometry, grid, "linear")
         label = _at(code, chest.geometry, grid, "nearest")
         air = ct.hu[slab] < chest.threshold
         near_airway = label == 4
         part = (inside > COARSE_MM) | (air & (inside > -COARSE_MM)) | ((label >= 8) & (inside > 0))
-        for k in range(len(part)):
-            whole = binary_fill_holes(part[k]) | binary_closing(part[k], iterations=2)
-            part[k] |= whole & (inside[k] > 0)
+        for plane, within in zip(np.moveaxis(part, axis, 0), np.moveaxis(inside, axis, 0), strict=True):
+            whole = binary_fill_holes(plane) | binary_closing(plane, iterations=2)
+            np.copyto(plane, True, where=whole & (within > 0))
         mask[slab] = part & ~near_airway
         side[slab] = label & 3
         lumen[slab] = near_airway & (ct.hu[slab] < chest.threshold)
