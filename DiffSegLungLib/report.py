@@ -9,7 +9,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from .classes import BY_KEY, CLASSES, HEALTHY, PATHOLOGY, TissueClass
+from .charts import colour, colour_key, hu_histogram, number, region_name, stacked_bars
+from .classes import BY_KEY, HEALTHY, PATHOLOGY
 from .overview import Panel, Picture
 from .quantify import Quantities, Region
 from .report_style import CSS, NOTICE
@@ -67,7 +68,7 @@ def summary_text(quantities: Quantities) -> str:
 def legend(quantities: Quantities) -> dict[int, str]:
     """Class id -> name with its share of the lungs, for the classes that occur."""
     return {
-        c.id: f"{BY_KEY[c.key].name}  {_number(c.percent, 1)} %"
+        c.id: f"{BY_KEY[c.key].name}  {number(c.percent, 1)} %"
         for c in quantities.lungs.classes
         if c.volume_ml > 0
     }
@@ -91,44 +92,18 @@ def _summary(quantities: Quantities) -> str:
     by_id = {c.id: c for c in lungs.classes}
     abnormal = sum(by_id[i].percent for i in PATHOLOGY)
     tiles = [
-        ("Lung volume", _number(lungs.volume_ml, 0), "ml"),
-        ("Healthy", _number(by_id[HEALTHY].percent, 1), "%"),
-        ("Abnormal", _number(abnormal, 1), "%"),
-        ("Mean density", _number(lungs.density.mean_hu, 0), "HU"),
-        ("LAA-950", _number(lungs.density.laa_950_percent, 1), "%"),
+        ("Lung volume", number(lungs.volume_ml, 0), "ml"),
+        ("Healthy", number(by_id[HEALTHY].percent, 1), "%"),
+        ("Abnormal", number(abnormal, 1), "%"),
+        ("Mean density", number(lungs.density.mean_hu, 0), "HU"),
+        ("LAA-950", number(lungs.density.laa_950_percent, 1), "%"),
     ]
     shown = "".join(
         f'<div class="tile"><span>{label}</span><b>{value}<small> {unit}</small></b></div>'
         for label, value, unit in tiles
     )
-    wanted = [r for r in quantities.regions if r.name != "lungs"]
-    wanted = [lungs, *[r for r in wanted if not r.name.startswith("lungs")]]
-    bars = "".join(_bar(region) for region in wanted)
-    return (
-        f'<section><div class="tiles">{shown}</div><div class="bars">{bars}</div>{_legend(lungs)}</section>'
-    )
-
-
-def _bar(region: Region) -> str:
-    pieces = "".join(
-        f'<i style="width:{c.percent:.3f}%;background:{_colour(BY_KEY[c.key])}" '
-        f'title="{BY_KEY[c.key].name}: {_number(c.percent, 1)} %"></i>'
-        for c in region.classes
-        if c.percent > 0
-    )
-    major = " " not in region.name
-    return (
-        f'<div class="bar{" major" if major else ""}"><span>{_region_name(region.name)}</span>'
-        f"<div>{pieces}</div><em>{_number(region.volume_ml, 0)} ml</em></div>"
-    )
-
-
-def _legend(lungs: Region) -> str:
-    entries = "".join(
-        f'<li><i style="background:{_colour(BY_KEY[c.key])}"></i>{BY_KEY[c.key].name}</li>'
-        for c in lungs.classes
-    )
-    return f'<ul class="legend">{entries}</ul>'
+    charts = stacked_bars(quantities) + colour_key()
+    return f'<section><div class="tiles">{shown}</div>{charts}</section>'
 
 
 def _pictures(panels: Sequence[Panel]) -> str:
@@ -163,21 +138,21 @@ def _montage(montage: Sequence[tuple[str, Picture]]) -> str:
 def _classes_table(quantities: Quantities) -> str:
     regions = {r.name: r for r in quantities.regions}
     columns = [name for name in _class_columns() if name in regions]
-    head = "".join(f"<th>{_region_name(name)}</th>" for name in columns)
+    head = "".join(f"<th>{region_name(name)}</th>" for name in columns)
     rows = []
     for position, c in enumerate(quantities.lungs.classes):
         shares = "".join(f"<td>{_share(regions[name].classes[position].percent)}</td>" for name in columns)
         rows.append(
-            f'<tr><th><i style="background:{_colour(BY_KEY[c.key])}"></i>{BY_KEY[c.key].name}</th>'
-            f"<td>{_number(c.volume_ml, 1)}</td><td>{_number(c.mean_hu, 0)}</td>{shares}</tr>"
+            f'<tr><th><i style="background:{colour(BY_KEY[c.key])}"></i>{BY_KEY[c.key].name}</th>'
+            f"<td>{number(c.volume_ml, 1)}</td><td>{number(c.mean_hu, 0)}</td>{shares}</tr>"
         )
-    total = "".join(f"<td>{_number(regions[name].volume_ml, 0)}</td>" for name in columns)
+    total = "".join(f"<td>{number(regions[name].volume_ml, 0)}</td>" for name in columns)
     lungs = quantities.lungs
     return (
         "<section><h2>Tissue classes</h2><table><thead><tr><th></th><th>Volume<br><small>ml</small></th>"
         f"<th>Mean<br><small>HU</small></th>{head}</tr></thead><tbody>{''.join(rows)}</tbody>"
-        f"<tfoot><tr><th>Volume, ml</th><td>{_number(lungs.volume_ml, 1)}</td>"
-        f"<td>{_number(lungs.density.mean_hu, 0)}</td>{total}</tr></tfoot></table>"
+        f"<tfoot><tr><th>Volume, ml</th><td>{number(lungs.volume_ml, 1)}</td>"
+        f"<td>{number(lungs.density.mean_hu, 0)}</td>{total}</tr></tfoot></table>"
         '<p class="small">Right of the mean: share of each region in percent. '
         "Thirds have equal lung volume.</p></section>"
     )
@@ -190,16 +165,16 @@ def _class_columns() -> list[str]:
 
 def _density_table(quantities: Quantities) -> str:
     measures: tuple[tuple[str, Callable[[Region], str]], ...] = (
-        ("Volume, ml", lambda r: _number(r.volume_ml, 0)),
-        ("Mean lung density, HU", lambda r: _number(r.density.mean_hu, 0)),
-        ("LAA-950, %", lambda r: _number(r.density.laa_950_percent, 1)),
-        ("LAA-910, %", lambda r: _number(r.density.laa_910_percent, 1)),
-        ("Perc15, HU", lambda r: _number(r.density.perc15_hu, 0)),
-        ("HAA (-600 … -250 HU), %", lambda r: _number(r.density.haa_percent, 1)),
-        ("Lung mass, g", lambda r: _number(r.density.mass_g, 0)),
+        ("Volume, ml", lambda r: number(r.volume_ml, 0)),
+        ("Mean lung density, HU", lambda r: number(r.density.mean_hu, 0)),
+        ("LAA-950, %", lambda r: number(r.density.laa_950_percent, 1)),
+        ("LAA-910, %", lambda r: number(r.density.laa_910_percent, 1)),
+        ("Perc15, HU", lambda r: number(r.density.perc15_hu, 0)),
+        ("HAA (-600 … -250 HU), %", lambda r: number(r.density.haa_percent, 1)),
+        ("Lung mass, g", lambda r: number(r.density.mass_g, 0)),
     )
     regions = [r for r in quantities.regions if r.name in _DENSITY_REGIONS]
-    head = "".join(f"<th>{_region_name(r.name)}</th>" for r in regions)
+    head = "".join(f"<th>{region_name(r.name)}</th>" for r in regions)
     rows = "".join(
         f"<tr><th>{label}</th>{''.join(f'<td>{value(r)}</td>' for r in regions)}</tr>"
         for label, value in measures
@@ -214,43 +189,9 @@ def _density_table(quantities: Quantities) -> str:
 
 
 def _histogram(quantities: Quantities) -> str:
-    """Stacked HU histogram as SVG, one colour a class."""
     edges = quantities.histogram_edges
-    width, height, left, bottom = 640.0, 330.0, 46.0, 34.0
-    drawn = [c for c in CLASSES if sum(quantities.histogram_ml[c.key]) > 0]
-    totals = [sum(quantities.histogram_ml[c.key][b] for c in drawn) for b in range(len(edges) - 1)]
-    top = max([*totals, 1e-9]) * 1.05
-
-    def x(hu: float) -> float:
-        return left + (hu - edges[0]) / (edges[-1] - edges[0]) * (width - left - 8)
-
-    def y(ml: float) -> float:
-        return 8 + (1 - ml / top) * (height - bottom - 8)
-
-    shapes = []
-    base = [0.0] * len(totals)
-    for c in drawn:
-        raised = [b + v for b, v in zip(base, quantities.histogram_ml[c.key], strict=True)]
-        upper = [f"{x(e):.1f},{y(v):.1f}" for b, v in enumerate(raised) for e in edges[b : b + 2]]
-        lower = [f"{x(e):.1f},{y(v):.1f}" for b, v in enumerate(base) for e in edges[b : b + 2]]
-        shapes.append(f'<polygon points="{" ".join(upper + lower[::-1])}" fill="{_colour(c)}"/>')
-        base = raised
-    ticks = "".join(
-        f'<line x1="{x(hu):.1f}" x2="{x(hu):.1f}" y1="{y(0):.1f}" y2="{y(0) + 4:.1f}"/>'
-        f'<text x="{x(hu):.1f}" y="{y(0) + 17:.1f}" text-anchor="middle">{hu}</text>'
-        for hu in range(-1000, 301, 200)
-    )
-    ticks += "".join(
-        f'<line class="grid" x1="{left}" x2="{width - 8}" y1="{y(v):.1f}" y2="{y(v):.1f}"/>'
-        f'<text x="{left - 6}" y="{y(v) + 4:.1f}" text-anchor="end">{_number(v, 0)}</text>'
-        for v in (top / 1.05 / 2, top / 1.05)
-    )
     return (
-        '<section class="half"><h2>HU histogram by class</h2>'
-        f'<svg viewBox="0 0 {width:.0f} {height:.0f}" role="img" aria-label="HU histogram by class">'
-        f'{ticks}{"".join(shapes)}<line x1="{left}" x2="{width - 8}" y1="{y(0):.1f}" y2="{y(0):.1f}"/>'
-        f'<text x="{width - 8}" y="{height - 2}" text-anchor="end">HU</text>'
-        f'<text x="{left - 6}" y="{y(0) + 4:.1f}" text-anchor="end">0</text></svg>'
+        f'<section class="half"><h2>HU histogram by class</h2>{hu_histogram(quantities)}'
         f'<p class="small">ml of lung in bins of {edges[1] - edges[0]} HU, classes stacked; '
         "the outer bins hold what lies beyond.</p></section>"
     )
@@ -260,7 +201,7 @@ def _origin(provenance: Mapping[str, Any]) -> str:
     notes = "".join(f"<li>{html.escape(note)}</li>" for note in provenance["notes"])
     groups = {
         "Run": provenance["run"],
-        "Model": provenance.get("model") or {},
+        "Model": _model(provenance.get("model") or {}),
         "Settings": provenance["config"],
     }
     tables = "".join(
@@ -272,28 +213,40 @@ def _origin(provenance: Mapping[str, Any]) -> str:
     return f'<section><h2>How this was made</h2>{noted}<div class="origin">{tables}</div></section>'
 
 
+def _model(card: Mapping[str, Any]) -> dict[str, Any]:
+    """What a reader should know of the model, out of its card; empty when none took part."""
+    if not card:
+        return {}
+    training, data = card.get("training", {}), card.get("data", {})
+    population = card.get("population", {})
+    shown = {
+        "name": card["name"],
+        "weights": str(card.get("sha256", ""))[:12],
+        "training steps": training.get("steps"),
+        "training hours": training.get("hours"),
+        "hardware": training.get("hardware"),
+        "data": data.get("statement"),
+        "labels used": data.get("labels"),
+        "population": f"{population['volumes']} CT, {population['cells']} cells" if population else None,
+        "intended use": card.get("intended_use"),
+    }
+    return {key: value for key, value in shown.items() if value not in (None, "")}
+
+
 def _entry(key: str, value: Any) -> str:
-    shown = ", ".join(str(v) for v in value) if isinstance(value, (list, tuple)) else str(value)
+    if isinstance(value, bool):
+        shown = "yes" if value else "no"
+    elif isinstance(value, float):
+        shown = f"{value:.4g}"
+    elif isinstance(value, (list, tuple)):
+        shown = ", ".join(str(v) for v in value)
+    else:
+        shown = str(value)
     return f"<dt>{html.escape(key.replace('_', ' '))}</dt><dd>{html.escape(shown)}</dd>"
 
 
-def _region_name(name: str) -> str:
-    return {"lungs": "Both lungs", "right": "Right lung", "left": "Left lung"}.get(name, name.capitalize())
-
-
-def _colour(tissue: TissueClass) -> str:
-    return "#{:02x}{:02x}{:02x}".format(*tissue.colour)
-
-
-def _number(value: float | None, digits: int) -> str:
-    if value is None:
-        return "–"
-    text = f"{value:,.{digits}f}".replace(",", "\u202f")
-    return text.replace("-", "\u2212")
-
-
 def _share(percent: float) -> str:
-    return "–" if percent == 0 else ("<0.1" if percent < 0.05 else _number(percent, 1)).replace("<", "&lt;")
+    return "–" if percent == 0 else ("<0.1" if percent < 0.05 else number(percent, 1)).replace("<", "&lt;")
 
 
 def _text_row(name: str, volume_ml: float, percent: float, mean_hu: float | None) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -181,7 +182,17 @@ class Result:
             "tables": self.tables.to_mapping(),
             "components": list(self.cells.assignment.evidence),
         }
-        (folder / "result.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+        text = json.dumps(_finite(content), indent=2, allow_nan=False)
+        (folder / "result.json").write_text(text + "\n", encoding="utf-8")
+
+
+def _finite(value: Any) -> Any:
+    """The same plain values with null for NaN and infinity, which JSON does not know."""
+    if isinstance(value, dict):
+        return {key: _finite(entry) for key, entry in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(entry) for entry in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _not_written(folder: str | Path, error: Exception) -> InputError:

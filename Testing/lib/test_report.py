@@ -97,7 +97,11 @@ def test_the_report_says_what_the_tables_say(tmp_path: Path) -> None:
         "created": "2026-01-01 00:00:00 UTC",
         "notes": ["A note with <tags>."],
         "air": {},
-        "model": {"name": "model 1", "training": {"steps": 20000}},
+        "model": {
+            "name": "model 1",
+            "sha256": "ab" * 32,
+            "training": {"steps": 20000, "settings": {"seed": 0}},
+        },
         "config": {"preset": "fast", "timesteps": (50, 100)},
         "run": {"device": "cpu"},
     }
@@ -108,6 +112,8 @@ def test_the_report_says_what_the_tables_say(tmp_path: Path) -> None:
     assert "A note with &lt;tags&gt;." in text
     assert f"{100 * (labels == HEALTHY).mean():.1f}" in text
     assert len(re.findall("<img ", text)) == 9 + len(montage)
+    assert "20000" in text
+    assert "{" not in text.split("</style>")[1]  # nothing of a nested card was printed raw
     for tissue in CLASSES:
         assert tissue.name in text
     assert set(legend(tables)) == {HEALTHY, EMPHYSEMA}

@@ -1,0 +1,87 @@
+"""The same chest stored on other grids gets the same labels (the full table: benchmarks/geometry.py)."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+import torch
+from variants import VARIANTS, dice_by_class
+
+from DiffSegLungLib.canonical import working_volume
+from DiffSegLungLib.cells import pool
+from DiffSegLungLib.config import Config
+from DiffSegLungLib.ct import CT, Geometry, resample
+from DiffSegLungLib.evaluation.phantom import generate_phantom
+from DiffSegLungLib.features import statistics_features, world_noise
+from DiffSegLungLib.lungs import Lungs, lungs_from_mask
+from DiffSegLungLib.mixture import KINDS, Mixture
+from DiffSegLungLib.model.bundle import Bundle
+from DiffSegLungLib.model.diffusion import NoiseSchedule
+from DiffSegLungLib.model.heads import StudentHead
+from DiffSegLungLib.model.network import Architecture, NoiseUNet
+from DiffSegLungLib.pipeline import Segmenter
+from DiffSegLungLib.result import Result
+
+CONFIG = Config(descriptor="statistics", mode="adapted")
+
+
+@pytest.fixture(scope="module")
+def chest() -> sitk.Image:
+    return generate_phantom(0, "small").ct.to_image()
+
+
+@pytest.fixture(scope="module")
+def segmenter(chest: sitk.Image) -> Segmenter:
+    """A model whose population is one other chest; the network takes no part in statistics."""
+    other = generate_phantom(1, "small")
+    canonical = working_volume(other.ct, lungs_from_mask(other.ct, other.lungs))
+    cells, _ = statistics_features(canonical)
+    mixture = Mixture.fit(pool([cells]), KINDS["statistics"], 16).to_arrays()
+    architecture = Architecture(base=8, attention_heads=1)
+    bundle = Bundle(
+        card={"id": "one chest", "version": "1", "patch": [16, 64, 64]},
+        network=NoiseUNet(architecture),
+        head=StudentHead(4 * architecture.base),
+        schedule=NoiseSchedule(),
+        descriptor_mean=torch.zeros(34),
+        descriptor_sd=torch.ones(34),
+        mixture={f"statistics.{name}": array for name, array in mixture.items()},
+    )
+    return Segmenter(bundle, CONFIG)
+
+
+@pytest.fixture(scope="module")
+def straight(segmenter: Segmenter, chest: sitk.Image) -> Result:
+    return segmenter.run(CT.from_image(chest))
+
+
+@pytest.mark.parametrize("name", ["flipped", "permuted", "cropped"])
+def test_storage_does_not_change_the_labels(
+    name: str, segmenter: Segmenter, straight: Result, chest: sitk.Image
+) -> None:
+    run = segmenter.run(CT.from_image(VARIANTS[name](chest)))
+    back = resample(run.labels, run.ct.geometry, straight.ct.geometry, order="nearest", fill=0)
+    dice = dice_by_class(straight.labels, back, straight.ct.geometry.voxel_ml)
+    assert len(dice) >= 6
+    assert min(dice.values()) > 0.95
+    assert np.mean(list(dice.values())) > 0.98
+
+
+def test_the_noise_stays_where_it_is_in_the_world() -> None:
+    """Two working grids of one patient, of which the second begins 16 mm further inside."""
+    hu = np.full((60, 60, 60), -850, np.int16)
+    ct = CT(hu, Geometry.of(sitk.GetImageFromArray(hu)))
+    fields = []
+    for first in (4, 20):
+        mask = np.zeros(hu.shape, bool)
+        mask[first:56, first:56, first:56] = True
+        regions = mask.astype(np.uint8)
+        canonical = working_volume(ct, Lungs(mask, regions, ~mask, regions))
+        fields.append((canonical.geometry, world_noise(canonical, 3)))
+    (large, whole), (small, part) = fields
+    z, y, x = (round(float(v)) for v in large.index(small.world([0, 0, 0])))
+    assert (z, y, x) != (0, 0, 0)
+    depth, height, width = part.shape
+    np.testing.assert_array_equal(part, whole[z : z + depth, y : y + height, x : x + width])
+    assert whole.std() == pytest.approx(1.0, abs=0.02)
