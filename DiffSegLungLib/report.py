@@ -227,7 +227,8 @@ def _model(card: Mapping[str, Any]) -> dict[str, Any]:
         "hardware": training.get("hardware"),
         "data": data.get("statement"),
         "labels used": data.get("labels"),
-        "population": f"{population['volumes']} CT, {population['cells']} cells" if population else None,
+        "population CT": population.get("volumes"),
+        "population cells": population.get("cells"),
         "intended use": card.get("intended_use"),
     }
     return {key: value for key, value in shown.items() if value not in (None, "")}
