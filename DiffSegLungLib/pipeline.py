@@ -74,9 +74,10 @@ class Segmenter:
         stages = _Stages(progress, cancelled)
 
         with stages.begin("read"):
-            bundle = self.load_bundle() if needs_bundle(config) else None
+            # The CT first: a wrong file is then refused before torch and the model load.
             volume = ct if isinstance(ct, CT) else CT.read(ct, series=series)
             mask = read_mask(lungs, volume.geometry) if isinstance(lungs, (str, Path)) else lungs
+            bundle = self.load_bundle() if needs_bundle(config) else None
 
         with stages.begin("lungs"):
             chest = segment_lungs(volume) if mask is None else lungs_from_mask(volume, mask)

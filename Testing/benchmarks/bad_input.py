@@ -1,6 +1,6 @@
 """Hand every malformed input to the command line and print what it says, as a markdown table.
 
-Usage: python Testing/benchmarks/bad_input.py [> docs/bad-input.md]
+Usage: python Testing/benchmarks/bad_input.py [options of `diffseglung segment`]
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ def refusal(case: Malformed) -> tuple[dict[str, str], int, list[str]]:
             "-o",
             str(out),
             "--json-progress",
+            *sys.argv[1:],
         ]
         run = subprocess.run(command, capture_output=True, text=True, check=False, timeout=600)
         left = sorted(str(p.relative_to(work)) for p in set(Path(work).rglob("*")) - before)
