@@ -26,7 +26,7 @@ LEAST_VOXELS, LEAST_MM = 4, 20.0
 """Along each axis; anything smaller shows no lung."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # arrays have no single truth value to compare by
 class CT:
     """A CT volume in Hounsfield units.
 
