@@ -12,6 +12,7 @@ from .airoffset import AirOffset, air_offset
 from .airways import airway_lumen
 from .ct import CT, Geometry, resample
 from .errors import InputError
+from .ribcage import dense_lung
 from .thorax import (
     COARSE_MM,
     VOXEL_ML,
@@ -67,6 +68,8 @@ def segment_lungs(ct: CT) -> Lungs:
     for side in (RIGHT, LEFT):
         solid[_solid(sides == side) & (solid == 0)] = side
     solid[chest.exterior | dilated(airway, COARSE_MM)] = 0
+    dense = dense_lung(chest, solid) & ~dilated(airway, COARSE_MM)
+    solid[dense] = _nearest_label(solid)[dense]
     return _refined(ct, chest, solid, aerated, airway)
 
 
@@ -219,10 +222,10 @@ def _refined(ct: CT, chest: Chest, solid: NDArray[np.uint8], aerated: Mask, airw
     from scipy.ndimage import binary_closing, binary_fill_holes
 
     depth = -distance_mm(solid > 0)
+    # Dense lung has no border in HU: there the coarse surface counts, interpolated.
+    from_dense = distance_mm(opened((solid > 0) & ~aerated, COARSE_MM))
     code = _nearest_label(solid)
     code[dilated(airway, COARSE_MM)] = 4
-    filled = (solid > 0) & ~dilated(aerated, 2 * COARSE_MM)
-    code[filled] |= 8
     mask = np.zeros(ct.hu.shape, bool)
     side = np.zeros(ct.hu.shape, np.uint8)
     lumen = np.zeros(ct.hu.shape, bool)
@@ -236,7 +239,8 @@ def _refined(ct: CT, chest: Chest, solid: NDArray[np.uint8], aerated: Mask, airw
         label = _at(code, chest.geometry, grid, "nearest")
         air = ct.hu[slab] < chest.threshold
         near_airway = label == 4
-        part = (inside > COARSE_MM) | (air & (inside > -COARSE_MM)) | ((label >= 8) & (inside > 0))
+        near_dense = _at(from_dense, chest.geometry, grid, "linear") < COARSE_MM
+        part = (inside > COARSE_MM) | (air & (inside > -COARSE_MM)) | (near_dense & (inside > 0))
         for plane, within in zip(np.moveaxis(part, axis, 0), np.moveaxis(inside, axis, 0), strict=True):
             whole = binary_fill_holes(plane) | binary_closing(plane, iterations=2)
             np.copyto(plane, True, where=whole & (within > 0))
