@@ -58,7 +58,7 @@ def draw_curve(entries: list[dict[str, Any]], settings: TrainingSettings, path: 
     share.set_ylabel("share of blocks")
     share.set_ylim(bottom=0.0)
     handles = [*contrast.get_legend_handles_labels()[0], *share.get_legend_handles_labels()[0]]
-    contrast.legend(handles, [str(h.get_label()) for h in handles], frameon=False)
+    contrast.legend(handles, [str(h.get_label()) for h in handles], frameon=False, loc="center left")
     for axes in (noise, contrast):
         axes.axvspan(settings.stage_two, settings.full_weight, color="#ddd", alpha=0.5, lw=0)
         axes.grid(alpha=0.2)
