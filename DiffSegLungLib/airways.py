@@ -13,6 +13,7 @@ LUMEN_HU = -750.0
 AREA_MM2 = (40.0, 650.0)
 """Cross-section of a trachea: 7 to 28 mm across."""
 LENGTH_MM = 20.0
+CUT_LENGTH_MM = 7.5
 LARGEST_ML = 120.0
 
 
@@ -57,13 +58,19 @@ def _trachea(chest: Chest) -> Mask:
         open_chains = list({id(c): c for c in still_open}.values())
     chains += open_chains
 
-    long_enough = [c for c in chains if len(c) * COARSE_MM >= LENGTH_MM and c.slices[0] >= middle]
+    top = int(np.flatnonzero(chest.field.any(axis=(1, 2)))[-1])
+    long_enough = [c for c in chains if c.slices[0] >= middle and len(c) * COARSE_MM >= _least_mm(c, top)]
     if not long_enough:
         return found
     best = max(long_enough, key=lambda c: c.volume)
     for z, section in zip(best.slices, best.sections, strict=True):
         found[z] |= section
     return found
+
+
+def _least_mm(chain: _Chain, top: int) -> float:
+    """A tube cut by the upper end of the field of view may be the carina: little of it is seen."""
+    return CUT_LENGTH_MM if chain.slices[0] >= top - 1 else LENGTH_MM
 
 
 class _Chain:

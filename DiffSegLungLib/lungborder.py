@@ -1,0 +1,111 @@
+"""From the coarse grid back to the CT's: borders of the lungs at full resolution, and their thirds."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .ct import CT, Geometry
+from .geometry import to_image
+from .lungshape import LEFT, RIGHT, nearest_side
+from .thorax import COARSE_MM, Chest, Mask, bounding_box, dilated, distance_mm, opened
+
+SLAB = 16
+"""Slices at a time: a large CT never has a float copy."""
+
+
+def lungs_at_full_resolution(
+    ct: CT, chest: Chest, solid: NDArray[np.uint8], aerated: Mask, airway: Mask
+) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+    """Carry coarse lungs to the CT's grid and draw their border to aerated tissue there.
+
+    Args:
+        ct: the CT.
+        chest: its coarse form.
+        solid: uint8 coarse (z, y, x), 0 outside, 1 right and 2 left lung.
+        aerated: bool coarse, the aerated part.
+        airway: bool coarse, lumen of trachea and main bronchi.
+
+    Returns:
+        the side of every voxel of the CT (0 outside the lungs) and the lumen of the airway.
+    """
+    from scipy.ndimage import binary_closing, binary_fill_holes
+
+    depth = -distance_mm(solid > 0)
+    # Dense lung has no border in HU: there the coarse surface counts, interpolated.
+    from_dense = distance_mm(opened((solid > 0) & ~aerated, COARSE_MM))
+    code = nearest_side(solid)
+    code[dilated(airway, COARSE_MM)] = 4
+    side = np.zeros(ct.hu.shape, np.uint8)
+    lumen = np.zeros(ct.hu.shape, bool)
+    axis = 2 - int(np.argmax(np.abs(np.reshape(ct.geometry.direction, (3, 3))[2])))  # craniocaudal
+    box = list(_box_of((solid > 0) | airway, chest.geometry, ct.geometry))
+    first, end = box[axis].start, box[axis].stop
+    for start in range(first, end, SLAB):
+        box[axis] = slice(start, min(start + SLAB, end))
+        slab = (box[0], box[1], box[2])
+        grid = ct.geometry.crop(slab)
+        inside = _at(depth, chest.geometry, grid, "linear")
+        label = _at(code, chest.geometry, grid, "nearest")
+        air = ct.hu[slab] < chest.threshold
+        near_airway = label == 4
+        near_dense = _at(from_dense, chest.geometry, grid, "linear") < COARSE_MM
+        part = (inside > COARSE_MM) | (air & (inside > -COARSE_MM)) | (near_dense & (inside > 0))
+        for plane, within in zip(np.moveaxis(part, axis, 0), np.moveaxis(inside, axis, 0), strict=True):
+            whole = binary_fill_holes(plane) | binary_closing(plane, iterations=2)
+            np.copyto(plane, True, where=whole & (within > 0))
+        side[slab] = label * (part & ~near_airway)
+        lumen[slab] = near_airway & air
+    return side, lumen
+
+
+def thirds_of(side: NDArray[np.uint8], geometry: Geometry) -> NDArray[np.uint8]:
+    """Cut each lung by two axial planes of the patient: 1 upper, 2 middle, 3 lower third of its volume.
+
+    Args:
+        side: uint8 (z, y, x), 0 outside, 1 right and 2 left lung.
+        geometry: their grid; it may be oblique.
+
+    Returns:
+        uint8 (z, y, x), 0 outside the lungs.
+    """
+    third = np.zeros_like(side)
+    steps = geometry.matrix[2].astype(np.float32)
+    k, j, i = (np.arange(n, dtype=np.float32) for n in side.shape)
+    in_plane = steps[1] * j[:, None] + steps[0] * i
+    for lung in (RIGHT, LEFT):
+        heights = [(in_plane + steps[2] * z)[plane == lung] for z, plane in zip(k, side, strict=True)]
+        every = np.concatenate(heights)
+        if not every.size:
+            continue
+        lower, upper = np.quantile(every, [1 / 3, 2 / 3])
+        for plane, part, height in zip(side, third, heights, strict=True):
+            part[plane == lung] = np.where(height > upper, 1, np.where(height > lower, 2, 3))
+    return third
+
+
+def _box_of(mask: Mask, source: Geometry, target: Geometry) -> tuple[slice, slice, slice]:
+    """The box of the target's voxels that may lie within two coarse voxels of a coarse mask."""
+    used = bounding_box(mask, 2)
+    corners = np.stack(np.meshgrid(*[(s.start - 0.5, s.stop - 0.5) for s in used], indexing="ij"), axis=-1)
+    index = target.index(source.world(corners)).reshape(-1, 3)
+    low, high = np.floor(index.min(axis=0)).astype(int), np.ceil(index.max(axis=0)).astype(int) + 1
+    z, y, x = (slice(max(0, a), max(1, min(n, b))) for a, b, n in zip(low, high, target.shape, strict=True))
+    return z, y, x
+
+
+def _at(array: NDArray[Any], source: Geometry, target: Geometry, order: str) -> NDArray[Any]:
+    """Sample a coarse array on part of the CT's grid; beyond its ends the nearest value counts."""
+    import SimpleITK as sitk
+
+    resampler = sitk.ResampleImageFilter()
+    resampler.SetSize(target.size)
+    resampler.SetOutputSpacing(target.spacing)
+    resampler.SetOutputOrigin(target.origin)
+    resampler.SetOutputDirection(target.direction)
+    resampler.SetInterpolator(sitk.sitkLinear if order == "linear" else sitk.sitkNearestNeighbor)
+    resampler.SetUseNearestNeighborExtrapolator(True)
+    sampled: NDArray[Any] = sitk.GetArrayFromImage(resampler.Execute(to_image(array, source)))
+    return sampled

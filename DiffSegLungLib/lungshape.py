@@ -1,0 +1,157 @@
+"""Lungs on the coarse grid: which air is lung, right and left, and the solid shape of each."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import InputError
+from .thorax import (
+    COARSE_MM,
+    VOXEL_ML,
+    Chest,
+    Mask,
+    bounding_box,
+    closed,
+    components,
+    dilated,
+    distance_mm,
+    eroded,
+    opened,
+)
+
+RIGHT, LEFT = 1, 2
+SMALLEST_LUNG_ML = 200.0
+SMALLEST_PIECE_ML = 20.0
+CLOSING_MM = 10.0
+
+
+def aerated_lung(chest: Chest, airway: Mask) -> Mask:
+    """Air inside the body that is lung: neither airway nor gas in stomach and bowel.
+
+    Raises:
+        InputError: code ``no-lungs``, there is less than 200 ml of it.
+    """
+    air = (chest.hu < chest.threshold) & ~chest.exterior & ~dilated(airway, COARSE_MM)
+    air &= ~_free_gas(chest, air)
+    labels, counts = components(opened(air, 1.5 * COARSE_MM))
+    largest = counts[1:].max(initial=0)
+    keep = np.zeros(len(counts), bool)
+    for label in range(1, len(counts)):
+        if counts[label] * VOXEL_ML >= SMALLEST_PIECE_ML:
+            part = labels == label
+            values = chest.hu[part]
+            is_lung = np.percentile(values, 80) > -940 and np.percentile(values, 40) < -550
+            # A small piece apart from the lungs may be bowel, whose gas is darker than lung in its middle.
+            if is_lung and counts[label] < 0.2 * largest:
+                inner = chest.hu[eroded(part, 2 * COARSE_MM)]
+                is_lung = not inner.size or np.median(inner) > -920
+            keep[label] = is_lung
+    core = keep[labels]
+    aerated = dilated(core, 2 * COARSE_MM) & air if core.any() else core
+    if aerated.sum() * VOXEL_ML < SMALLEST_LUNG_ML:
+        raise InputError(
+            "no-lungs",
+            f"Only {aerated.sum() * VOXEL_ML:.0f} ml of aerated lung were found in this CT.",
+            f"A chest CT that shows at least {SMALLEST_LUNG_ML:.0f} ml of lung is needed.",
+        )
+    return np.asarray(aerated)
+
+
+def lung_sides(chest: Chest, lungs: Mask, airway: Mask) -> NDArray[np.uint8]:
+    """Label aerated lung 1 (right) or 2 (left); lungs that touch are parted along the brightest ridge."""
+    for shrink_mm in (0.0, 2.5, 5.0, 7.5, 10.0, 15.0):
+        core = eroded(lungs, shrink_mm) if shrink_mm else lungs
+        markers = _two_lungs(core)
+        if markers is not None:
+            break
+    else:
+        return lungs.astype(np.uint8) * np.uint8(_single_side(chest, lungs, airway))
+    return _flooded(chest.hu, markers, lungs)
+
+
+def _two_lungs(core: Mask) -> NDArray[np.uint8] | None:
+    """Markers 1 and 2 if the parts of a mask lie in two groups, right and left; None if they do not."""
+    labels, counts = components(core)
+    if len(counts) < 3:
+        return None
+    large = np.flatnonzero(counts > 0.02 * core.sum())
+    large = large[large > 0]
+    x = np.arange(core.shape[2])
+    centre = {n: float(np.average(x, weights=(labels == n).sum(axis=(0, 1)))) * COARSE_MM for n in large}
+    main = max(large, key=lambda n: counts[n])
+    far = [n for n in large if abs(centre[n] - centre[main]) > 60.0]
+    if not far:
+        return None
+    other = max(far, key=lambda n: counts[n])
+    if counts[other] < 0.05 * counts[main]:
+        return None
+    right, left = sorted((main, other), key=lambda n: centre[n])
+    markers = np.zeros(core.shape, np.uint8)
+    for n in large:
+        nearer_right = abs(centre[n] - centre[right]) <= abs(centre[n] - centre[left])
+        markers[labels == n] = RIGHT if nearer_right else LEFT
+    return markers
+
+
+def _single_side(chest: Chest, lungs: Mask, airway: Mask) -> int:
+    """Which lung a lone lung is: airway, spine and contrast-filled heart lie on its medial side."""
+    x = np.arange(lungs.shape[2])
+    landmark = airway if airway.any() else opened((chest.hu > 150) & chest.field, 2 * COARSE_MM)
+    if not landmark.any():
+        landmark = chest.body
+    own = np.average(x, weights=lungs.sum(axis=(0, 1)))
+    middle = np.average(x, weights=landmark.sum(axis=(0, 1)))
+    return RIGHT if own < middle else LEFT
+
+
+def solid_lung(lung: Mask) -> Mask:
+    """One lung with its vessels, nodules and small dense parts filled."""
+    from scipy.ndimage import binary_fill_holes
+
+    if not lung.any():
+        return lung
+    box = bounding_box(lung, 6)
+    solid = np.zeros_like(lung)
+    solid[box] = binary_fill_holes(closed(lung[box], CLOSING_MM))
+    return solid
+
+
+def nearest_side(labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Every voxel takes the label of the nearest labelled one."""
+    right, left = distance_mm(labels == RIGHT), distance_mm(labels == LEFT)
+    return np.where(right <= left, RIGHT, LEFT).astype(np.uint8)
+
+
+def _free_gas(chest: Chest, air: Mask) -> Mask:
+    """Gas in stomach and bowel: pockets of pure gas that mostly border on soft tissue, unlike bullae.
+
+    Where only a thin wall parts such a pocket from lung, the border is the brightest ridge between them.
+    """
+    gas = opened((chest.hu < -940) & air, 2 * COARSE_MM)
+    labels, counts = components(gas)
+    free = np.zeros(air.shape, bool)
+    for label in np.flatnonzero(counts * VOXEL_ML >= 5.0):
+        if label == 0:
+            continue
+        part = labels == label
+        away = distance_mm(part)
+        shell = chest.hu[(away > 2 * COARSE_MM) & (away <= 4 * COARSE_MM) & chest.field]
+        if np.std(chest.hu[part]) < 30 and (shell > -300).mean() > 0.45:
+            lung = opened(air & (chest.hu > -930) & (away > 10.0), 2 * COARSE_MM)
+            markers = np.where(part, 1, np.where(lung, 2, 0)).astype(np.uint8)
+            box = bounding_box(away <= 30.0)
+            free[box] |= _flooded(chest.hu[box], markers[box], air[box]) == 1
+    return free
+
+
+def _flooded(hu: NDArray[np.float32], markers: NDArray[np.uint8], air: Mask) -> NDArray[np.uint8]:
+    """Markers grown through air until they meet on the brightest ridge between them; 0 outside the air."""
+    import SimpleITK as sitk
+
+    relief = np.where(air, hu, np.float32(3000.0))
+    flooded = sitk.MorphologicalWatershedFromMarkers(
+        sitk.GetImageFromArray(relief), sitk.GetImageFromArray(markers), False, False
+    )
+    grown: NDArray[np.uint8] = sitk.GetArrayFromImage(flooded)
+    return grown * air
