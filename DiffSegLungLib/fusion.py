@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .canonical import CELL, SPACING_ZYX
-from .classes import CAVITY, EMPHYSEMA, GROUND_GLASS, HEALTHY, VESSEL
+from .classes import CAVITY, CONSOLIDATION, EMPHYSEMA, GROUND_GLASS, HEALTHY, VESSEL
 from .errors import Cancelled, InputError
 from .features import smoothed
 from .islands import merge_islands
@@ -34,11 +34,14 @@ CLASS_ORDER = (*TISSUES, CAVITY, VESSEL)
 VESSEL_HU = -500.0
 """What is denser than this in healthy lung is a vessel, an airway's wall or the hilum."""
 
-SHELL_MM = 3.0
-"""The outermost lung is blurred with the chest wall and the diaphragm; it takes the tissue beneath it."""
+_SHELL_LAYERS = (3, 2, 3)
+"""Layers of the shell from the outside in, by the axes they are peeled along (x, y, z): 3 mm, 4 mm in z.
 
-_SEE_THROUGH = (HEALTHY, EMPHYSEMA, GROUND_GLASS)
-"""Tissues in which a tube is a vessel; in the others it is a bronchogram, a line or the wall of a cyst."""
+The outermost lung is blurred with the chest wall and the diaphragm; it takes the tissue beneath it.
+"""
+
+_SEE_THROUGH = (HEALTHY, EMPHYSEMA, GROUND_GLASS, CONSOLIDATION)
+"""Tissues in which a tube is a vessel; in fibrosis it is a line or the wall of a cyst."""
 
 _FLOOR = np.float32(1e-3)
 
@@ -132,7 +135,7 @@ def fuse(
     likelihood = voxel_likelihood(smooth, canonical.lungs, canonical.side, aeration)
     prior = cell_prior(cells, cell_posterior, canonical.lungs)
     posterior = combine(prior, likelihood, canonical.lungs, config.alpha, config.beta)
-    shell = take_from_below(posterior, canonical.lungs, SHELL_MM)
+    shell = take_from_below(posterior, canonical.lungs)
     report(0.3)
     _poll(cancelled)
     conductance = sobel_conductance(smooth, canonical.lungs, config.kappa)
@@ -180,22 +183,38 @@ def combine(
     return maps
 
 
-def take_from_below(posterior: list[Field], lungs: NDArray[np.bool_], shell_mm: float) -> NDArray[np.bool_]:
-    """Give lung voxels within ``shell_mm`` of the border the posterior of the nearest deeper one, in place.
+def take_from_below(posterior: list[Field], lungs: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Give the outermost 3 mm (4 mm along z) of the lungs the posterior of the tissue beneath, in place.
+
+    Layer by layer from the inside, a voxel of the shell takes the posterior of a deeper neighbour.
 
     Returns:
-        (z, y, x) bool, the shell; lung that is nowhere deeper than the shell is not part of it.
+        (z, y, x) bool, the shell; lung that is nowhere thicker than the shell is not part of it.
     """
-    from scipy.ndimage import distance_transform_edt
-
-    depth = distance_transform_edt(np.pad(lungs, 1), sampling=SPACING_ZYX)[1:-1, 1:-1, 1:-1]
-    deep = lungs & (depth > shell_mm)
-    away, nearest = distance_transform_edt(~deep, sampling=SPACING_ZYX, return_indices=True)
-    shell = lungs & ~deep & (away <= 2 * shell_mm)
-    source = tuple(axis[shell] for axis in nearest)
+    layers, deep = [], np.pad(lungs, 1)
+    z, y, x = (stride // deep.itemsize for stride in deep.strides)
+    for steps in _SHELL_LAYERS:
+        flat = deep.reshape(-1)
+        kept = flat.copy()
+        offsets = [sign * step for step in (x, y, z)[:steps] for sign in (1, -1)]
+        for offset in offsets:
+            kept &= np.roll(flat, -offset)
+        layers.append((np.flatnonzero(flat & ~kept), offsets))
+        deep = kept.reshape(deep.shape)
+    source = np.where(deep.reshape(-1), np.arange(deep.size), -1)
+    for voxels, offsets in reversed(layers):
+        found = np.full(len(voxels), -1)
+        for offset in reversed(offsets):
+            deeper = source[voxels + offset]
+            found = np.where(deeper >= 0, deeper, found)
+        source[voxels] = found
+    shell = (source >= 0).reshape(deep.shape) & ~deep
+    origin = np.unravel_index(source[shell.reshape(-1)], deep.shape)
+    beneath = tuple(axis - 1 for axis in origin)
+    shell = shell[1:-1, 1:-1, 1:-1]
     for field in posterior:
-        field[shell] = field[source]
-    return np.asarray(shell)
+        field[shell] = field[beneath]
+    return shell
 
 
 def upsample(lattice: Field) -> Field:

@@ -41,20 +41,22 @@ def hu_likelihood(aeration: Aeration, depth: int) -> NDArray[np.float32]:
     hu = HU_BINS + np.float32(2.0)
     noise = aeration.noise_hu
 
-    def normal(mean: Field | float, sd: float) -> Field:
+    def normal(mean: Field | float, sd: float, at: Field = hu) -> Field:
         width = np.float32(np.hypot(sd, noise))
-        return np.asarray(np.exp(-0.5 * ((hu - mean) / width) ** 2) / width, np.float32)
+        return np.asarray(np.exp(-0.5 * ((at - mean) / width) ** 2) / width, np.float32)
 
-    air = np.where(hu < -970, np.float32(1 / np.hypot(20, noise)), normal(-970.0, 20.0))
-    soft = np.where(hu > 0, normal(0.0, 1e-3) * 0 + np.float32(1 / np.hypot(90, noise)), normal(0.0, 90.0))
+    air = normal(-970.0, 20.0, np.maximum(hu, -970))
+    soft = normal(0.0, 90.0, np.minimum(hu, 0))
+    hazy = normal(np.minimum(level + 240, -520), 100.0)
     densities = {
         HEALTHY: 0.80 * normal(level, 35.0)
         + 0.15 * normal(level + 110, 80.0)
         + 0.05 * normal(level + 350, 250.0),
         EMPHYSEMA: 0.92 * air + 0.05 * normal(level, 60.0) + 0.03 * normal(level + 200, 200.0),
-        GROUND_GLASS: 0.9 * normal(np.minimum(level + 240, -520), 100.0) + 0.1 * normal(-350.0, 250.0),
-        FIBROSIS: 0.3 * normal(level + 40, 60.0)
-        + 0.6 * normal(level + 300, 190.0)
+        GROUND_GLASS: 0.9 * hazy + 0.1 * normal(-350.0, 250.0),
+        FIBROSIS: 0.25 * normal(level + 40, 60.0)
+        + 0.5 * hazy
+        + 0.25 * normal(level + 450, 200.0)
         + 0.1 * normal(-940.0, 50.0),
         CONSOLIDATION: 0.9 * soft + 0.1 * normal(-250.0, 150.0),
     }

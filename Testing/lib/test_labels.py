@@ -1,0 +1,144 @@
+"""HU-guided naming: tissues of known HU get their names, relative to the patient's own level."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from lung_block import LEVEL_HU, ball, block
+from scipy.ndimage import gaussian_filter
+
+from DiffSegLungLib.cells import Cells
+from DiffSegLungLib.classes import CONSOLIDATION, EMPHYSEMA, FIBROSIS, GROUND_GLASS, HEALTHY
+from DiffSegLungLib.features import statistics_features
+from DiffSegLungLib.labels import (
+    MEASURES,
+    SIGNS,
+    TISSUES,
+    cell_posterior,
+    name_components,
+    sign_probability,
+    tissue_probability,
+)
+
+
+def cells_with(measures) -> Cells:
+    """Cells that have nothing but the naming's measures."""
+    measures = np.asarray(measures, np.float32)
+    return Cells(
+        shape=(len(measures), 1, 1),
+        index=np.arange(len(measures)),
+        fraction=np.ones(len(measures), np.float32),
+        features=measures,
+        kinds=("statistics",) * len(MEASURES),
+        names=MEASURES,
+    )
+
+
+def names_inside(canonical, inside) -> set[int]:
+    """Classes of the cells that lie wholly inside a region, but for a tenth of them."""
+    cells, _ = statistics_features(canonical)
+    z, y, x = cells.shape
+    share = inside.reshape(z, 4, y, 8, x, 8).mean(axis=(1, 3, 5)).ravel()[cells.index]
+    named = np.array(TISSUES)[tissue_probability(cells).argmax(axis=1)]
+    found, count = np.unique(named[share == 1], return_counts=True)
+    assert count.sum() >= 20
+    return set(found[count > 0.1 * count.sum()].tolist())
+
+
+def grid_lines(shape) -> np.ndarray:
+    """Walls 2 mm thick, 8 mm apart, along x and y: a caricature of honeycombing."""
+    _, y, x = np.indices(shape)
+    return ((y % 8) < 2) | ((x % 8) < 2)
+
+
+INSIDE = ball((48, 96, 96), (24, 44, 44), 32.0)
+
+
+@pytest.mark.parametrize("shift", [0.0, 60.0])
+def test_ground_glass_is_named_at_full_and_at_shallow_inspiration(shift):
+    canonical = block(noise_hu=25.0)
+    canonical.hu[canonical.lungs] += shift
+    canonical.hu[INSIDE] += 240
+    assert names_inside(canonical, INSIDE) == {GROUND_GLASS}
+
+
+def test_shallow_inspiration_is_healthy():
+    canonical = block(noise_hu=25.0)
+    canonical.hu[canonical.lungs] += 100  # -760 HU everywhere
+    cells, _ = statistics_features(canonical)
+    assert (tissue_probability(cells).argmax(axis=1) == TISSUES.index(HEALTHY)).all()
+
+
+def test_emphysema_and_consolidation_are_absolute():
+    canonical = block(noise_hu=25.0)
+    canonical.hu[INSIDE] = -980 + 10 * np.random.default_rng(0).normal(size=INSIDE.sum())
+    assert names_inside(canonical, INSIDE) == {EMPHYSEMA}
+    canonical.hu[INSIDE] += 980
+    assert names_inside(canonical, INSIDE) == {CONSOLIDATION}
+
+
+def test_emphysema_stays_emphysema_when_it_fills_the_lung():
+    canonical = block(noise_hu=10.0)
+    canonical.hu[canonical.lungs] += -975 - LEVEL_HU
+    cells, _ = statistics_features(canonical)
+    assert (tissue_probability(cells).argmax(axis=1) == TISSUES.index(EMPHYSEMA)).mean() > 0.95
+
+
+def test_lines_are_fibrosis_and_the_same_mean_without_lines_is_ground_glass():
+    canonical = block(noise_hu=25.0)
+    lines = np.where(grid_lines(canonical.hu.shape), 560.0, 60.0).astype(np.float32)
+    lines = gaussian_filter(lines, (0, 0.7, 0.7))
+    lined = canonical.hu.copy()
+    lined[INSIDE] += lines[INSIDE]
+    assert names_inside(replace(canonical, hu=lined), INSIDE) == {FIBROSIS}
+    even = canonical.hu.copy()
+    even[INSIDE] += lines[INSIDE].mean()
+    assert names_inside(replace(canonical, hu=even), INSIDE) == {GROUND_GLASS}
+
+
+def test_every_sign_explains_its_own_mean_best():
+    probability = sign_probability(cells_with([s.mean for s in SIGNS]))
+    np.testing.assert_allclose(probability.sum(axis=1), 1, atol=1e-5)
+    explained = probability / np.array([s.share for s in SIGNS])
+    best = [SIGNS[i].tissue for i in explained.argmax(axis=1)]
+    assert best == [s.tissue for s in SIGNS]
+
+
+def test_signs_are_complete():
+    assert {s.tissue for s in SIGNS} == set(TISSUES)
+    assert sum(s.share for s in SIGNS) == pytest.approx(1.0, abs=0.02)
+
+
+def test_components_take_the_name_of_their_cells_and_share_names():
+    measures = [
+        next(s for s in SIGNS if s.name == n).mean for n in ("parenchyma", "consolidation", "consolidation")
+    ]
+    cells = cells_with(np.repeat(measures, 10, axis=0))
+    responsibility = np.repeat(np.eye(3, dtype=np.float32), 10, axis=0)
+    assignment = name_components(cells, responsibility)
+    assert assignment.classes.tolist() == [HEALTHY, CONSOLIDATION, CONSOLIDATION]
+    assert [e["share_of_cells"] for e in assignment.evidence] == pytest.approx([1 / 3] * 3)
+
+
+def test_a_component_between_tissues_is_healthy_but_passes_its_doubt_on():
+    names = ("parenchyma", "consolidation", "dense ground glass", "confluent emphysema")
+    cells = cells_with([next(s for s in SIGNS if s.name == n).mean for n in names])
+    assignment = name_components(cells, np.ones((4, 1), np.float32))
+    assert assignment.classes.tolist() == [HEALTHY]
+    np.testing.assert_allclose(np.sort(assignment.probabilities[0]), [0, 0.25, 0.25, 0.25, 0.25], atol=0.06)
+
+
+def test_component_weight_goes_from_the_cell_to_the_mixture():
+    cells = cells_with([SIGNS[0].mean, SIGNS[6].mean])
+    responsibility = np.array([[0.9, 0.1], [0.2, 0.8]], np.float32)
+    assignment = name_components(cells, responsibility)
+    np.testing.assert_allclose(
+        cell_posterior(cells, responsibility, assignment, 1.0),
+        responsibility @ assignment.probabilities,
+        atol=1e-3,
+    )
+    np.testing.assert_allclose(
+        cell_posterior(cells, responsibility, assignment, 0.0), tissue_probability(cells), atol=1e-3
+    )
