@@ -17,6 +17,8 @@ from .ct import CT, Geometry, resample
 COARSE_MM = 2.5
 VOXEL_ML = COARSE_MM**3 / 1000.0
 OUTSIDE_FIELD = -5000.0
+PADDING_HU = -990.0
+CRUMB_ML = 100.0
 
 Mask = NDArray[np.bool_]
 
@@ -27,8 +29,7 @@ class Chest:
 
     Attributes:
         hu: (z, y, x) float32 in HU; -1024 outside the field of view.
-        field: (z, y, x) bool, inside the CT's field of view.
-        rim: (z, y, x) bool, voxels at the sides of the field of view (not at its upper and lower end).
+        field: (z, y, x) bool, inside the CT's field of view, padding left out.
         geometry: where the cubes lie.
         body: (z, y, x) bool, the patient without table, clothes and the air inside.
         exterior: (z, y, x) bool, air around the patient, padding and everything outside the field.
@@ -37,7 +38,6 @@ class Chest:
 
     hu: NDArray[np.float32]
     field: Mask
-    rim: Mask
     geometry: Geometry
     body: Mask
     exterior: Mask
@@ -46,11 +46,11 @@ class Chest:
 
 def chest_of(ct: CT) -> Chest:
     """Average a CT to the coarse grid and tell the patient from what surrounds it."""
-    hu, field, rim, geometry = _coarse(ct)
+    hu, field, geometry = _coarse(ct)
     threshold = _air_threshold(hu, field)
     body = _body(hu, field)
     exterior = _exterior((hu < threshold) & field, field, body)
-    return Chest(hu, field, rim, geometry, body, exterior, threshold)
+    return Chest(hu, field, geometry, body, exterior, threshold)
 
 
 def distance_mm(mask: Mask) -> NDArray[np.float32]:
@@ -101,28 +101,40 @@ def components(mask: Mask) -> tuple[NDArray[Any], NDArray[Any]]:
     return labels, np.bincount(labels.ravel())
 
 
-def _coarse(ct: CT) -> tuple[NDArray[np.float32], Mask, Mask, Geometry]:
-    """HU averaged to the coarse grid, the field of view there, and its sides."""
+def _coarse(ct: CT) -> tuple[NDArray[np.float32], Mask, Geometry]:
+    """HU averaged to the coarse grid, and the field of view there."""
     averaged, source = _block_means(ct)
     geometry = _on_lattice(ct.geometry.axis_aligned((COARSE_MM,) * 3))
     hu = resample(averaged, source, geometry, order="linear", fill=OUTSIDE_FIELD)
     field = hu > OUTSIDE_FIELD / 2
+    field = _without_padding(hu, field)
+    box = bounding_box(field)
+    hu, field = hu[box].copy(), field[box]
     hu[~field] = -1024.0
+    return hu, field, geometry.crop(box)
 
-    # Sides are the faces of the CT's own box whose normal lies across the patient's long axis.
-    direction = np.reshape(ct.geometry.direction, (3, 3))
-    along = int(np.argmax(np.abs(direction[2])))
-    edge_mm = np.full(hu.shape, np.inf, np.float32)
-    z, y, x = (np.arange(n, dtype=np.float32) for n in hu.shape)
-    for axis in range(3):
-        if axis == along:
-            continue
-        step = direction[:, axis].astype(np.float32) * np.float32(COARSE_MM)
-        start = float(direction[:, axis] @ (np.asarray(geometry.origin) - np.asarray(ct.geometry.origin)))
-        place = start + step[2] * z[:, None, None] + step[1] * y[:, None] + step[0] * x
-        length = (ct.geometry.size[axis] - 1) * ct.geometry.spacing[axis]
-        edge_mm = np.minimum(edge_mm, np.minimum(place, length - place))
-    return hu, field, field & (edge_mm < COARSE_MM), geometry
+
+def _without_padding(hu: NDArray[np.float32], field: Mask) -> Mask:
+    """The field of view less large noiseless pieces, e.g. the corners that a reformatted volume gains.
+
+    They would join the lungs with the air around the patient where the scan cuts the trachea.
+    """
+    from scipy.ndimage import binary_dilation, maximum_filter, minimum_filter
+
+    padding = _large(field & (hu < PADDING_HU) & (maximum_filter(hu, 3) - minimum_filter(hu, 3) < 0.01))
+    if not padding.any():
+        return field
+    # Two voxels more: the filters' reach, and the rim that interpolation blurred.
+    left = _large(field & ~binary_dilation(padding, iterations=2))
+    return left if left.any() else field
+
+
+def _large(mask: Mask) -> Mask:
+    """The pieces of more than :data:`CRUMB_ML`."""
+    labels, counts = components(mask)
+    large = counts * VOXEL_ML > CRUMB_ML
+    large[0] = False
+    return np.asarray(large[labels])
 
 
 def _on_lattice(geometry: Geometry) -> Geometry:
@@ -133,27 +145,52 @@ def _on_lattice(geometry: Geometry) -> Geometry:
 
 
 def _block_means(ct: CT) -> tuple[NDArray[np.float32], Geometry]:
-    """The CT averaged over whole blocks of voxels of at most the coarse size, slab by slab."""
-    factors = [max(1, int(COARSE_MM / s)) for s in ct.geometry.spacing_zyx]
-    nz, ny, nx = ct.hu.shape
-    fz, fy, fx = factors
-    rows, columns = np.arange(0, ny, fy), np.arange(0, nx, fx)
-    per_row = np.diff(np.append(rows, ny)).astype(np.float32)[:, None]
-    per_column = np.diff(np.append(columns, nx)).astype(np.float32)
-    means = np.empty((-(-nz // fz), len(rows), len(columns)), np.float32)
-    for k in range(means.shape[0]):
-        slab = ct.hu[k * fz : (k + 1) * fz].mean(axis=0, dtype=np.float32)
-        slab = np.add.reduceat(slab, rows, axis=0) / per_row
+    """The CT averaged over whole blocks of voxels of at most the coarse size, slab by slab.
+
+    Which voxels make a block depends on where they lie in the world, not on where the file begins.
+    """
+    blocks = [_blocks(ct.geometry, axis) for axis in (2, 1, 0)]
+    (planes, per_plane), (rows, per_row), (columns, per_column) = ((b.starts, b.counts) for b in blocks)
+    means = np.empty((len(planes), len(rows), len(columns)), np.float32)
+    for k, (start, count) in enumerate(zip(planes, per_plane, strict=True)):
+        slab = ct.hu[start : start + int(count)].mean(axis=0, dtype=np.float32)
+        slab = np.add.reduceat(slab, rows, axis=0) / per_row[:, None]
         means[k] = np.add.reduceat(slab, columns, axis=1) / per_column
-    x, y, z = ct.geometry.world([(f - 1) / 2 for f in factors])
+    x, y, z = ct.geometry.world([b.centre for b in blocks])
     si, sj, sk = ct.geometry.spacing
     geometry = Geometry(
         (means.shape[2], means.shape[1], means.shape[0]),
-        (si * fx, sj * fy, sk * fz),
+        (si * blocks[2].factor, sj * blocks[1].factor, sk * blocks[0].factor),
         (float(x), float(y), float(z)),
         ct.geometry.direction,
     )
     return means, geometry
+
+
+@dataclass(frozen=True)
+class _Blocks:
+    """Blocks of ``factor`` voxels along one axis: first voxel and size of each, centre of the first one."""
+
+    factor: int
+    starts: NDArray[np.int64]
+    counts: NDArray[np.float32]
+    centre: float
+
+
+def _blocks(geometry: Geometry, axis: int) -> _Blocks:
+    """Cut an axis (0 along i) into blocks whose borders are fixed in the world."""
+    size, spacing = geometry.size[axis], geometry.spacing[axis]
+    factor = max(1, int(COARSE_MM / spacing))
+    along = np.reshape(geometry.direction, (3, 3))[:, axis]
+    place = int(np.round(along @ np.asarray(geometry.origin) / spacing)) + np.arange(size)
+    if along[np.argmax(np.abs(along))] < 0:  # the same blocks, whichever way the axis is stored
+        place = -place
+    block = place // factor
+    starts = np.flatnonzero(np.diff(block, prepend=block[0] - 1))
+    counts = np.diff(np.append(starts, size)).astype(np.float32)
+    step = 1 if size < 2 else int(place[1] - place[0])
+    centre = (block[0] * factor + (factor - 1) / 2 - place[0]) * step
+    return _Blocks(factor, starts, counts, float(centre))
 
 
 def _air_threshold(hu: NDArray[np.float32], field: Mask) -> float:
