@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .canonical import CELL, SPACING_ZYX
-from .classes import CAVITY, CONSOLIDATION, EMPHYSEMA, GROUND_GLASS, HEALTHY, VESSEL
+from .classes import CAVITY, HEALTHY, VESSEL
 from .errors import Cancelled, InputError
 from .features import smoothed
 from .islands import merge_islands
@@ -39,9 +39,6 @@ _SHELL_LAYERS = (3, 2, 3)
 
 The outermost lung is blurred with the chest wall and the diaphragm; it takes the tissue beneath it.
 """
-
-_SEE_THROUGH = (HEALTHY, EMPHYSEMA, GROUND_GLASS, CONSOLIDATION)
-"""Tissues in which a tube is a vessel; in fibrosis it is a line or the wall of a cyst."""
 
 _FLOOR = np.float32(1e-3)
 
@@ -149,7 +146,7 @@ def fuse(
     labels = np.where(canonical.lungs, streaming_argmax(posterior, TISSUES, cancelled), 0).astype(np.uint8)
     labels[(labels == HEALTHY) & (smooth > VESSEL_HU) & ~shell] = VESSEL
     if vessels is not None:
-        labels[vessels & np.isin(labels, _SEE_THROUGH)] = VESSEL
+        labels[vessels & canonical.lungs] = VESSEL
     if cavities is not None:
         labels[cavities & canonical.lungs] = CAVITY
     voxel_ml = float(np.prod(SPACING_ZYX)) / 1000
