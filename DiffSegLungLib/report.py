@@ -38,11 +38,11 @@ def write_report(
     parts = [
         _header(provenance),
         _summary(quantities),
-        _pictures(panels),
-        _montage(montage),
         _classes_table(quantities),
         _density_table(quantities),
         _histogram(quantities),
+        _pictures(panels),
+        _montage(montage),
         _origin(provenance),
         f'<footer class="notice">{html.escape(NOTICE)}</footer>',
     ]

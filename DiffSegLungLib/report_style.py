@@ -68,17 +68,24 @@ svg line.grid { stroke: var(--line); }
 .notes { margin: 0; padding-left: 18px; font-size: 13.5px; }
 .notice { margin-top: 28px; padding-top: 12px; border-top: 2px solid var(--line); color: var(--soft);
   font-size: 12.5px; }
-@media (max-width: 760px) {
+@media screen and (max-width: 760px) {
   main { margin: 0; padding: 20px 16px; border-radius: 0; grid-template-columns: 1fr; }
   .tiles { grid-template-columns: 1fr 1fr; } .origin { grid-template-columns: 1fr; }
   section { overflow-x: auto; }
 }
 @media print {
-  @page { size: A4; margin: 12mm; }
-  body { background: none; font-size: 11.5px; }
-  main { max-width: none; margin: 0; padding: 0; box-shadow: none; border-radius: 0; }
-  section, figure, table, .planes { break-inside: avoid; }
-  h2, h3 { break-after: avoid; }
-  table { font-size: 10.5px; } th, td { padding: 3px 4px; }
+  @page { size: A4; margin: 11mm; }
+  body { background: none; font-size: 11px; }
+  main { max-width: none; margin: 0; padding: 0; box-shadow: none; border-radius: 0; gap: 0 20px; }
+  section, figure, table, .planes, .notice { break-inside: avoid; }
+  h1 { font-size: 22px; } h2 { break-after: avoid; margin: 14px 0 6px; font-size: 14px; }
+  h3 { break-after: avoid; margin: 7px 0 4px; font-size: 11px; }
+  .facts, .banner, .legend, .bar, .origin dl, .notes, .small, .notice { font-size: 10px; }
+  .tiles { margin: 10px 0; gap: 8px; } .tile { padding: 6px 9px; } .tile b { font-size: 17px; }
+  .bar { margin: 2px 0; grid-template-columns: 90px 1fr 60px; }
+  .bar > div { height: 8px; } .bar.major > div { height: 12px; }
+  .planes, .montage { padding: 4px; gap: 4px; } figcaption { font-size: 8.5px; padding: 1px 5px; }
+  table { font-size: 9.5px; } thead th { font-size: 9px; } th, td { padding: 2px 3px; }
+  .origin { gap: 0 16px; } .notice { margin-top: 14px; }
 }
 """
