@@ -24,6 +24,7 @@ RIGHT, LEFT = 1, 2
 SMALLEST_LUNG_ML = 200.0
 SMALLEST_PIECE_ML = 20.0
 CLOSING_MM = 10.0
+GAS_RANGE_HU = (-960.0, -890.0)
 
 
 def aerated_lung(chest: Chest, airway: Mask) -> Mask:
@@ -33,7 +34,8 @@ def aerated_lung(chest: Chest, airway: Mask) -> Mask:
         InputError: code ``no-lungs``, there is less than 200 ml of it.
     """
     air = (chest.hu < chest.threshold) & ~chest.exterior & ~dilated(airway, COARSE_MM)
-    air &= ~_free_gas(chest, air)
+    gas_hu = _gas_hu(chest)
+    air &= ~_free_gas(chest, air, gas_hu)
     labels, counts = components(opened(air, 1.5 * COARSE_MM))
     largest = counts[1:].max(initial=0)
     keep = np.zeros(len(counts), bool)
@@ -41,11 +43,11 @@ def aerated_lung(chest: Chest, airway: Mask) -> Mask:
         if counts[label] * VOXEL_ML >= SMALLEST_PIECE_ML:
             part = labels == label
             values = chest.hu[part]
-            is_lung = np.percentile(values, 80) > -940 and np.percentile(values, 40) < -550
+            is_lung = np.percentile(values, 80) > gas_hu and np.percentile(values, 40) < -550
             # A small piece apart from the lungs may be bowel, whose gas is darker than lung in its middle.
             if is_lung and counts[label] < 0.2 * largest:
                 inner = chest.hu[eroded(part, 2 * COARSE_MM)]
-                is_lung = not inner.size or np.median(inner) > -920
+                is_lung = not inner.size or np.median(inner) > gas_hu + 20
             keep[label] = is_lung
     core = keep[labels]
     aerated = dilated(core, 2 * COARSE_MM) & air if core.any() else core
@@ -123,12 +125,18 @@ def nearest_side(labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return np.where(right <= left, RIGHT, LEFT).astype(np.uint8)
 
 
-def _free_gas(chest: Chest, air: Mask) -> Mask:
+def _gas_hu(chest: Chest) -> float:
+    """Below this a coarse voxel may be pure gas: 55 HU above the darkest air in the body."""
+    air = chest.hu[(chest.hu < chest.threshold) & ~chest.exterior]
+    return float(np.clip(np.percentile(air, 0.5) + 55.0, *GAS_RANGE_HU)) if air.size else GAS_RANGE_HU[1]
+
+
+def _free_gas(chest: Chest, air: Mask, gas_hu: float) -> Mask:
     """Gas in stomach and bowel: pockets of pure gas that mostly border on soft tissue, unlike bullae.
 
     Where only a thin wall parts such a pocket from lung, the border is the brightest ridge between them.
     """
-    gas = opened((chest.hu < -940) & air, 2 * COARSE_MM)
+    gas = opened((chest.hu < gas_hu) & air, 2 * COARSE_MM)
     labels, counts = components(gas)
     free = np.zeros(air.shape, bool)
     for label in np.flatnonzero(counts * VOXEL_ML >= 5.0):
@@ -138,7 +146,7 @@ def _free_gas(chest: Chest, air: Mask) -> Mask:
         away = distance_mm(part)
         shell = chest.hu[(away > 2 * COARSE_MM) & (away <= 4 * COARSE_MM) & chest.field]
         if np.std(chest.hu[part]) < 30 and (shell > -300).mean() > 0.45:
-            lung = opened(air & (chest.hu > -930) & (away > 10.0), 2 * COARSE_MM)
+            lung = opened(air & (chest.hu > gas_hu + 10) & (away > 10.0), 2 * COARSE_MM)
             markers = np.where(part, 1, np.where(lung, 2, 0)).astype(np.uint8)
             box = bounding_box(away <= 30.0)
             free[box] |= _flooded(chest.hu[box], markers[box], air[box]) == 1
