@@ -209,7 +209,8 @@ def _with_student(
 def _mixture(cells: Cells, bundle: Bundle | None, config: Config) -> Mixture:
     """A mixture of this volume alone, or the population's, adapted to it."""
     if config.mode == "per-volume" or bundle is None:
-        return Mixture.fit(cells, KINDS[config.descriptor], config.components, seed=config.seed)
+        kinds = KINDS[config.descriptor]
+        return Mixture.fit(cells, kinds, config.components, covariance="diag", seed=config.seed)
     prefix = f"{config.descriptor}."
     arrays = {k.removeprefix(prefix): v for k, v in bundle.mixture.items() if k.startswith(prefix)}
     if not arrays:
