@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -147,7 +147,7 @@ class Segmenter:
 
         if not isinstance(self._bundle, Bundle):
             self._bundle = Bundle.load(self._bundle)
-        _check_timesteps(self.config, self._bundle)
+        _check_fit(self.config, self._bundle)
         return self._bundle
 
 
@@ -211,27 +211,13 @@ def _mixture(cells: Cells, bundle: Bundle | None, config: Config) -> Mixture:
     if config.mode == "per-volume" or bundle is None:
         kinds = KINDS[config.descriptor]
         return Mixture.fit(cells, kinds, config.components, covariance="diag", seed=config.seed)
+    return Mixture.from_arrays(_population(bundle, config)).adapt(cells)
+
+
+def _population(bundle: Bundle, config: Config) -> dict[str, NDArray[Any]]:
+    """The model's population mixture for the descriptor in use; empty if it has none."""
     prefix = f"{config.descriptor}."
-    arrays = {k.removeprefix(prefix): v for k, v in bundle.mixture.items() if k.startswith(prefix)}
-    if not arrays:
-        raise InputError(
-            "no-population",
-            f"The model {bundle.name} has no population mixture for the descriptor {config.descriptor}.",
-            "Use --mode per-volume, or another descriptor.",
-        )
-    fitted = tuple(bundle.card.get("population", {}).get("timesteps", config.timesteps))
-    if DIFFUSION in KINDS[config.descriptor] and fitted != config.timesteps:
-        raise InputError(
-            "no-population",
-            f"The population mixture of {bundle.name} was fitted at the timesteps {_listed(fitted)}, "
-            f"not {_listed(config.timesteps)}.",
-            "Use its timesteps, or --mode per-volume.",
-        )
-    return Mixture.from_arrays(arrays).adapt(cells)
-
-
-def _listed(timesteps: tuple[int, ...]) -> str:
-    return ", ".join(str(t) for t in timesteps)
+    return {k.removeprefix(prefix): v for k, v in bundle.mixture.items() if k.startswith(prefix)}
 
 
 def _device(bundle: Bundle | None, config: Config) -> str:
@@ -243,13 +229,30 @@ def _device(bundle: Bundle | None, config: Config) -> str:
     return str(pick_device(config.device))
 
 
-def _check_timesteps(config: Config, bundle: Bundle) -> None:
+def _check_fit(config: Config, bundle: Bundle) -> None:
+    """Refuse settings that the model cannot serve, before anything is computed."""
     last = bundle.schedule.timesteps - 1
     if max(config.timesteps) > last:
         raise InputError(
             "bad-setting",
             f"The timestep {max(config.timesteps)} is beyond the model's last one.",
             f"The model {bundle.name} knows timesteps 1 to {last}.",
+        )
+    if config.mode == "per-volume":
+        return
+    if not _population(bundle, config):
+        raise InputError(
+            "no-population",
+            f"The model {bundle.name} has no population mixture for the descriptor {config.descriptor}.",
+            "Use --mode per-volume, or another descriptor.",
+        )
+    fitted = tuple(bundle.card.get("population", {}).get("timesteps", config.timesteps))
+    if DIFFUSION in KINDS[config.descriptor] and fitted != config.timesteps:
+        told = ", ".join(str(t) for t in fitted)
+        raise InputError(
+            "no-population",
+            f"The population mixture of the model {bundle.name} was fitted at other timesteps ({told}).",
+            f"Use --timesteps {told.replace(' ', '')}, or --mode per-volume.",
         )
 
 

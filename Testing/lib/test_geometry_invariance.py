@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import SimpleITK as sitk
-import torch
+from tinymodel import tiny_bundle
 from variants import VARIANTS, dice_by_class
 
 from DiffSegLungLib.canonical import working_volume
@@ -16,10 +16,6 @@ from DiffSegLungLib.evaluation.phantom import generate_phantom
 from DiffSegLungLib.features import statistics_features, world_noise
 from DiffSegLungLib.lungs import Lungs, lungs_from_mask
 from DiffSegLungLib.mixture import KINDS, Mixture
-from DiffSegLungLib.model.bundle import Bundle
-from DiffSegLungLib.model.diffusion import NoiseSchedule
-from DiffSegLungLib.model.heads import StudentHead
-from DiffSegLungLib.model.network import Architecture, NoiseUNet
 from DiffSegLungLib.pipeline import Segmenter
 from DiffSegLungLib.result import Result
 
@@ -38,17 +34,7 @@ def segmenter(chest: sitk.Image) -> Segmenter:
     canonical = working_volume(other.ct, lungs_from_mask(other.ct, other.lungs))
     cells, _ = statistics_features(canonical)
     mixture = Mixture.fit(pool([cells]), KINDS["statistics"], 16).to_arrays()
-    architecture = Architecture(base=8, attention_heads=1)
-    bundle = Bundle(
-        card={"id": "one chest", "version": "1", "patch": [16, 64, 64]},
-        network=NoiseUNet(architecture),
-        head=StudentHead(4 * architecture.base),
-        schedule=NoiseSchedule(),
-        descriptor_mean=torch.zeros(34),
-        descriptor_sd=torch.ones(34),
-        mixture={f"statistics.{name}": array for name, array in mixture.items()},
-    )
-    return Segmenter(bundle, CONFIG)
+    return Segmenter(tiny_bundle({f"statistics.{name}": array for name, array in mixture.items()}), CONFIG)
 
 
 @pytest.fixture(scope="module")
@@ -64,8 +50,7 @@ def test_storage_does_not_change_the_labels(
     back = resample(run.labels, run.ct.geometry, straight.ct.geometry, order="nearest", fill=0)
     dice = dice_by_class(straight.labels, back, straight.ct.geometry.voxel_ml)
     assert len(dice) >= 6
-    assert min(dice.values()) > 0.95
-    assert np.mean(list(dice.values())) > 0.98
+    assert min(dice.values()) > 0.97
 
 
 def test_the_noise_stays_where_it_is_in_the_world() -> None:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 from smallchest import chest, image
+from tinymodel import tiny_bundle
 
 from DiffSegLungLib.classes import CLASSES
 from DiffSegLungLib.config import Config
@@ -131,6 +132,35 @@ def test_a_missing_model_is_refused_in_one_sentence(tmp_path: Path, path: str) -
     with pytest.raises(InputError) as caught:
         segmenter.run(CT.from_image(image(chest())))
     assert caught.value.code == "no-bundle"
+
+
+@pytest.mark.parametrize(
+    ("config", "code"),
+    [
+        (Config(timesteps=(250,)), "bad-setting"),
+        (Config(descriptor="statistics"), "no-population"),
+        (Config(timesteps=(7, 8)), "no-population"),
+    ],
+)
+def test_settings_that_the_model_cannot_serve_are_refused_at_once(config: Config, code: str) -> None:
+    mixture = {"hybrid.weights": np.ones(1)}
+    bundle = tiny_bundle(mixture, population={"timesteps": list(Config().timesteps)})
+    entered: list[str] = []
+    with pytest.raises(InputError) as caught:
+        Segmenter(bundle, config).run(
+            CT.from_image(image(chest())), progress=lambda stage, _: entered.append(stage)
+        )
+    assert caught.value.code == code
+    assert set(entered) == {"read"}
+
+
+def test_features_of_the_network_take_part(result: Result) -> None:
+    """The whole hybrid path, with an untrained network and a mixture of this volume alone."""
+    config = Config(mode="per-volume", components=4, timesteps=(10,), overlap=0.0)
+    run = Segmenter(tiny_bundle(), config).run(result.ct)
+    assert run.cells.cells.of_kind("diffusion").shape == (len(run.cells.cells), 128)
+    assert run.provenance["model"]["name"] == "tiny 1"
+    np.testing.assert_array_equal(run.labels > 0, run.lungs.mask)
 
 
 def test_saving_stops_between_files(result: Result, tmp_path: Path) -> None:
