@@ -49,9 +49,9 @@ def hu_likelihood(aeration: Aeration, depth: int) -> NDArray[np.float32]:
     soft = normal(0.0, 90.0, np.minimum(hu, 0))
     hazy = normal(np.minimum(level + 240, -520), 100.0)
     densities = {
-        HEALTHY: 0.80 * normal(level, 35.0)
-        + 0.15 * normal(level + 110, 80.0)
-        + 0.05 * normal(level + 350, 250.0),
+        HEALTHY: 0.55 * normal(level, 35.0)
+        + 0.25 * normal(level + 110, 80.0)
+        + 0.20 * normal(level + 350, 250.0),
         EMPHYSEMA: 0.92 * air + 0.05 * normal(level, 60.0) + 0.03 * normal(level + 200, 200.0),
         GROUND_GLASS: 0.9 * hazy + 0.1 * normal(-350.0, 250.0),
         FIBROSIS: 0.25 * normal(level + 40, 60.0)
