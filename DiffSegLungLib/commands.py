@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -134,21 +134,18 @@ def models(bundle: str) -> Work:
     return work
 
 
-def card_text(card: object, indent: str = "") -> str:
-    """A card (nested mappings and lists) as lines of text."""
-    if isinstance(card, dict):
-        lines = []
-        for key, value in card.items():
-            name = str(key).replace("_", " ")
-            nested = isinstance(value, (dict, list)) and value
-            text = card_text(value, indent + "  ")
-            lines.append(f"{indent}{name}:\n{text}" if nested else f"{indent}{name}: {text.strip()}")
-        return "\n".join(lines)
-    if isinstance(card, list):
-        if all(not isinstance(item, (dict, list)) for item in card):
-            return indent + ", ".join(str(item) for item in card)
-        return "\n".join(f"{indent}-\n{card_text(item, indent + '  ')}" for item in card)
-    return f"{indent}{card}"
+def card_text(card: Mapping[str, object], indent: str = "") -> str:
+    """A card (nested mappings) as lines of text."""
+    lines = []
+    for key, value in card.items():
+        name = indent + key.replace("_", " ")
+        if isinstance(value, Mapping):
+            lines += [f"{name}:", card_text(value, indent + "  ")]
+        elif isinstance(value, list):
+            lines.append(f"{name}: {', '.join(str(item) for item in value)}")
+        else:
+            lines.append(f"{name}: {value}")
+    return "\n".join(lines)
 
 
 def _segment_into(

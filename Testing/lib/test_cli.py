@@ -218,6 +218,13 @@ def test_a_full_disk_is_said_so(tmp_path: Path, small_ct: Path, capfd: pytest.Ca
         subprocess.run(["umount", str(tmp_path)], check=True)
 
 
+def test_the_card_of_the_model_that_ships_is_shown(capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["models"]) == 0
+    shown = capfd.readouterr().out
+    assert "labels: none" in shown
+    assert "{" not in shown
+
+
 def test_help_and_the_library_load_without_anything_heavy() -> None:
     program = (
         "import sys, DiffSegLungLib, DiffSegLungLib.cli\n"
