@@ -50,7 +50,7 @@ def air_offset(ct: CT, lungs: Lungs) -> AirOffset:
 
     Whatever contaminates such a measurement (blur and scatter from tissue, mucus, clothes, a blanket) raises
     it; so the lower of the two counts, and the trachea, which lies among the lungs, if both agree within
-    15 HU. A trachea alone is believed where it reads below -1000 HU; above, only the part beyond its
+    15 HU. Where nothing confirms it, a trachea is believed below -1000 HU; above, only the part beyond its
     known bias of 50 HU is corrected. Offsets of 15 HU or less are left alone.
 
     Args:
@@ -61,10 +61,11 @@ def air_offset(ct: CT, lungs: Lungs) -> AirOffset:
     outside = _outside_hu(ct)
     if np.isnan(trachea) and np.isnan(outside):
         return AirOffset(float("nan"), 0.0, "none")
-    if np.isnan(outside) or trachea <= outside + AGREEMENT_HU:
-        raised = max(0.0, trachea - AIR_HU - TRACHEA_BIAS_HU)
-        return AirOffset(trachea, _shift(min(trachea, AIR_HU) + raised), "trachea")
-    return AirOffset(outside, _shift(outside), "outside")
+    if trachea > outside + AGREEMENT_HU or np.isnan(trachea):
+        return AirOffset(outside, _shift(outside), "outside")
+    alone = np.isnan(outside) or trachea < outside - AGREEMENT_HU
+    forgiven = float(np.clip(trachea - AIR_HU, 0.0, TRACHEA_BIAS_HU)) if alone else 0.0
+    return AirOffset(trachea, _shift(trachea - forgiven), "trachea")
 
 
 def _shift(measured_hu: float) -> float:

@@ -145,7 +145,7 @@ def _free_gas(chest: Chest, air: Mask, gas_hu: float) -> Mask:
         part = labels == label
         away = distance_mm(part)
         shell = chest.hu[(away > 2 * COARSE_MM) & (away <= 4 * COARSE_MM) & chest.field]
-        if np.std(chest.hu[part]) < 30 and (shell > -300).mean() > 0.45:
+        if np.std(chest.hu[part]) < 30 and (shell > -300).mean() > 0.35:
             lung = opened(air & (chest.hu > gas_hu + 10) & (away > 10.0), 2 * COARSE_MM)
             markers = np.where(part, 1, np.where(lung, 2, 0)).astype(np.uint8)
             box = bounding_box(away <= 30.0)

@@ -1,0 +1,220 @@
+"""The lung mask against closed-form anatomy, against the masks of two real CTs, and at its limits."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+from analytic_chest import LUNG_ML, AnalyticChest, analytic_chest
+from numpy.typing import NDArray
+
+from DiffSegLungLib.ct import CT, Geometry, read_mask, resample
+from DiffSegLungLib.errors import InputError
+from DiffSegLungLib.lungs import Lungs, air_offset, lungs_from_mask, segment_lungs
+
+
+def dice(a: NDArray[np.bool_], b: NDArray[np.bool_]) -> float:
+    """Twice the overlap over the sum of both."""
+    return float(2 * (a & b).sum() / (a.sum() + b.sum()))
+
+
+@pytest.fixture(scope="module")
+def chest() -> AnalyticChest:
+    return analytic_chest()
+
+
+@pytest.fixture(scope="module")
+def lungs(chest: AnalyticChest) -> Lungs:
+    return segment_lungs(chest.ct)
+
+
+def test_lungs_of_known_volume(chest: AnalyticChest, lungs: Lungs) -> None:
+    assert dice(lungs.side == 1, chest.right) > 0.99
+    assert dice(lungs.side == 2, chest.left) > 0.99
+    assert (lungs.side == 1).sum() * chest.ct.geometry.voxel_ml == pytest.approx(LUNG_ML, rel=0.01)
+    assert np.array_equal(lungs.mask, lungs.side > 0)
+
+
+def test_the_trachea_is_apart(chest: AnalyticChest, lungs: Lungs) -> None:
+    assert dice(lungs.airway, chest.trachea) > 0.95
+    assert not (lungs.mask & chest.trachea).any()
+
+
+def test_thirds_hold_a_third_each_from_top_to_bottom(chest: AnalyticChest, lungs: Lungs) -> None:
+    z = chest.position[2]
+    for side in (1, 2):
+        inside = lungs.side == side
+        shares = [(lungs.third[inside] == k).mean() for k in (1, 2, 3)]
+        # One slice of 2.5 mm holds up to 1.7 % of an ellipsoid 220 mm high.
+        assert shares == pytest.approx([1 / 3] * 3, abs=0.017)
+        assert z[(lungs.third == 1) & inside].min() > z[(lungs.third == 3) & inside].max()
+
+
+def test_lungs_that_touch_are_parted(chest: AnalyticChest) -> None:
+    touching = analytic_chest(gap_mm=-16.0)
+    found = segment_lungs(touching.ct)
+    assert dice(found.side == 1, touching.right) > 0.985
+    assert dice(found.side == 2, touching.left) > 0.985
+
+
+@pytest.mark.parametrize("flipped", [False, True])
+def test_a_lone_lung_knows_its_side(flipped: bool) -> None:
+    single = analytic_chest(right_only=True)
+    ct = single.ct
+    if flipped:  # the mirror image of a right lung, trachea on its medial side, is a left lung
+        ct = CT(np.ascontiguousarray(ct.hu[:, :, ::-1]), ct.geometry)
+    found = segment_lungs(ct)
+    truth = single.right[:, :, ::-1] if flipped else single.right
+    assert dice(found.side == (2 if flipped else 1), truth) > 0.97
+
+
+@pytest.mark.parametrize(
+    ("centre", "radius"), [((-118, 10, 0), 22.0), ((-100, 50, -20), 30.0), ((72, 0, -60), 25.0)]
+)
+def test_dense_disease_stays_inside(
+    chest: AnalyticChest, centre: tuple[float, float, float], radius: float
+) -> None:
+    disease = chest.ball(centre, radius) & (chest.right | chest.left)
+    found = segment_lungs(chest.painted(disease, 30))
+    assert (found.mask & disease).sum() > 0.9 * disease.sum()
+    # What is added to the lungs is at most a rim of pleura and wall beside it.
+    assert (found.mask & ~(chest.right | chest.left)).sum() * chest.ct.geometry.voxel_ml < 0.01 * 2 * LUNG_ML
+
+
+def test_a_bulla_stays_inside(chest: AnalyticChest) -> None:
+    bulla = chest.ball((100, 20, 40), 30) & chest.left
+    found = segment_lungs(chest.painted(bulla, -1000))
+    assert (found.mask & bulla).sum() > 0.97 * bulla.sum()
+
+
+def test_flipped_and_permuted_files_give_the_same_lungs(chest: AnalyticChest, lungs: Lungs) -> None:
+    for moved in (
+        sitk.Flip(chest.ct.to_image(), [True, True, True]),
+        sitk.PermuteAxes(chest.ct.to_image(), [2, 0, 1]),
+    ):
+        ct = CT.from_image(moved)
+        found = segment_lungs(ct)
+        for mine, theirs in ((found.side, lungs.side), (found.third, lungs.third)):
+            back = resample(mine, ct.geometry, chest.ct.geometry, order="nearest", fill=0)
+            assert (back != theirs).sum() < 0.002 * lungs.mask.sum()
+
+
+@pytest.mark.parametrize("spacing_zyx", [(10.0, 1.0, 1.0), (0.8, 2.0, 2.0)])
+def test_thick_and_thin_slices(spacing_zyx: tuple[float, float, float]) -> None:
+    other = analytic_chest(spacing_zyx)
+    found = segment_lungs(other.ct)
+    assert dice(found.side == 1, other.right) > 0.98
+    assert dice(found.side == 2, other.left) > 0.98
+
+
+def test_an_oblique_scan_gives_the_same_lungs(chest: AnalyticChest, lungs: Lungs) -> None:
+    turn = np.reshape(sitk.Euler3DTransform((0, 0, 0), np.pi / 6, 0, np.pi / 6).GetMatrix(), (3, 3))
+    size, spacing = 180, 2.4
+    origin = tuple(float(o) for o in turn @ np.full(3, -(size - 1) / 2 * spacing))
+    grid = Geometry((size,) * 3, (spacing,) * 3, origin, tuple(float(d) for d in turn.ravel()))
+    hu = resample(chest.ct.hu, chest.ct.geometry, grid, order="linear", fill=-1024)
+    found = segment_lungs(CT(np.rint(hu).astype(np.int16), grid))
+    back = resample(found.side, grid, chest.ct.geometry, order="nearest", fill=0)
+    assert dice(back == 1, lungs.side == 1) > 0.97
+    assert dice(back == 2, lungs.side == 2) > 0.97
+
+
+def test_a_cropped_field_of_view(chest: AnalyticChest) -> None:
+    box = (slice(0, 60), slice(15, 140), slice(12, 194))
+    ct = CT(chest.ct.hu[box], chest.ct.geometry.crop(box))
+    found = segment_lungs(ct)
+    assert dice(found.side == 1, chest.right[box]) > 0.98
+    assert dice(found.side == 2, chest.left[box]) > 0.98
+
+
+def _without_lungs(chest: AnalyticChest, kind: str) -> NDArray[np.int16]:
+    x, y, z = chest.position
+    hu = np.where((x / 150) ** 2 + (y / 105) ** 2 < 1, 40.0, -1000.0)
+    if kind == "air":
+        hu[:] = -1000
+    elif kind == "tissue":
+        hu[:] = 40
+    elif kind == "bowel":
+        for centre in ((-60, -50, 0), (40, -60, 30), (80, -20, -40)):
+            hu[chest.ball(centre, 32)] = -1000
+    elif kind == "head":
+        inside = (x / 75) ** 2 + (y / 95) ** 2 + (z / 110) ** 2
+        hu = np.where(inside < 1, np.where(inside > 0.85, 1000.0, 35.0), -1000.0)
+        hu[chest.ball((20, -60, -50), 17) | chest.ball((-20, -60, -50), 17)] = -1000
+    return np.rint(hu + np.random.default_rng(0).normal(0, 10, hu.shape)).astype(np.int16)
+
+
+@pytest.mark.parametrize("kind", ["water", "air", "tissue", "bowel", "head"])
+def test_a_scan_without_lungs_is_refused(chest: AnalyticChest, kind: str) -> None:
+    with pytest.raises(InputError) as refused:
+        segment_lungs(chest.ct.with_hu(_without_lungs(chest, kind)))
+    assert refused.value.code == "no-lungs"
+
+
+def test_the_users_mask_is_kept_as_it_is(chest: AnalyticChest) -> None:
+    mask = (chest.right | chest.left) & (chest.position[2] > -60)
+    taken = lungs_from_mask(chest.ct, mask)
+    assert np.array_equal(taken.mask, mask)
+    assert dice(taken.side == 1, mask & chest.right) > 0.999
+    assert set(np.unique(taken.third[mask])) == {1, 2, 3}
+
+
+def test_a_useless_mask_is_refused(chest: AnalyticChest) -> None:
+    with pytest.raises(InputError, match="empty"):
+        lungs_from_mask(chest.ct, np.zeros(chest.ct.hu.shape, bool))
+    with pytest.raises(InputError, match="grid"):
+        lungs_from_mask(chest.ct, np.ones((3, 3, 3), bool))
+
+
+@pytest.mark.parametrize(("offset", "shift"), [(0, 0), (10, 0), (-30, 30), (40, -40), (-90, 60)])
+def test_air_is_brought_to_minus_1000(chest: AnalyticChest, lungs: Lungs, offset: int, shift: float) -> None:
+    moved = chest.ct.with_hu((chest.ct.hu + offset).astype(np.int16))
+    found = air_offset(moved, lungs)
+    assert found.measured_hu == pytest.approx(-1000 + offset, abs=4)
+    assert found.shift_hu == pytest.approx(shift, abs=4)
+
+
+def test_blurred_trachea_does_not_shift_a_calibrated_scan(chest: AnalyticChest, lungs: Lungs) -> None:
+    found = air_offset(chest.painted(chest.trachea, -955), lungs)
+    assert found.source == "outside"
+    assert found.shift_hu == 0
+
+
+@pytest.mark.realct
+@pytest.mark.parametrize("name", ["baseline", "followup"])
+def test_dice_with_the_masks_of_elastix(real_data: Path, name: str) -> None:
+    ct = CT.read(real_data / "ct" / f"elastix-lumc_{name}.nii.gz")
+    truth = read_mask(real_data / "lung_masks" / f"elastix-lumc_{name}_right-lung.nii.gz", ct.geometry)
+    found = segment_lungs(ct)
+    assert dice(found.side == 1, truth) >= 0.98
+    assert air_offset(ct, found).shift_hu == pytest.approx(35, abs=5)
+
+
+@pytest.mark.realct
+def test_consolidation_of_a_real_ct_stays_inside(real_data: Path) -> None:
+    ct = CT.read(real_data / "ct" / "midrc-ricord-1a_001012_standard.nii.gz")
+    found = segment_lungs(ct)
+    # Read off the pictures: (z, y, x) voxels.
+    consolidated = [
+        (70, 272, 87),
+        (80, 269, 86),
+        (90, 266, 99),
+        (100, 264, 104),
+        (132, 234, 82),
+        (140, 241, 94),
+    ]
+    for place in consolidated:
+        assert found.side[place] == 1, f"consolidation at {place} is not in the right lung"
+        assert ct.hu[place] > -100
+    elsewhere = {
+        "liver": (45, 150, 120),
+        "heart": (90, 130, 220),
+        "stomach gas": (14, 110, 300),
+        "aorta": (124, 205, 260),
+        "spine": (90, 242, 214),
+        "air outside": (150, 15, 20),
+    }
+    for name, place in elsewhere.items():
+        assert not found.mask[place], f"{name} at {place} is taken for lung"
