@@ -70,12 +70,20 @@ def distance_mm(mask: Mask) -> NDArray[np.float32]:
 
 def dilated(mask: Mask, mm: float) -> Mask:
     """A coarse mask grown by a ball."""
-    return np.asarray(distance_mm(mask) <= mm)
+    grown = np.zeros_like(mask)
+    if mask.any():
+        box = bounding_box(mask, int(np.ceil(mm / COARSE_MM)) + 1)
+        grown[box] = distance_mm(mask[box]) <= mm
+    return grown
 
 
 def eroded(mask: Mask, mm: float) -> Mask:
     """A coarse mask shrunk by a ball; the edge of the array does not count as outside."""
-    return np.asarray(~dilated(~mask, mm))
+    left = np.zeros_like(mask)
+    if mask.any():
+        box = bounding_box(mask, 1)
+        left[box] = distance_mm(~mask[box]) > mm
+    return left
 
 
 def closed(mask: Mask, mm: float) -> Mask:
