@@ -27,15 +27,15 @@ OUTPUT_FILES = (
 )
 
 STAGE_SHARES = {
-    "start": 4.0,
-    "read": 2.0,
-    "lungs": 10.0,
-    "grid": 3.0,
-    "features": 45.0,
-    "mixture": 8.0,
-    "labels": 1.0,
-    "fusion": 15.0,
-    "output": 12.0,
+    "start": 0.5,
+    "read": 4.0,
+    "lungs": 14.0,
+    "grid": 1.0,
+    "features": 24.0,
+    "mixture": 2.0,
+    "labels": 0.1,
+    "fusion": 9.0,
+    "output": 5.0,
 }
 """Seconds of each stage of a balanced run on two cores; only their ratios matter, for progress and ETA."""
 
@@ -65,7 +65,7 @@ def demo(output: Path, config: Config, *, bundle: str = "default", overwrite: bo
     """Generate a chest CT with lesions of every class, save it beside its truth, and segment it."""
 
     def work(session: Session) -> None:
-        session.plan({"phantom": 10.0, **STAGE_SHARES})
+        session.plan({"phantom": 15.0, **STAGE_SHARES})
         session.check("phantom")
         session.output = OutputFolder(
             output, ("phantom.nii.gz", "truth.seg.nrrd", *OUTPUT_FILES), overwrite=overwrite
