@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from .canonical import CELL, SPACING_ZYX
 from .classes import CAVITY, HEALTHY, VESSEL
-from .errors import Cancelled, InputError
+from .errors import Cancelled
 from .features import smoothed
 from .islands import merge_islands
 from .labels import TISSUES
@@ -119,23 +119,25 @@ def fuse(
         vessels: (z, y, x) bool, vessels and airway walls.
         cavities: (z, y, x) bool.
         progress: called with the share done.
-        cancelled: asked at least every second; True stops.
+        cancelled: asked between steps of about a second; True stops.
 
     Raises:
         Cancelled: ``cancelled`` said so.
-        InputError: τ beyond the limit of stability.
     """
-    if not 0 < config.tau <= 1 / 6 + 1e-9:
-        raise InputError("unstable", f"tau is {config.tau:g}.", "Explicit diffusion is stable up to 1/6.")
     report = progress or (lambda _: None)
     smooth = smoothed(canonical.hu) if smooth is None else smooth
     likelihood = voxel_likelihood(smooth, canonical.lungs, canonical.side, aeration)
+    report(0.1)
+    _poll(cancelled)
     prior = cell_prior(cells, cell_posterior, canonical.lungs)
+    report(0.2)
+    _poll(cancelled)
     posterior = combine(prior, likelihood, canonical.lungs, config.alpha, config.beta)
     shell = take_from_below(posterior, canonical.lungs)
     report(0.3)
     _poll(cancelled)
     conductance = sobel_conductance(smooth, canonical.lungs, config.kappa)
+    _poll(cancelled)
     for i, field in enumerate(posterior):
         diffuse(field, conductance, config.tau, config.diffusion_steps, cancelled)
         report(0.3 + 0.4 * (i + 1) / len(posterior))

@@ -231,6 +231,6 @@ def test_fusion_stops_when_asked():
         fuse(canonical, cells, tissue_probability(cells), aeration, Config(), cancelled=lambda: True)
 
 
-def test_unstable_step_is_refused():
+def test_an_unstable_step_is_refused():
     with pytest.raises(InputError):
         Config(tau=0.2)
