@@ -39,10 +39,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         work = options.work(options)
     except DiffSegLungError as error:
         return _refuse(error, json_progress="--json-progress" in arguments)
+    own = argv is None
     if not options.json_progress:
-        return Session(Console(quiet=options.quiet), debug=options.debug).run(work)
+        return Session(Console(quiet=options.quiet), debug=options.debug, owns_process=own).run(work)
     with private_stdout() as stream:
-        return Session(JsonLines(stream), debug=options.debug).run(work)
+        return Session(JsonLines(stream), debug=options.debug, owns_process=own).run(work)
 
 
 class _Parser(argparse.ArgumentParser):

@@ -34,11 +34,17 @@ class Session:
     Attributes:
         display: where progress, result and error appear.
         output: the output folder, once the work has opened one; removed unless committed.
+
+    Args:
+        display: where to show progress, result and error.
+        debug: print tracebacks and warnings.
+        owns_process: the process ends with this session, so signals stay caught until it is gone.
     """
 
-    def __init__(self, display: Display, *, debug: bool = False) -> None:
+    def __init__(self, display: Display, *, debug: bool = False, owns_process: bool = False) -> None:
         self.display = display
         self.debug = debug
+        self._owns_process = owns_process
         self.output: OutputFolder | None = None
         self._cancel = threading.Event()
         self._signalled = False
@@ -73,7 +79,7 @@ class Session:
     def run(self, work: Callable[[Session], None]) -> int:
         """Do the work and return the exit code; after a signal, end the process with it instead."""
         worker = threading.Thread(target=self._guard, args=(work,), daemon=True)
-        with _signals(self._signal):
+        with _signals(self._signal, keep=self._owns_process):
             worker.start()
             while worker.is_alive() and not self._cancel.wait(0.1):
                 pass
@@ -142,8 +148,11 @@ def _explain(error: Exception, stage: str) -> DiffSegLungError:
 
 
 @contextlib.contextmanager
-def _signals(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
-    """Let SIGTERM, SIGINT (Ctrl-C) and Windows' Ctrl-Break call ``handler``."""
+def _signals(handler: Callable[[int, FrameType | None], None], *, keep: bool) -> Iterator[None]:
+    """Let SIGTERM, SIGINT (Ctrl-C) and Windows' Ctrl-Break call ``handler``, afterwards too if ``keep``.
+
+    A process that is about to exit keeps it, so that a late signal does not turn success into failure.
+    """
     names = [name for name in ("SIGTERM", "SIGINT", "SIGBREAK") if hasattr(signal, name)]
     if threading.current_thread() is not threading.main_thread():
         names = []  # only the main thread may set handlers; an embedding program cancels by itself
@@ -152,4 +161,5 @@ def _signals(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]
         yield
     finally:
         for name, handler_before in before.items():
-            signal.signal(getattr(signal, name), handler_before)
+            if not keep:
+                signal.signal(getattr(signal, name), handler_before)

@@ -33,7 +33,8 @@ def work(session):
     session.display.result("there", "")
 
 with private_stdout() as stream:
-    code = Session(JsonLines(stream)).run(work)
+    code = Session(JsonLines(stream), owns_process=True).run(work)
+time.sleep(0.3)  # as long as a loaded interpreter may take to end
 sys.exit(code)
 """
 
@@ -94,6 +95,16 @@ def test_standard_output_carries_the_protocol_alone(tmp_path: Path) -> None:
     assert entries[-1] == {"result": "there"}
     assert "a library prints" in err
     assert process.returncode == 0
+    assert (tmp_path / "result" / "a.txt").exists()
+
+
+def test_a_signal_after_the_result_does_not_make_it_a_failure(tmp_path: Path) -> None:
+    with start(tmp_path / "result", "session.check('two')") as process:
+        assert process.stdout is not None
+        while "result" not in json.loads(process.stdout.readline()):
+            pass
+        process.send_signal(signal.SIGTERM)
+        assert process.wait() == 0
     assert (tmp_path / "result" / "a.txt").exists()
 
 
