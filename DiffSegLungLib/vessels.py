@@ -45,7 +45,7 @@ THICK_MM = 9.0
 """No vessel within the lungs has this radius: what is thicker is disease."""
 
 LENGTH_MM = 12.0
-CROWDED_AT_WALL, CROWDED_PER_MM = 0.10, 0.015
+CROWDED_AT_WALL, CROWDED_PER_MM = 0.10, 0.011
 """Share of dense tissue around a vessel, at most: at the chest wall, and more per mm away from it."""
 
 
