@@ -21,9 +21,10 @@ def main() -> None:
     parser.add_argument("ct", type=Path)
     parser.add_argument("--preset", default="balanced")
     parser.add_argument("--delay", type=float, default=0.5, help="seconds into the stage")
+    parser.add_argument("--only", nargs="*", choices=STAGES, help="only these stages")
     options, further = parser.parse_known_args()
     print("| stage | seconds to exit | exit code | left behind |\n|---|---|---|---|")
-    for stage in STAGES:
+    for stage in options.only or STAGES:
         with tempfile.TemporaryDirectory() as folder:
             extra = ["--preset", options.preset, *further]
             seconds, code = cancel_at(stage, options.ct, Path(folder) / "result", extra, options.delay)

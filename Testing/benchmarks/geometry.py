@@ -21,6 +21,8 @@ from DiffSegLungLib.geometry import Geometry, resample
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "lib"))
 from variants import VARIANTS, dice_by_class
 
+OUTSIDE = 255
+
 
 def labels_of(image: sitk.Image, folder: Path, options: list[str]) -> tuple[NDArray[np.uint8], Geometry]:
     """Segment an image by the command line; its labels and their grid."""
@@ -45,13 +47,15 @@ def main() -> None:
     image = sitk.ReadImage(str(options.ct))
     with tempfile.TemporaryDirectory() as folder:
         straight, geometry = labels_of(image, Path(folder) / "straight", further)
-        head = [BY_ID[i].key for i in dice_by_class(straight, straight, geometry.voxel_ml, options.least_ml)]
+        judged = list(dice_by_class(straight, straight, geometry.voxel_ml, options.least_ml))
+        head = [BY_ID[i].key for i in judged]
         print(f"| Dice | {' | '.join(head)} |\n|{'---|' * (len(head) + 1)}", flush=True)
         for number, name in enumerate(options.only or VARIANTS):
             labels, own = labels_of(VARIANTS[name](image), Path(folder) / f"variant{number}", further)
-            back = resample(labels, own, geometry, order="nearest", fill=0)
-            dice = dice_by_class(straight, back, geometry.voxel_ml, options.least_ml)
-            print(f"| {name} | {' | '.join(f'{d:.3f}' for d in dice.values())} |", flush=True)
+            back = resample(labels, own, geometry, order="nearest", fill=OUTSIDE)
+            seen = back != OUTSIDE  # a crop is judged where it still shows something
+            dice = dice_by_class(straight * seen, back * seen, geometry.voxel_ml, options.least_ml)
+            print(f"| {name} | {' | '.join(f'{dice.get(k, 1.0):.3f}' for k in judged)} |", flush=True)
 
 
 if __name__ == "__main__":
