@@ -12,7 +12,7 @@ from .airways import airway_lumen
 from .ct import CT, resample
 from .errors import InputError
 from .lungborder import lungs_at_full_resolution, thirds_of
-from .lungshape import LEFT, RIGHT, aerated_lung, lung_sides, nearest_side, solid_lung
+from .lungshape import LEFT, RIGHT, aerated_lung, enclosed_tissue, lung_sides, nearest_side, solid_lung
 from .ribcage import dense_lung
 from .thorax import COARSE_MM, chest_of, dilated
 
@@ -51,7 +51,8 @@ def segment_lungs(ct: CT) -> Lungs:
     sides = lung_sides(chest, aerated, airway)
     solid = np.zeros(chest.hu.shape, np.uint8)
     for side in (RIGHT, LEFT):
-        solid[solid_lung(sides == side) & (solid == 0)] = side
+        shape = solid_lung(sides == side)
+        solid[(shape | enclosed_tissue(chest, shape)) & (solid == 0)] = side
     solid[chest.exterior | dilated(airway, COARSE_MM)] = 0
     dense = dense_lung(chest, solid) & ~dilated(airway, COARSE_MM)
     solid[dense] = nearest_side(solid)[dense]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import product
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -24,6 +26,8 @@ RIGHT, LEFT = 1, 2
 SMALLEST_LUNG_ML = 200.0
 SMALLEST_PIECE_ML = 20.0
 CLOSING_MM = 10.0
+SIGHT_MM, ENCLOSING_DIRECTIONS = 60.0, 20
+CONTRAST_HU = 140.0
 GAS_RANGE_HU = (-960.0, -890.0)
 
 
@@ -117,6 +121,49 @@ def solid_lung(lung: Mask) -> Mask:
     solid = np.zeros_like(lung)
     solid[box] = binary_fill_holes(closed(lung[box], CLOSING_MM))
     return solid
+
+
+def enclosed_tissue(chest: Chest, lung: Mask) -> Mask:
+    """Dense tissue that sees its own lung in most directions: a mass at the hilum that one lung surrounds.
+
+    Heart, great vessels and a dome of the diaphragm see lung in little more than half of the 26 directions.
+
+    Args:
+        chest: the chest.
+        lung: bool coarse (z, y, x), one solid lung.
+    """
+    found = np.zeros_like(lung)
+    if not lung.any():
+        return found
+    box = bounding_box(lung, 2)
+    seen = np.zeros(lung[box].shape, np.uint8)
+    for direction in product((-1, 0, 1), repeat=3):
+        if any(direction):
+            seen += _seen_along(lung[box], direction)
+    tissue = (chest.hu[box] < CONTRAST_HU) & ~chest.exterior[box] & ~lung[box]
+    found[box] = opened(tissue & (seen >= ENCLOSING_DIRECTIONS), COARSE_MM)
+    return found
+
+
+def _seen_along(mask: Mask, direction: tuple[int, ...]) -> Mask:
+    """Voxels from which the mask is met within :data:`SIGHT_MM` against a direction of the grid."""
+    reach = int(SIGHT_MM / (COARSE_MM * np.linalg.norm(direction)))
+    seen, covered = mask, 1
+    while covered < reach:
+        step = min(covered, reach - covered)
+        moved = np.zeros_like(seen)
+        into = tuple(
+            slice(max(0, step * d), n + min(0, step * d)) for d, n in zip(direction, seen.shape, strict=True)
+        )
+        out_of = tuple(
+            slice(max(0, -step * d), n + min(0, -step * d))
+            for d, n in zip(direction, seen.shape, strict=True)
+        )
+        if all(s.stop > s.start for s in into):
+            moved[into] = seen[out_of]
+        seen = seen | moved
+        covered += step
+    return seen
 
 
 def nearest_side(labels: NDArray[np.uint8]) -> NDArray[np.uint8]:

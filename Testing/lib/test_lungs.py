@@ -218,3 +218,13 @@ def test_consolidation_of_a_real_ct_stays_inside(real_data: Path) -> None:
     }
     for name, place in elsewhere.items():
         assert not found.mask[place], f"{name} at {place} is taken for lung"
+
+
+@pytest.mark.realct
+def test_a_hilar_mass_of_a_real_ct_stays_inside(real_data: Path) -> None:
+    ct = CT.read(real_data / "ct" / "lung-pet-ct-dx_a0002_b70f.nii.gz")
+    found = segment_lungs(ct)
+    mass = (slice(12, 15), slice(220, 241), slice(132, 153))
+    assert np.median(ct.hu[mass]) > 0
+    assert (found.side[mass] == 1).mean() > 0.95
+    assert not found.mask[13, 120:180, 200:260].any(), "the heart is taken for lung"
