@@ -63,7 +63,7 @@ class TeacherHead(nn.Module):
 def tamed(descriptors: Tensor) -> Tensor:
     """Descriptors (N, 34) with their heavy-tailed columns (energies, contrast, kurtosis) as log(1 + x).
 
-    On real lung the raw Gabor energies reach nine standard deviations and would decide every similarity alone.
+    On real lung raw Gabor energies reach nine standard deviations and would decide every similarity alone.
     """
     heavy = torch.tensor([name.startswith(_HEAVY_TAILED) for name in NAMES], device=descriptors.device)
     return torch.where(heavy, torch.log1p(descriptors.clamp_min(0.0)), descriptors)

@@ -291,7 +291,7 @@ class Trainer:
 
     def _restore(self, state: dict[str, Any]) -> None:
         self.step, self.seconds = int(state["step"]), float(state["seconds"])
-        self._sums = dict(state.get("sums", {}))
+        self._sums = dict(state["sums"])
         self.student.load_state_dict(state["student"])
         self.teacher.load_state_dict(state["teacher"])
         self.average.load_state_dict(state["average"])
