@@ -1,0 +1,1 @@
+"""The panel of the DiffSegLung module: MRML, Qt and processes. The science lives in DiffSegLungLib."""

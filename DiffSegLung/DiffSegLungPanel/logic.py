@@ -1,0 +1,192 @@
+"""What the module can do, for the panel, for scripts and for the Python console: one and the same functions."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import slicer
+from slicer.i18n import tr as _
+from slicer.ScriptedLoadableModule import ScriptedLoadableModuleLogic
+
+from DiffSegLungLib.config import Config
+from DiffSegLungLib.errors import DiffSegLungError
+
+from . import results
+from .batchsteps import Outcome, folderSteps, volumesSteps
+from .estimate import Estimate, estimate, updatedScale
+from .parameters import DiffSegLungParameters
+from .request import Request
+from .segmentationsteps import segmentationSteps, workerSteps
+from .tasks import Steps, Task
+from .temporary import temporaryFolder
+
+SCALE_SETTING = "DiffSegLung/secondsScale"
+"""Application setting: how much slower this computer is than the one the estimate was made on."""
+
+
+class DiffSegLungLogic(ScriptedLoadableModuleLogic):
+    """Segmentation of lung pathology in the scene; one task runs at a time.
+
+    Args:
+        scene: the scene to work in; the application's own when not given.
+    """
+
+    def __init__(self, scene: slicer.vtkMRMLScene | None = None) -> None:
+        super().__init__()
+        self.scene = scene if scene is not None else slicer.mrmlScene
+        self.task: Task | None = None
+
+    def getParameterNode(self) -> DiffSegLungParameters:
+        """The module's parameters in the scene."""
+        return DiffSegLungParameters(super().getParameterNode())
+
+    @property
+    def isBusy(self) -> bool:
+        """Whether a task is running."""
+        return self.task is not None and self.task.isRunning
+
+    def segment(
+        self,
+        inputVolume: slicer.vtkMRMLScalarVolumeNode,
+        *,
+        outputSegmentation: slicer.vtkMRMLSegmentationNode | None = None,
+        lungs: slicer.vtkMRMLSegmentationNode | None = None,
+        lungsSegmentID: str = "",
+        bundle: str = "default",
+        preset: str = "balanced",
+        device: str = "auto",
+        settings: Mapping[str, Any] | None = None,
+        replaceEdited: bool = False,
+        waitForCompletion: bool = True,
+    ) -> slicer.vtkMRMLSegmentationNode | Task:
+        """Segment a chest CT; the arguments are those of :class:`.request.Request`.
+
+        Args:
+            waitForCompletion: return when it is done; otherwise return at once with the running task.
+
+        Returns:
+            The segmentation node with its results attached, or the task.
+
+        Raises:
+            DiffSegLungError: the request cannot be met, or another task is running; while waiting also whatever
+                stops the run.
+        """
+        request = Request(
+            inputVolume,
+            outputSegmentation,
+            lungs,
+            lungsSegmentID,
+            bundle,
+            preset,
+            device,
+            settings or {},
+            replaceEdited,
+        )
+        request.check()
+        return self._run(self._timed(request), waitForCompletion)
+
+    def segmentVolumes(
+        self,
+        inputVolumes: Sequence[slicer.vtkMRMLScalarVolumeNode],
+        *,
+        bundle: str = "default",
+        preset: str = "balanced",
+        device: str = "auto",
+        settings: Mapping[str, Any] | None = None,
+        waitForCompletion: bool = True,
+    ) -> list[Outcome] | Task:
+        """Segment several volumes of the scene, one after the other; one that fails does not stop the rest.
+
+        Returns:
+            One :class:`.batchsteps.Outcome` a volume, or the task.
+        """
+        requests = [
+            Request(volume, bundle=bundle, preset=preset, device=device, settings=settings or {})
+            for volume in inputVolumes
+        ]
+        return self._run(volumesSteps(self.scene, requests), waitForCompletion)
+
+    def segmentFolder(
+        self,
+        folder: str | Path,
+        outputFolder: str | Path,
+        *,
+        bundle: str = "default",
+        preset: str = "balanced",
+        device: str = "auto",
+        settings: Mapping[str, Any] | None = None,
+        jobs: int = 1,
+        overwrite: bool = False,
+        waitForCompletion: bool = True,
+    ) -> Path | Task:
+        """Segment every CT below a folder, without loading any into the scene.
+
+        Every CT runs in a process of its own; what is finished is skipped when the same call is made again.
+
+        Args:
+            folder: CT files, or folders of DICOM series.
+            outputFolder: receives a folder of results for every CT, and ``summary.csv``.
+            jobs: how many CT to work on at a time.
+            overwrite: do finished CT again.
+
+        Returns:
+            The path of ``summary.csv``, or the task.
+        """
+        config = Config.from_mapping({"preset": preset, "device": device, **(settings or {})})
+        options = ["--bundle", bundle, "--jobs", str(jobs), *(["--overwrite"] if overwrite else [])]
+        return self._run(
+            folderSteps(Path(folder), Path(outputFolder), options, config.to_json()), waitForCompletion
+        )
+
+    def testDevice(
+        self, device: str, *, bundle: str = "default", waitForCompletion: bool = True
+    ) -> str | Task:
+        """Run the model once on a device; the result is a sentence that says how it went."""
+        return self._run(_deviceSteps(device, bundle), waitForCompletion)
+
+    def estimate(self, inputVolume: slicer.vtkMRMLScalarVolumeNode, preset: str, device: str) -> Estimate:
+        """Seconds and memory that a run on this CT will take on this computer."""
+        dimensions = inputVolume.GetImageData().GetDimensions()
+        voxels = dimensions[0] * dimensions[1] * dimensions[2]
+        return estimate(voxels, preset, device, scale=_scale())
+
+    def refresh(self, segmentation: slicer.vtkMRMLSegmentationNode, *, waitForCompletion: bool = True) -> Any:
+        """Measure a segmentation anew, after edits; its tables and charts change in place."""
+        return self._run(results.refreshResults(self.scene, segmentation), waitForCompletion)
+
+    def stop(self) -> None:
+        """End whatever runs, at once, leaving nothing behind."""
+        if self.task is not None:
+            self.task.abort()
+
+    def _run(self, steps: Steps, waitForCompletion: bool) -> Any:
+        if self.isBusy:
+            raise DiffSegLungError(
+                "busy", _("DiffSegLung is working already."), _("Wait until it is done, or cancel it.")
+            )
+        self.task = Task(steps)
+        if waitForCompletion:
+            return self.task.wait()
+        self.task.start()
+        return self.task
+
+    def _timed(self, request: Request) -> Steps:
+        """The steps of a segmentation; what they took corrects the next estimate."""
+        expected = self.estimate(request.inputVolume, request.preset, request.device)
+        begin = time.monotonic()
+        node = yield from segmentationSteps(self.scene, request)
+        scale = updatedScale(_scale(), expected.seconds, time.monotonic() - begin)
+        slicer.app.userSettings().setValue(SCALE_SETTING, scale)
+        return node
+
+
+def _scale() -> float:
+    return slicer.util.settingsValue(SCALE_SETTING, 1.0, converter=float)
+
+
+def _deviceSteps(device: str, bundle: str) -> Steps:
+    with temporaryFolder() as folder:
+        return (yield from workerSteps(["device", "--device", device, "--bundle", bundle], folder))

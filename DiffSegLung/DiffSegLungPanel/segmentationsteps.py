@@ -1,0 +1,155 @@
+"""One CT from the scene, through the library in its own process, and back into the scene."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Generator
+from pathlib import Path
+from typing import Any
+
+import slicer
+from slicer.i18n import tr as _
+
+from DiffSegLungLib.errors import Cancelled, DiffSegLungError
+
+from . import exchange, results, segmentation
+from .request import Request
+from .stages import stageName
+from .tasks import CancelRequested, Steps, TaskProgress, spanned
+from .temporary import temporaryFolder
+from .worker import Worker
+
+EXPORT_END, WORKER_END = 0.03, 0.95
+"""Fractions of the whole run at which the CT has been written, and at which the worker is done."""
+
+CANCELLED_EXIT_CODE = 3
+
+
+def segmentationSteps(scene: slicer.vtkMRMLScene, request: Request) -> Steps:
+    """Segment one CT; :class:`~.tasks.Task` runs such steps.
+
+    Args:
+        scene: where the CT lives and the results go.
+        request: what to do; checked first.
+
+    Returns:
+        The segmentation node, with its results attached (:func:`.results.resultsOf`).
+
+    Raises:
+        DiffSegLungError: the request cannot be met, the worker failed, or a node was deleted meanwhile.
+    """
+    request.check()
+    with temporaryFolder() as folder:
+        arguments = yield from _export(request, folder)
+        run = workerSteps(arguments, folder, check=lambda: requireNodes(scene, request))
+        yield from spanned(run, EXPORT_END, WORKER_END)
+        return (yield from _import(scene, request, folder / "result"))
+
+
+def workerSteps(
+    arguments: list[str], folder: Path, *, check: Callable[[], None] = lambda: None
+) -> Generator[TaskProgress | str | None, None, str]:
+    """Run one library command to its end and pass on its progress and log.
+
+    Args:
+        arguments: the command and its options.
+        folder: private folder of this run.
+        check: called at every poll; what it raises stops the command.
+
+    Returns:
+        What the command gave as its result.
+
+    Raises:
+        DiffSegLungError: what the command said went wrong.
+        Cancelled: it was cancelled.
+    """
+    worker = Worker(arguments, folder)
+    try:
+        worker.start()
+        running = True
+        while running:
+            running = worker.isRunning  # asked before polling: what came last is still read
+            check()
+            for news in _newsOf(worker):
+                try:
+                    yield news
+                except CancelRequested:
+                    worker.cancel()
+    finally:
+        worker.kill()
+    if worker.error is not None:
+        raise Cancelled() if worker.exitCode == CANCELLED_EXIT_CODE else worker.error
+    return worker.result or ""
+
+
+def _newsOf(worker: Worker) -> list[TaskProgress | str | None]:
+    """What the worker said since the last poll; one None when it said nothing."""
+    news: list[TaskProgress | str | None] = [
+        TaskProgress(stageName(said.stage), said.fraction, said.etaS) for said in worker.poll()
+    ]
+    return [*news, worker.newLog() or None]
+
+
+def _export(request: Request, folder: Path) -> Generator[TaskProgress | None, None, list[str]]:
+    """Write the CT, the lungs and the settings; the command line that segments them."""
+    stage = _("Writing the CT")
+    ct, config = folder / "ct.mhd", folder / "config.json"
+    for fraction in exchange.exportVolume(request.inputVolume, ct):
+        yield TaskProgress(stage, EXPORT_END * fraction)
+    config.write_text(request.config().to_json(), encoding="utf-8")
+    arguments = ["segment", str(ct), "--output", str(folder / "result"), "--config", str(config)]
+    arguments += ["--bundle", request.bundle]
+    if request.lungs is not None:
+        lungs = folder / "lungs.mhd"
+        segmentId = request.lungsSegmentID or None
+        for _fraction in exchange.exportSegment(request.lungs, segmentId, request.inputVolume, lungs):
+            yield None
+        arguments += ["--lungs", str(lungs)]
+    return arguments
+
+
+def _import(
+    scene: slicer.vtkMRMLScene, request: Request, folder: Path
+) -> Generator[TaskProgress | None, None, slicer.vtkMRMLSegmentationNode]:
+    """Bring the results into the scene, whole or not at all."""
+    stage = _("Loading the result")
+    yield TaskProgress(stage, WORKER_END)
+    content: dict[str, Any] = json.loads((folder / "result.json").read_text(encoding="utf-8"))
+    labels = yield from exchange.readLabels(folder / "labels.nii.gz", request.inputVolume)
+    requireNodes(scene, request)
+    request.check()  # the output may have been edited while the worker ran
+    node = segmentation.createSegmentation(
+        scene,
+        request.inputVolume,
+        labels,
+        algorithmName=f"DiffSegLung {content['model']['name']}",
+        target=request.outputSegmentation,
+    )
+    try:
+        yield TaskProgress(stage, 0.97)
+        yield from results.createResults(scene, request.inputVolume, node, folder, content)
+    except BaseException:  # also a cancelled or closed task: half a result is none
+        results.removeResults(scene, node)
+        if request.outputSegmentation is None:
+            scene.RemoveNode(node)
+        raise
+    yield TaskProgress(_("Done"), 1.0)
+    return node
+
+
+def requireNodes(scene: slicer.vtkMRMLScene, request: Request) -> None:
+    """Stop a run whose CT, lungs or output were deleted.
+
+    Raises:
+        DiffSegLungError: code ``node-deleted``, naming what is gone.
+    """
+    for name, node in (
+        (_("CT"), request.inputVolume),
+        (_("output segmentation"), request.outputSegmentation),
+    ):
+        if node is not None and not scene.IsNodePresent(node):
+            raise DiffSegLungError(
+                "node-deleted",
+                _("The {name} was deleted while it was being worked on.").format(name=name),
+                _("Nothing was changed; choose it again and press Apply."),
+            )
