@@ -1,4 +1,4 @@
-"""What the module can do, for the panel, for scripts and for the Python console: one and the same functions."""
+"""What the module can do, for the panel, scripts and the Python console: one and the same functions."""
 
 from __future__ import annotations
 
@@ -71,8 +71,8 @@ class DiffSegLungLogic(ScriptedLoadableModuleLogic):
             The segmentation node with its results attached, or the task.
 
         Raises:
-            DiffSegLungError: the request cannot be met, or another task is running; while waiting also whatever
-                stops the run.
+            DiffSegLungError: the request cannot be met, or another task is running; while waiting also
+                whatever stops the run.
         """
         request = Request(
             inputVolume,
