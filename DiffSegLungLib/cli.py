@@ -15,7 +15,7 @@ from typing import Any, NoReturn, get_args
 from . import __version__, commands, train_command
 from .config import PRESETS, Config, Descriptor, Device, Mode
 from .errors import DiffSegLungError, InputError
-from .progress import Console, JsonLines, private_stdout
+from .progress import Console, Display, JsonLines, private_stdout
 from .session import Session
 
 _DESCRIPTION = """\
@@ -39,11 +39,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         work = options.work(options)
     except DiffSegLungError as error:
         return _refuse(error, json_progress="--json-progress" in arguments)
-    own = argv is None
+
+    def run(display: Display) -> int:
+        return Session(
+            display,
+            debug=options.debug,
+            owns_process=argv is None,
+            stop_with_stdin=options.stop_with_stdin,
+        ).run(work)
+
     if not options.json_progress:
-        return Session(Console(quiet=options.quiet), debug=options.debug, owns_process=own).run(work)
+        return run(Console(quiet=options.quiet))
     with private_stdout() as stream:
-        return Session(JsonLines(stream), debug=options.debug, owns_process=own).run(work)
+        return run(JsonLines(stream))
 
 
 class _Parser(argparse.ArgumentParser):
@@ -180,6 +188,7 @@ def _add_session(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--json-progress", action="store_true", help="one JSON object a line on standard output"
     )
+    group.add_argument("--stop-with-stdin", action="store_true", help="cancel when standard input is closed")
     group.add_argument("-q", "--quiet", action="store_true", help="print nothing but the result's place")
     group.add_argument("--debug", action="store_true", help="show the traceback of an error, and warnings")
 

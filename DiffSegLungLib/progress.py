@@ -110,18 +110,19 @@ class Progress:
         self._shown = ("", -1.0)
         self._lock = threading.Lock()
 
-    def __call__(self, stage: str, fraction: float) -> None:
-        """Report that ``fraction`` (0..1) of ``stage`` is done."""
+    def __call__(self, stage: str, fraction: float, text: str = "") -> None:
+        """Report that ``fraction`` (0..1) of ``stage`` is done; ``text`` is shown in place of its name."""
         with self._lock:
             begin, share = self._span.get(stage, (self._fraction, 0.0))
             self._fraction = max(self._fraction, begin + share * min(max(fraction, 0.0), 1.0))
-            if stage == self._shown[0] and self._fraction - self._shown[1] < 0.005:
+            shown = text or stage
+            if shown == self._shown[0] and self._fraction - self._shown[1] < 0.005:
                 return
-            self._shown = (stage, self._fraction)
+            self._shown = (shown, self._fraction)
             elapsed = time.monotonic() - self._start
             enough = self._fraction > 0.05 and elapsed > 1.0
             eta_s = elapsed * (1.0 - self._fraction) / self._fraction if enough else None
-            self._display.progress(stage, self._fraction, eta_s)
+            self._display.progress(shown, self._fraction, eta_s)
 
 
 @contextlib.contextmanager

@@ -23,9 +23,10 @@ from typing import NoReturn
 from .errors import Cancelled, DiffSegLungError, OutOfMemory
 from .outputs import OutputFolder
 from .progress import Display, Progress
+from .stdinwatch import watch_stdin
 
 GRACE_S = 2.0
-"""How long cancelled work may take to stop by itself, s."""
+"""How long cancelled work may take to stop by itself, s; :attr:`Session.grace_s` starts from it."""
 
 
 class Session:
@@ -34,17 +35,28 @@ class Session:
     Attributes:
         display: where progress, result and error appear.
         output: the output folder, once the work has opened one; removed unless committed.
+        grace_s: how long the work may take to stop after a signal, s.
 
     Args:
         display: where to show progress, result and error.
         debug: print tracebacks and warnings.
         owns_process: the process ends with this session, so signals stay caught until it is gone.
+        stop_with_stdin: cancel when standard input is closed, as by the death of the program that holds it.
     """
 
-    def __init__(self, display: Display, *, debug: bool = False, owns_process: bool = False) -> None:
+    def __init__(
+        self,
+        display: Display,
+        *,
+        debug: bool = False,
+        owns_process: bool = False,
+        stop_with_stdin: bool = False,
+    ) -> None:
         self.display = display
         self.debug = debug
         self._owns_process = owns_process
+        self._stop_with_stdin = stop_with_stdin
+        self.grace_s = GRACE_S
         self.output: OutputFolder | None = None
         self._cancel = threading.Event()
         self._signalled = False
@@ -56,13 +68,16 @@ class Session:
         """Name the stages to come, with their expected durations in any unit."""
         self._progress = Progress(self.display, shares)
 
-    def progress(self, stage: str, fraction: float) -> None:
-        """Report that ``fraction`` (0..1) of ``stage`` is done; stop when nobody listens any more."""
+    def progress(self, stage: str, fraction: float, text: str = "") -> None:
+        """Report that ``fraction`` (0..1) of ``stage`` is done; stop when nobody listens any more.
+
+        ``text`` is what people read in place of the stage's name.
+        """
         self._stage = stage
         if self._progress is None:
             return
         try:
-            self._progress(stage, fraction)
+            self._progress(stage, fraction, text)
         except OSError:
             self._cancel.set()
 
@@ -81,15 +96,20 @@ class Session:
         worker = threading.Thread(target=self._guard, args=(work,), daemon=True)
         with _signals(self._signal, keep=self._owns_process):
             worker.start()
+            if self._stop_with_stdin:
+                watch_stdin(self._stop)
             while worker.is_alive() and not self._cancel.wait(0.1):
                 pass
-            worker.join(GRACE_S if self._cancel.is_set() else None)
+            worker.join(self.grace_s if self._cancel.is_set() else None)
             code = self._close(stopped=worker.is_alive())
             if self._signalled:
                 self._leave(code)
         return code
 
     def _signal(self, _number: int, _frame: FrameType | None) -> None:
+        self._stop()
+
+    def _stop(self) -> None:
         self._signalled = True
         self._cancel.set()
 
