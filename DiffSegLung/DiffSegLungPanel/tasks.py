@@ -1,9 +1,9 @@
 """Long work in slices, on Slicer's main thread: a generator that a timer (or a waiting caller) advances.
 
 MRML may only be touched on the main thread, and Python threads stand still in Slicer while Qt waits for
-events. So long work is written as a generator that yields every few tens of milliseconds; what really computes
-runs in another process (:mod:`.worker`). Cancelling throws :class:`CancelRequested` into the generator at its
-yield, so that ``try``/``finally`` there cleans up; aborting closes it.
+events. So long work is a generator that yields every few tens of milliseconds; what really computes runs in
+another process (:mod:`.worker`). Cancelling throws :class:`CancelRequested` into the generator at its yield,
+so that ``try``/``finally`` there cleans up; aborting closes it.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class CancelRequested(Exception):
 
 
 def spanned(steps: Steps, begin: float, end: float, prefix: str = "") -> Steps:
-    """Steps as a part of longer ones: progress moved to begin..end, stages prefixed, all else passed through."""
+    """Steps as a part of longer ones: progress moved to begin..end, stages prefixed, the rest passed on."""
     advance = partial(next, steps)
     try:
         while True:

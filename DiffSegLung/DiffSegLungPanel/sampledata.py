@@ -1,0 +1,50 @@
+"""A generated chest CT with lesions, offered in Slicer's Sample Data module; made here, not downloaded."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from pathlib import Path
+from typing import Any
+
+import slicer
+from slicer.i18n import tr as _
+
+from .segmentationsteps import workerSteps
+from .tasks import Task
+from .temporary import temporaryFolder
+
+SAMPLE_NAME = "DiffSegLungPhantom"
+
+
+def registerSampleData(iconFolder: Path) -> None:
+    """Offer the phantom in the Sample Data module; called once, when Slicer has started."""
+    import SampleData
+
+    SampleData.SampleDataLogic.registerCustomSampleDataSource(
+        category="DiffSegLung",
+        sampleName=SAMPLE_NAME,
+        uris="",
+        fileNames="",
+        nodeNames=SAMPLE_NAME,
+        thumbnailFileName=str(iconFolder / "DiffSegLung.png"),
+        customDownloader=lambda _source=None: loadPhantom(),
+        sampleDescription=_(
+            "Generated (synthetic) chest CT with emphysema, ground glass, fibrosis, consolidation and a cavity"
+        ),
+    )
+
+
+def loadPhantom() -> slicer.vtkMRMLScalarVolumeNode:
+    """Generate the phantom in a process of its own (about 15 s) and load its CT.
+
+    Raises:
+        DiffSegLungError: it could not be generated.
+    """
+    return Task(_phantomSteps()).wait()
+
+
+def _phantomSteps() -> Generator[Any, None, slicer.vtkMRMLScalarVolumeNode]:
+    with temporaryFolder() as folder:
+        output = folder / "phantom"
+        yield from workerSteps(["phantom", "--output", str(output)], folder)
+        return slicer.util.loadVolume(str(output / "phantom.nii.gz"), properties={"name": SAMPLE_NAME})
