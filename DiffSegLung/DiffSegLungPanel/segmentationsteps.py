@@ -10,7 +10,7 @@ from typing import Any
 import slicer
 from slicer.i18n import tr as _
 
-from DiffSegLungLib.errors import Cancelled, DiffSegLungError
+from DiffSegLungLib.errors import DiffSegLungError
 
 from . import exchange, results, segmentation
 from .request import Request
@@ -21,8 +21,6 @@ from .worker import Worker
 
 EXPORT_END, WORKER_END = 0.03, 0.95
 """Fractions of the whole run at which the CT has been written, and at which the worker is done."""
-
-CANCELLED_EXIT_CODE = 3
 
 
 def segmentationSteps(scene: slicer.vtkMRMLScene, request: Request) -> Steps:
@@ -66,9 +64,7 @@ def workerSteps(
     worker = Worker(arguments, folder)
     try:
         worker.start()
-        running = True
-        while running:
-            running = worker.isRunning  # asked before polling: what came last is still read
+        while worker.isRunning:
             check()
             for news in _newsOf(worker):
                 try:
@@ -78,7 +74,7 @@ def workerSteps(
     finally:
         worker.kill()
     if worker.error is not None:
-        raise Cancelled() if worker.exitCode == CANCELLED_EXIT_CODE else worker.error
+        raise worker.error
     return worker.result or ""
 
 
