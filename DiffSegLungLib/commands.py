@@ -18,6 +18,7 @@ Work = Callable[["Session"], None]
 OUTPUT_FILES = (
     "labels.seg.nrrd",
     "labels.nii.gz",
+    "regions.nii.gz",
     "entropy.nii.gz",
     "cells.npz",
     "overview.png",

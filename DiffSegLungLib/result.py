@@ -25,6 +25,7 @@ from .mixture import Mixture
 from .overview import draw_montage, draw_panels, write_overview
 from .quantify import Quantities, quantify
 from .report import legend, summary_text, write_report
+from .uncertainty import UncertainRegion, region_map, uncertain_regions
 
 FORMAT = 1
 """Version of result.json and cells.npz."""
@@ -108,6 +109,11 @@ class Result:
             shift_hu=self.shift_hu,
         )
 
+    @cached_property
+    def uncertain(self) -> list[UncertainRegion]:
+        """Where to look first."""
+        return uncertain_regions(self.entropy, self.labels, self.ct.geometry)
+
     def summary(self) -> str:
         """The class table as plain text."""
         return summary_text(self.tables)
@@ -133,6 +139,7 @@ class Result:
         steps = (
             self._write_segmentation,
             self._write_labels,
+            self._write_regions,
             self._write_entropy,
             self._write_cells,
             self._write_report,
@@ -160,6 +167,10 @@ class Result:
     def _write_labels(self, folder: Path) -> None:
         write_image(folder / "labels.nii.gz", self.labels, self.ct.geometry)
 
+    def _write_regions(self, folder: Path) -> None:
+        regions = region_map(self.lungs.side, self.lungs.third)
+        write_image(folder / "regions.nii.gz", regions, self.ct.geometry)
+
     def _write_entropy(self, folder: Path) -> None:
         rounded = np.round(self.entropy, 2).astype(np.float32)  # two digits: a quarter of the file
         write_image(folder / "entropy.nii.gz", rounded, self.ct.geometry)
@@ -180,6 +191,7 @@ class Result:
             "format": FORMAT,
             **self.provenance,
             "tables": self.tables.to_mapping(),
+            "uncertain_regions": [region.to_mapping() for region in self.uncertain],
             "components": list(self.cells.assignment.evidence),
         }
         text = json.dumps(_finite(content), indent=2, allow_nan=False)

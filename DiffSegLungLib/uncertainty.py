@@ -1,0 +1,132 @@
+"""Where to look first: connected regions in which the class posterior is undecided.
+
+A coin thrown between two of the five tissues has entropy log 2/log 5 = 0.43 on the scale 0..1 of the result.
+A voxel counts as undecided from 0.5 on, where more than two tissues compete.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .classes import BY_ID
+from .geometry import Geometry
+
+UNDECIDED = 0.5
+"""Entropy (0 certain .. 1 no idea) from which on a voxel is undecided."""
+
+LEAST_ML = 0.2
+MOST_REGIONS = 20
+
+STOP_MM = 40.0
+"""What the eye takes in at one stop of a review."""
+
+
+@dataclass(frozen=True)
+class UncertainRegion:
+    """One connected region of undecided lung.
+
+    Attributes:
+        index: voxel (i, j, k) of the CT's grid inside the region, as far from its border as any.
+        volume_ml: its volume.
+        entropy: mean of its entropy, 0..1.
+        class_key: its most frequent class.
+        second: its second most frequent class; None where it holds only one.
+    """
+
+    index: tuple[int, int, int]
+    volume_ml: float
+    entropy: float
+    class_key: str
+    second: str | None
+
+    def to_mapping(self) -> dict[str, Any]:
+        """Plain values for JSON: ``index``, ``volume_ml``, ``entropy``, ``class``, ``second``."""
+        values = asdict(self)
+        return {
+            "index": list(self.index),
+            "volume_ml": round(self.volume_ml, 2),
+            "entropy": round(self.entropy, 3),
+            "class": values["class_key"],
+            "second": values["second"],
+        }
+
+
+def uncertain_regions(
+    entropy: NDArray[Any], labels: NDArray[np.uint8], geometry: Geometry
+) -> list[UncertainRegion]:
+    """The regions most worth a second look, by volume × mean entropy, at most :data:`MOST_REGIONS`.
+
+    Args:
+        entropy: (z, y, x) in 0..1.
+        labels: (z, y, x) class ids, 0 outside the lungs.
+        geometry: grid of both.
+
+    Returns:
+        Regions of face-connected voxels of at least :data:`LEAST_ML`; what is wider than a cube of
+        :data:`STOP_MM` is cut into such cubes, so that one view shows a region.
+    """
+    from scipy import ndimage
+
+    undecided = (entropy >= UNDECIDED) & (labels > 0)
+    parts, _ = ndimage.label(undecided)
+    voxels = np.flatnonzero(undecided)
+    if not voxels.size:
+        return []
+    part = parts.reshape(-1)[voxels].astype(np.int64)
+    position = np.stack(np.unravel_index(voxels, undecided.shape), axis=-1)
+    corner = np.array([[s.start for s in box] for box in ndimage.find_objects(parts)])
+    cube = ((position - corner[part - 1]) * geometry.spacing_zyx // STOP_MM).astype(np.int64)
+    key = np.ravel_multi_index((part, *cube.T), (part.max() + 1, *(cube.max(axis=0) + 1)))
+    _, region, size = np.unique(key, return_inverse=True, return_counts=True)
+    weight = np.bincount(region, weights=entropy.reshape(-1)[voxels].astype(np.float64))
+    large = np.flatnonzero(size >= LEAST_ML / geometry.voxel_ml - 1e-6)
+    chosen = large[np.argsort(-weight[large], kind="stable")][:MOST_REGIONS]
+    regions = []
+    for number in chosen:
+        own = np.flatnonzero(region == number)
+        first, second = _two_most_frequent(labels.reshape(-1)[voxels[own]])
+        regions.append(
+            UncertainRegion(
+                index=_deepest(position[own], geometry),
+                volume_ml=float(size[number] * geometry.voxel_ml),
+                entropy=float(weight[number] / size[number]),
+                class_key=first,
+                second=second,
+            )
+        )
+    return regions
+
+
+def region_map(side: NDArray[np.uint8], third: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Sides and thirds in one label map: 1..3 right upper, middle, lower; 4..6 left; 0 outside.
+
+    Args:
+        side: (z, y, x), 1 right, 2 left lung, 0 outside.
+        third: (z, y, x), 1 upper, 2 middle, 3 lower third wherever ``side`` > 0.
+    """
+    # In one lung only, every third could be missing: its voxels then stay in the upper one, and none is lost.
+    inner = np.maximum(third, 1)
+    return np.where(side > 0, (np.maximum(side, 1) - 1) * np.uint8(3) + inner, 0).astype(np.uint8)
+
+
+def _two_most_frequent(ids: NDArray[np.uint8]) -> tuple[str, str | None]:
+    counts: Mapping[int, int] = dict(enumerate(np.bincount(ids)))
+    first, *others = sorted((i for i, n in counts.items() if n), key=lambda i: -counts[i])
+    return BY_ID[first].key, BY_ID[others[0]].key if others else None
+
+
+def _deepest(voxels: NDArray[np.intp], geometry: Geometry) -> tuple[int, int, int]:
+    """Index (i, j, k) of the voxel, of (n, 3; z, y, x), that lies farthest from the border of all, in mm."""
+    from scipy import ndimage
+
+    corner = voxels.min(axis=0) - 1
+    inside = np.zeros(voxels.max(axis=0) - corner + 2, bool)
+    inside[tuple((voxels - corner).T)] = True
+    depth = ndimage.distance_transform_edt(inside, sampling=geometry.spacing_zyx)
+    z, y, x = np.asarray(np.unravel_index(int(np.argmax(depth)), depth.shape)) + corner
+    return int(x), int(y), int(z)
