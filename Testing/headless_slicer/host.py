@@ -1,0 +1,119 @@
+"""The host: puts everything in its place so that a scripted module imports and runs as inside Slicer.
+
+```python
+from headless_slicer import start
+host = start()                       # before `import DiffSegLung`
+module = host.load("DiffSegLung/DiffSegLung.py")
+widget = slicer.util.getModuleWidget("DiffSegLung")
+```
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
+os.environ.setdefault("VTK_DEFAULT_OPENGL_WINDOW", "vtkOSOpenGLRenderWindow")
+
+import slicer
+
+from . import parameter_node, qt_facade, sample_data, scripted_module, translation
+from .application import Application
+from .layout_manager import LayoutManager
+from .messages import Messages
+from .modules import Modules, ScriptedModule, ScriptedModuleWidget
+from .packages import Packages
+from .scene import RealScene, build
+
+
+class Host:
+    """The running host. `messages`, `packages` and `samples` record what the module did and set what it meets."""
+
+    def __init__(self) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="headless_slicer_"))
+        atexit.register(shutil.rmtree, self.folder, ignore_errors=True)
+        qt_facade.ensure_application()
+        self.packages = Packages()
+        self.messages = Messages()
+        self.samples = sample_data.Samples()
+        self._install_modules()
+        self.real: RealScene = build(self.folder)
+        slicer.mrmlScene = self.real.scene
+        self.modules = Modules(self.real.module_logics)
+        slicer.modules = self.modules
+        layout = LayoutManager(self.real)
+        self.app = slicer.app = Application(self.real, self.modules, layout, self.folder)
+        slicer.qSlicerScriptedLoadableModule = ScriptedModule
+        slicer.qSlicerScriptedLoadableModuleWidget = ScriptedModuleWidget
+        qt_facade.install()
+        self.messages.install()
+
+    def _install_modules(self) -> None:
+        for name, module in {
+            "ScriptedLoadableModule": scripted_module.make_module(),
+            "parameterNodeWrapper": parameter_node.make_module(),
+            "i18n": translation.make_module(),
+            "packaging": self.packages.make_module(),
+        }.items():
+            setattr(slicer, name, module)
+            sys.modules[f"slicer.{name}"] = module
+        sys.modules["PyTorchUtils"] = self.packages.make_torch_module()
+        sys.modules["SampleData"] = self.samples.make_module()
+
+    def load(self, path: str | Path) -> ScriptedModule:
+        """Loads a scripted module from its .py file as Slicer does at start; once per file name."""
+        known = self.modules.find(Path(path).stem)
+        return known if known is not None else self.modules.load(Path(path))
+
+    def answer(self, *answers: bool) -> None:
+        """The user's answers to the next questions of slicer.util.confirm…Display."""
+        self.messages.answer(*answers)
+
+    @property
+    def testing(self) -> bool:
+        """slicer.app.testingEnabled(); True from the start. Set it False to meet what a user meets."""
+        return self.app.testing
+
+    @testing.setter
+    def testing(self, enabled: bool) -> None:
+        self.app.testing = enabled
+
+    def process_events(self, milliseconds: int = 0) -> None:
+        """Runs Qt's event loop once, or for a while."""
+        qt_facade.process_events(milliseconds)
+
+    def close_scene(self) -> None:
+        """File / Close Scene."""
+        self.real.scene.Clear(False)
+
+    def quit(self) -> None:
+        """What modules see when the application ends: aboutToQuit, then each is unloaded."""
+        self.app.emit("aboutToQuit")
+        for module in self.modules.scripted():
+            module.unload()
+
+    def reset(self) -> None:
+        """An empty scene, testing mode, nothing recorded, no settings: the state between two tests."""
+        self.real.scene.Clear(False)
+        self.real.layout_node.SetViewArrangement(slicer.vtkMRMLLayoutNode.SlicerLayoutFourUpView)
+        self.messages.reset()
+        self.packages.reset()
+        self.testing = True
+        self.app.userSettings().clear()
+        self.process_events()
+
+
+def start() -> Host:
+    """The one host of this process; made on the first call."""
+    global _host  # noqa: PLW0603 - one process, one application
+    if _host is None:
+        _host = Host()
+    return _host
+
+
+_host: Host | None = None

@@ -1,0 +1,37 @@
+"""Fixtures of the module's tests: the headless host with an empty scene, and the real CT volumes."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(CHECKOUT / "Testing"), str(CHECKOUT / "DiffSegLung"), str(CHECKOUT)]
+os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
+os.environ.setdefault("VTK_DEFAULT_OPENGL_WINDOW", "vtkOSOpenGLRenderWindow")
+
+from headless_slicer import Host, start
+
+start()  # before any test file imports slicer's application side, or the module
+
+
+@pytest.fixture
+def host() -> Iterator[Host]:
+    """The running host with an empty scene and nothing recorded; reset again afterwards."""
+    running = start()
+    running.reset()
+    yield running
+    running.reset()
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """Folder of the real CT volumes beside the checkout; skips where they are absent."""
+    root = Path(os.environ.get("DIFFSEGLUNG_DATA", CHECKOUT.parent / "shared" / "data"))
+    if not (root / "index.csv").exists():
+        pytest.skip(f"real CT volumes not found at {root}; set DIFFSEGLUNG_DATA")
+    return root
