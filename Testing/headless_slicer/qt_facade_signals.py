@@ -1,0 +1,175 @@
+"""Signals as PythonQt connects them: by signature text or as attribute, arguments cut to what the function takes.
+
+Stricter than PythonQt: connecting to a signal that does not exist raises ValueError; PythonQt prints the same words as
+a warning and returns False, which a test would not notice. As in PythonQt, an exception in a connected function is
+printed and goes no further; `errors` keeps it so that a test can ask.
+"""
+
+from __future__ import annotations
+
+import inspect
+import sys
+import traceback
+import types
+from collections.abc import Callable
+from typing import Any
+
+import shiboken6
+from PySide6 import QtCore
+
+from .qt_facade_wrapper import InstanceWrapper, cpp_signals, living, unwrap, wrap
+
+#: Exceptions raised by connected functions since the last `errors.clear()`.
+errors: list[BaseException] = []
+
+_connections: dict[int, list[tuple[str, Any, Callable]]] = {}  # address → (signature, function, Qt handler)
+
+
+def guarded(function: Callable) -> Callable:
+    """`function` called with wrapped arguments, no more of them than it takes, its exception kept and printed."""
+    limit = _argument_limit(function)
+
+    def call(*args: Any) -> Any:
+        try:
+            return unwrap(function(*[wrap(argument) for argument in args[:limit]]))
+        except Exception as error:
+            errors.append(error)
+            traceback.print_exc(file=sys.stderr)
+            return None
+
+    return call
+
+
+def _argument_limit(function: Callable) -> int | None:
+    """How many arguments a Python function or method takes (defaults included); None: as many as come."""
+    bound = isinstance(function, types.MethodType)
+    plain = function.__func__ if bound else function
+    if not isinstance(plain, types.FunctionType) or plain.__code__.co_flags & inspect.CO_VARARGS:
+        return None
+    return plain.__code__.co_argcount - bound
+
+
+def _signatures(obj: QtCore.QObject) -> list[str]:
+    """All signals of an object: a stand-in's declared ones first, then those of the Qt meta-object."""
+    meta = obj.metaObject()
+    methods = (meta.method(index) for index in range(meta.methodCount()))
+    signals = [m for m in methods if m.methodType() == QtCore.QMetaMethod.MethodType.Signal]
+    return list(cpp_signals(type(obj))) + [
+        signature
+        for signature in (m.methodSignature().data().decode() for m in signals)
+        if "PyObject" not in signature
+    ]
+
+
+def signature_of(obj: Any, name: str) -> str | None:
+    """The signature that `obj.name` stands for: the first declared one of several; None if it is no signal."""
+    if not isinstance(obj, QtCore.QObject):
+        return None
+    return next((signature for signature in _signatures(obj) if signature.split("(")[0] == name), None)
+
+
+def _checked(wrapper: InstanceWrapper, text: str, call: str) -> str:
+    signature = QtCore.QMetaObject.normalizedSignature(text.lstrip("2")).data().decode()
+    if signature not in _signatures(living(wrapper, call)):
+        raise ValueError(
+            f"PythonQt: QObject::{call}() signal '{text}' does not exist on {type(wrapper).__name__}"
+        )
+    return signature
+
+
+def connect(wrapper: InstanceWrapper, signal: str, target: Any, slot: str | None = None) -> bool:
+    """`obj.connect("clicked(bool)", function)` or `obj.connect("clicked()", receiver, "close()")`."""
+    signature = _checked(wrapper, signal, "connect")
+    if slot is not None:
+        target = slot_of(target, slot)
+    return _attach(wrapper, signature, target)
+
+
+def disconnect(wrapper: InstanceWrapper, signal: str, target: Any = None, slot: str | None = None) -> bool:
+    """The reverse of `connect`; without a function all of the script's connections to the signal."""
+    signature = _checked(wrapper, signal, "disconnect")
+    if slot is not None:
+        target = slot_of(target, slot)
+    return _detach(wrapper, signature, target)
+
+
+def slot_of(receiver: InstanceWrapper, slot: str) -> Callable:
+    """A receiver's slot by its signature text, taking exactly the arguments that the text names."""
+    name, arguments = slot.lstrip("1").rstrip(")").split("(")
+    count = len(arguments.split(",")) if arguments else 0
+    try:
+        function = getattr(receiver, name)
+    except AttributeError as error:
+        raise ValueError(f"QObject::connect: No such slot {type(receiver).__name__}::{slot}") from error
+
+    class Slot:
+        def __call__(self, *args: Any) -> Any:
+            return function(*args[:count])
+
+        def __eq__(self, other: object) -> bool:
+            return getattr(other, "key", None) == self.key
+
+        __hash__ = None
+        key = (receiver, slot)
+
+    return Slot()
+
+
+def _attach(wrapper: InstanceWrapper, signature: str, target: Any) -> bool:
+    if not callable(target):
+        raise ValueError(f"connect() needs a callable, not {type(target).__name__}")
+    obj = living(wrapper, "connect")
+    address = shiboken6.getCppPointer(obj)[0]
+    handler = guarded(target)
+    if address not in _connections:
+        _connections[address] = []
+        obj.destroyed.connect(lambda *_: _connections.pop(address, None))
+    _connections[address].append((signature, target, handler))
+    attribute = cpp_signals(type(obj)).get(signature)
+    if attribute is not None:
+        getattr(obj, attribute).connect(handler)
+        return True
+    return bool(QtCore.QObject.connect(obj, QtCore.SIGNAL(signature), handler))
+
+
+def _detach(wrapper: InstanceWrapper, signature: str, target: Any) -> bool:
+    obj = living(wrapper, "disconnect")
+    kept = _connections.get(shiboken6.getCppPointer(obj)[0], [])
+    found = [entry for entry in kept if entry[0] == signature and (target is None or entry[1] == target)]
+    for entry in found if target is None else found[:1]:
+        kept.remove(entry)
+        attribute = cpp_signals(type(obj)).get(signature)
+        if attribute is not None:
+            getattr(obj, attribute).disconnect(entry[2])
+        else:
+            QtCore.QObject.disconnect(obj, QtCore.SIGNAL(signature), entry[2])
+    return bool(found)
+
+
+class SignalFunction:
+    """`button.clicked`: connect, disconnect, emit; calling it emits, as in PythonQt."""
+
+    def __init__(self, wrapper: InstanceWrapper, signature: str) -> None:
+        self._wrapper, self._signature = wrapper, signature
+
+    def connect(self, target: Any) -> bool:
+        return _attach(self._wrapper, self._signature, target)
+
+    def disconnect(self, target: Any = None) -> bool:
+        return _detach(self._wrapper, self._signature, target)
+
+    def emit(self, *args: Any) -> None:
+        obj = living(self._wrapper, "emit")
+        attribute = cpp_signals(type(obj)).get(self._signature, self._signature.split("(")[0])
+        getattr(obj, attribute).emit(*[unwrap(argument) for argument in args])
+
+    __call__ = emit
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, SignalFunction) and (self._wrapper, self._signature) == (
+            other._wrapper,
+            other._signature,
+        )
+
+    def __hash__(self) -> int:
+        return hash((id(self._wrapper), self._signature))

@@ -1,0 +1,444 @@
+"""Objects and classes of PySide6 as PythonQt shows them to a script inside Slicer.
+
+What a script meets in Slicer, and therefore here (PythonQt: PythonQtInstanceWrapper.cpp, PythonQtStdDecorators.cpp):
+
+- a Qt property is an attribute, read and set; `button.text()` is a TypeError because `button.text` is a str;
+- a property that cannot take a value, an unknown attribute, a method or signal that is assigned to: AttributeError;
+- new attributes on a plain wrapper are refused, on an instance of a Python subclass they are allowed;
+- dynamic properties and named children are attributes too (`widget.childName`), `name` is `objectName`;
+- wrapper classes are flat: `isinstance(qt.QPushButton(), qt.QWidget)` is False, `inherits("QWidget")` is True;
+- of a class that PythonQt has no hand-made wrapper for (all of ctk and qMRML) only properties, slots, signals and
+  Q_INVOKABLE methods exist; stand-ins mark those with `invokable`;
+- one C++ object has one wrapper as long as somebody holds it; a destroyed object raises ValueError and is false;
+- no keyword arguments; wrong arguments raise ValueError.
+
+Stricter than PythonQt: pathlib paths are refused wherever a Qt function wants a string.
+"""
+
+from __future__ import annotations
+
+import enum
+import os
+import types
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+import shiboken6
+from PySide6 import QtCore
+
+from .qt_facade_values import EnumValue, converted
+
+Replacement = Callable[..., Any]
+
+_wrappers: weakref.WeakValueDictionary[int, InstanceWrapper] = weakref.WeakValueDictionary()
+_classes: dict[type, ClassWrapper] = {}
+#: Functions that must not do in a test what they do on a desktop, by class and name (see qt_facade_dialogs).
+replacements: dict[str, dict[str, Replacement]] = {}
+
+
+def invokable(function: Callable) -> Callable:
+    """Mark a stand-in's method as a slot or Q_INVOKABLE, i.e. visible to a script."""
+    function.is_invokable = True
+    return function
+
+
+def wrapper_class(pyside: type) -> ClassWrapper:
+    """The script's class for a PySide6 class or a stand-in; always the same one."""
+    if pyside not in _classes:
+        _classes[pyside] = ClassWrapper(pyside.__name__, (InstanceWrapper,), {"_pyside": pyside})
+    return _classes[pyside]
+
+
+def wrap(value: Any) -> Any:
+    """A PySide6 value as the script sees it; everything that is not Qt's passes unchanged."""
+    if isinstance(value, enum.Enum):
+        return EnumValue(value)
+    if isinstance(value, list | tuple):
+        return type(value)(wrap(item) for item in value) if type(value) in (list, tuple) else value
+    if isinstance(value, shiboken6.Object):
+        return _wrapped_object(value)
+    return value
+
+
+def _wrapped_object(value: Any) -> InstanceWrapper:
+    facade = getattr(value, "_facade", None)  # set on instances of Python subclasses
+    if facade is not None:
+        return facade
+    if isinstance(value, QtCore.QObject):
+        address = shiboken6.getCppPointer(value)[0]
+        known = _wrappers.get(address)
+        if known is not None and shiboken6.isValid(known._obj):
+            return known
+    wrapper = object.__new__(wrapper_class(type(value)))
+    object.__setattr__(wrapper, "_obj", value)
+    if isinstance(value, QtCore.QObject):
+        _wrappers[address] = wrapper
+    return wrapper
+
+
+def unwrap(value: Any) -> Any:
+    """The PySide6 value behind what the script passes to a Qt function."""
+    if isinstance(value, InstanceWrapper):
+        return living(value, "use")
+    if isinstance(value, EnumValue):
+        return value.member
+    if isinstance(value, ClassWrapper):
+        return value._pyside
+    if isinstance(value, list | tuple) and type(value) in (list, tuple):
+        return type(value)(unwrap(item) for item in value)
+    if isinstance(value, os.PathLike):
+        raise ValueError(f"PythonQt does not convert {type(value).__name__} to a string: {value!r}")
+    if isinstance(value, types.FunctionType | types.MethodType):
+        from .qt_facade_signals import guarded
+
+        return guarded(value)
+    return value
+
+
+def living(wrapper: InstanceWrapper, purpose: str) -> Any:
+    """The PySide6 object of a wrapper; ValueError if Qt has destroyed it or it was never made."""
+    obj = wrapper.__dict__.get("_obj")
+    if obj is None or not shiboken6.isValid(obj):
+        raise ValueError(f"Trying to {purpose} on a destroyed {type(wrapper).__name__} object")
+    return obj
+
+
+def is_own(cls: type) -> bool:
+    """Whether a class of an object's MRO is Python's (a stand-in), not Qt's."""
+    return not cls.__module__.startswith(("PySide6", "Shiboken", "shiboken6")) and cls is not object
+
+
+def has_member(cls: type, name: str) -> bool:
+    """Whether scripts may see `name` on this PySide6 class: all of Qt's, of a stand-in only what it declares."""
+    if name.startswith("_"):
+        return False
+    for base in cls.__mro__:
+        if name in base.__dict__:
+            attribute = base.__dict__[name]
+            if not is_own(base) or getattr(attribute, "is_invokable", False):
+                return base is not object
+            if isinstance(attribute, int) or (
+                isinstance(attribute, QtCore.Signal) and name not in cpp_signals(cls).values()
+            ):
+                return True  # an enum value of a stand-in, or a signal under its own name
+    if isinstance(
+        getattr(cls, name, None), enum.Enum
+    ):  # unscoped: PySide6 finds it, but in no class's __dict__
+        return True
+    return any(name == known.split("(")[0] for known in cpp_signals(cls))
+
+
+def cpp_signals(cls: type) -> dict[str, str]:
+    """C++ signature → attribute, for a stand-in's signals whose arguments PySide6 cannot name (nodes)."""
+    return {
+        key: name
+        for base in reversed(cls.__mro__)
+        for key, name in base.__dict__.get("CPP_SIGNALS", {}).items()
+    }
+
+
+def _replacement(cls: type, name: str) -> Replacement | None:
+    for base in cls.__mro__:
+        found = replacements.get(base.__name__, {}).get(name)
+        if found is not None:
+            return found
+    return None
+
+
+class BoundMethod:
+    """A Qt method or slot of one object, or a static function of a class (then `obj` is None)."""
+
+    def __init__(self, name: str, function: Callable, owner: Any) -> None:
+        self.__name__, self._function, self._owner = name, function, owner
+
+    def __call__(self, *args: Any, **keywords: Any) -> Any:
+        if keywords:
+            raise TypeError(f"{self.__name__}() takes no keyword arguments")
+        if isinstance(self._owner, InstanceWrapper):
+            living(self._owner, f"call '{self.__name__}'")
+        if getattr(self._function, "takes_wrapped", False):
+            return self._function(*args)
+        try:
+            return wrap(self._function(*[unwrap(argument) for argument in args]))
+        except TypeError as error:
+            if isinstance(self._function, types.MethodType | types.FunctionType):
+                raise
+            raise ValueError(
+                f"Could not find matching overload for given arguments: {args}\n{error}"
+            ) from error
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, BoundMethod) and (self._owner, self.__name__) == (
+            other._owner,
+            other.__name__,
+        )
+
+    def __hash__(self) -> int:
+        return hash((id(self._owner), self.__name__))
+
+
+def _wrapped_function(function: Callable, *first: Any) -> Callable:
+    """A replacement, called with the script's own (wrapped) arguments."""
+
+    def call(*args: Any) -> Any:
+        return function(*first, *args)
+
+    call.takes_wrapped = True
+    return call
+
+
+class ClassWrapper(type):
+    """Class of the script's Qt classes: enums, static functions and unbound methods are looked up in PySide6."""
+
+    _pyside: type
+
+    def __getattr__(cls, name: str) -> Any:
+        pyside = cls._pyside
+        if pyside is None or not has_member(pyside, name):
+            raise AttributeError(f"type object '{cls.__name__}' has no attribute '{name}'")
+        replaced = _replacement(pyside, name)
+        if replaced is not None:
+            return BoundMethod(name, _wrapped_function(replaced), cls)
+        attribute = getattr(pyside, name)
+        if isinstance(attribute, enum.Enum):
+            return EnumValue(attribute)
+        if isinstance(attribute, int):
+            return attribute
+        if isinstance(attribute, type) or not callable(attribute):
+            raise AttributeError(
+                f"type object '{cls.__name__}' has no attribute '{name}' (scoped enums do not exist)"
+            )
+        return BoundMethod(name, attribute, cls)
+
+    def __setattr__(cls, name: str, value: Any) -> None:
+        if "_pyside" in cls.__dict__:
+            raise AttributeError(f"'{name}' can not be set on the class {cls.__name__}")
+        super().__setattr__(name, value)
+
+
+class InstanceWrapper(metaclass=ClassWrapper):
+    """One Qt object or value, as seen by a script."""
+
+    _pyside: type = None
+
+    def __init__(self, *args: Any) -> None:
+        cls = type(self)
+        pyside = cls._pyside
+        subclassed = "_pyside" not in cls.__dict__
+        if subclassed:
+            pyside = _with_overrides(cls)
+        try:
+            obj = pyside(*[unwrap(argument) for argument in args])
+        except (TypeError, NotImplementedError) as error:
+            raise ValueError(
+                f"Could not find matching overload for given arguments: {args}\n{error}"
+            ) from error
+        object.__setattr__(self, "_obj", obj)
+        if isinstance(obj, QtCore.QObject):
+            _wrappers[shiboken6.getCppPointer(obj)[0]] = self
+        if subclassed:
+            obj._facade = self
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        obj = living(self, f"read '{name}'")
+        known, value = _property_value(obj, name)
+        if known:
+            return wrap(value)
+        own = _OWN_METHODS.get(name)
+        if own is not None and isinstance(obj, QtCore.QObject):
+            return BoundMethod(name, _wrapped_function(own, self), self)
+        member = "exec" if name == "exec_" else name
+        if has_member(type(obj), member):
+            return self._member(obj, member)
+        if name in ("className", "inherits", "delete"):
+            return BoundMethod(name, _wrapped_function(_OWN_METHODS[name], self), self)
+        if isinstance(obj, QtCore.QObject):
+            for child in obj.children():
+                if child.objectName() == name:
+                    return wrap(child)
+        raise AttributeError(f"{type(self).__name__} has no attribute named '{name}'")
+
+    def _member(self, obj: Any, name: str) -> Any:
+        replaced = _replacement(type(obj), name)
+        if replaced is not None:
+            return BoundMethod(name, _wrapped_function(replaced, self), self)
+        from .qt_facade_signals import SignalFunction, signature_of
+
+        signature = signature_of(obj, name)
+        if signature is not None:
+            return SignalFunction(self, signature)
+        attribute = getattr(obj, name)
+        if isinstance(attribute, enum.Enum):
+            return EnumValue(attribute)
+        if isinstance(attribute, type) or not callable(attribute):
+            raise AttributeError(f"{type(self).__name__} has no attribute named '{name}'")
+        return BoundMethod(name, attribute, self)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        obj = self.__dict__.get("_obj")
+        kind = type(self).__name__
+        if obj is None:  # a Python subclass before it has called the constructor of its base
+            object.__setattr__(self, name, value)
+            return
+        if not shiboken6.isValid(obj):
+            raise AttributeError(f"Trying to set property '{name}' on a destroyed {kind} object")
+        if _set_property(self, obj, name, value):
+            return
+        if has_member(type(obj), name) or name in _OWN_METHODS:
+            raise AttributeError(f"Slot or signal '{name}' can not be overwritten on {kind} object")
+        if "_pyside" not in type(self).__dict__:
+            object.__setattr__(self, name, value)
+            return
+        raise AttributeError(
+            f"'{name}' does not exist on {kind} and creating new attributes on C++ objects is not allowed"
+        )
+
+    def __bool__(self) -> bool:
+        obj = self.__dict__.get("_obj")
+        return obj is not None and shiboken6.isValid(obj)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, InstanceWrapper):
+            return NotImplemented
+        mine, theirs = self.__dict__.get("_obj"), other.__dict__.get("_obj")
+        if isinstance(mine, QtCore.QObject) or isinstance(theirs, QtCore.QObject):
+            return self is other
+        return type(mine) is type(theirs) and mine == theirs
+
+    def __hash__(self) -> int:
+        return id(self)
+
+    def __repr__(self) -> str:
+        obj = self.__dict__.get("_obj")
+        if isinstance(obj, QtCore.QObject) and shiboken6.isValid(obj):
+            return f"{type(self).__name__} ({type(obj).__name__} at: {shiboken6.getCppPointer(obj)[0]:#x})"
+        return f"{type(self).__name__} ({obj!r})"
+
+
+def _property_value(obj: Any, name: str) -> tuple[bool, Any]:
+    """(whether there is such a static or dynamic property, its PySide6 value)."""
+    if not isinstance(obj, QtCore.QObject):
+        return False, None
+    name = "objectName" if name == "name" and obj.metaObject().indexOfProperty("name") < 0 else name
+    index = obj.metaObject().indexOfProperty(name)
+    if index < 0:
+        dynamic = name.encode() in [bytes(key) for key in obj.dynamicPropertyNames()]
+        return dynamic, obj.property(name) if dynamic else None
+    meta = obj.metaObject().property(index)
+    if meta.isEnumType():  # PySide6 has no converter for these: ask the getter
+        return True, _getter(obj, name)()
+    return True, meta.read(obj)
+
+
+def _getter(obj: Any, name: str) -> Callable[[], Any]:
+    capital = name[0].upper() + name[1:]
+    return next(
+        getattr(obj, method) for method in (name, f"is{capital}", f"has{capital}") if hasattr(obj, method)
+    )
+
+
+def _set_property(wrapper: InstanceWrapper, obj: Any, name: str, value: Any) -> bool:
+    """Set a static or dynamic property; False if there is none; AttributeError if it does not take the value."""
+    known, old = _property_value(obj, name)
+    if not known:
+        return False
+    name = "objectName" if name == "name" and obj.metaObject().indexOfProperty("name") < 0 else name
+    index = obj.metaObject().indexOfProperty(name)
+    if index < 0:
+        obj.setProperty(name, unwrap(value))
+        return True
+    meta = obj.metaObject().property(index)
+    if not meta.isWritable():
+        raise AttributeError(f"Property '{name}' of {type(wrapper).__name__} object is not writable")
+    try:
+        if meta.isEnumType():
+            getattr(obj, f"set{name[0].upper()}{name[1:]}")(type(old)(int(value)))
+            return True
+        accepted = meta.write(obj, unwrap(converted(value, meta.typeName())))
+    except (TypeError, ValueError, RuntimeError):
+        accepted = False
+    if not accepted:
+        raise AttributeError(
+            f"Property '{name}' of type '{meta.typeName()}' does not accept an object of type "
+            f"{type(value).__name__} ({value!r})"
+        )
+    return True
+
+
+def _with_overrides(cls: ClassWrapper) -> type:
+    """A PySide6 subclass whose virtual functions call those that the script's Python subclass defines."""
+    if cls not in _classes:
+        base = cls._pyside
+        overrides = {}
+        for name in dir(cls):
+            defining = next(c for c in cls.__mro__ if name in c.__dict__)
+            own = isinstance(defining, ClassWrapper) and "_pyside" not in defining.__dict__
+            if own and not name.startswith("__") and callable(getattr(base, name, None)):
+                overrides[name] = _override(name)
+        _classes[cls] = type(base)(cls.__name__, (base,), overrides)
+    return _classes[cls]
+
+
+def _override(name: str) -> Callable:
+    def call(self: Any, *args: Any) -> Any:
+        facade = getattr(self, "_facade", None)
+        if facade is None:  # Qt calls virtual functions while the object is still being made
+            return getattr(super(type(self), self), name)(*args)
+        return unwrap(getattr(facade, name)(*[wrap(argument) for argument in args]))
+
+    return call
+
+
+def _descendants(parent: Any) -> list[Any]:
+    children = parent.children()
+    return list(children) + [found for child in children for found in _descendants(child)]
+
+
+def _find_children(wrapper: InstanceWrapper, kind: Any, name: str | None = None) -> list[InstanceWrapper]:
+    """Descendants of a class (or class name) and, if given, an object name."""
+    wanted = (
+        kind
+        if isinstance(kind, str)
+        else type(kind).__name__
+        if isinstance(kind, InstanceWrapper)
+        else kind.__name__
+    )
+    found = [
+        child for child in _descendants(living(wrapper, "call 'findChildren'")) if inherits(child, wanted)
+    ]
+    return [wrap(child) for child in found if name is None or child.objectName() == name]
+
+
+def inherits(obj: Any, class_name: str) -> bool:
+    """Whether a PySide6 object is of a class with this (C++) name."""
+    return any(base.__name__ == class_name for base in type(obj).__mro__)
+
+
+def _find_child(wrapper: InstanceWrapper, kind: Any, name: str | None = None) -> InstanceWrapper | None:
+    return next(iter(_find_children(wrapper, kind, name)), None)
+
+
+def _connect(wrapper: InstanceWrapper, *args: Any) -> bool:
+    from .qt_facade_signals import connect
+
+    return connect(wrapper, *args)
+
+
+def _disconnect(wrapper: InstanceWrapper, *args: Any) -> bool:
+    from .qt_facade_signals import disconnect
+
+    return disconnect(wrapper, *args)
+
+
+_OWN_METHODS: dict[str, Replacement] = {
+    "connect": _connect,
+    "disconnect": _disconnect,
+    "findChild": _find_child,
+    "findChildren": _find_children,
+    "className": lambda wrapper: type(wrapper).__name__,
+    "inherits": lambda wrapper, name: inherits(wrapper._obj, name),
+    "delete": lambda wrapper: shiboken6.delete(wrapper._obj),
+}
