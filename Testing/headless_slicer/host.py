@@ -28,7 +28,7 @@ from .layout_manager import LayoutManager
 from .messages import Messages
 from .modules import Modules, ScriptedModule, ScriptedModuleWidget
 from .packages import Packages
-from .scene import RealScene, build
+from .scene import RealScene, build, errors_hidden
 
 
 class Host:
@@ -52,6 +52,7 @@ class Host:
         slicer.qSlicerScriptedLoadableModuleWidget = ScriptedModuleWidget
         qt_facade.install()
         self.messages.install()
+        atexit.register(self._detach)
 
     def _install_modules(self) -> None:
         for name, module in {
@@ -96,6 +97,14 @@ class Host:
         self.app.emit("aboutToQuit")
         for module in self.modules.scripted():
             module.unload()
+
+    def _detach(self) -> None:
+        # Python frees scene and logics in any order at its end; a logic that still observes a freed scene crashes.
+        real = self.real
+        logics = [*real.module_logics.values(), *real.slice_logics.values(), real.layout_logic, real.remote_io]
+        with errors_hidden():
+            for logic in (*logics, real.application_logic):
+                logic.SetMRMLScene(None)
 
     def reset(self) -> None:
         """An empty scene, testing mode, nothing recorded, no settings: the state between two tests."""
