@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
@@ -106,31 +105,30 @@ def _export(request: Request, folder: Path) -> Generator[TaskProgress | None, No
 
 def _import(
     scene: slicer.vtkMRMLScene, request: Request, folder: Path
-) -> Generator[TaskProgress | None, None, slicer.vtkMRMLSegmentationNode]:
+) -> Generator[TaskProgress | str | None, None, slicer.vtkMRMLSegmentationNode]:
     """Bring the results into the scene, whole or not at all."""
-    stage = _("Loading the result")
-    yield TaskProgress(stage, WORKER_END)
-    content: dict[str, Any] = json.loads((folder / "result.json").read_text(encoding="utf-8"))
-    labels = yield from exchange.readLabels(folder / "labels.nii.gz", request.inputVolume)
-    requireNodes(scene, request)
-    request.check()  # the output may have been edited while the worker ran
-    node = segmentation.createSegmentation(
-        scene,
-        request.inputVolume,
-        labels,
-        algorithmName=f"DiffSegLung {content['model']['name']}",
-        target=request.outputSegmentation,
-    )
-    try:
-        yield TaskProgress(stage, 0.97)
-        yield from results.createResults(scene, request.inputVolume, node, folder, content)
-    except BaseException:  # also a cancelled or closed task: half a result is none
-        results.removeResults(scene, node)
-        if request.outputSegmentation is None:
-            scene.RemoveNode(node)
-        raise
+    yield TaskProgress(_("Loading the result"), WORKER_END)
+    target = request.outputSegmentation
+    if target is not None and not request.replaceEdited and segmentation.isEdited(target):
+        yield _("The output was edited meanwhile: the result goes to a new segmentation.") + "\n"
+        target = None
+    steps = results.importResults(scene, request.inputVolume, folder, target=target)
+    node = yield from _checked(steps, lambda: requireNodes(scene, request))
     yield TaskProgress(_("Done"), 1.0)
     return node
+
+
+def _checked(steps: Generator[None, None, Any], check: Callable[[], None]) -> Generator[None, None, Any]:
+    """The same steps, each made only after ``check`` has let it pass."""
+    try:
+        while True:
+            check()
+            try:
+                yield next(steps)
+            except StopIteration as end:
+                return end.value
+    finally:
+        steps.close()
 
 
 def requireNodes(scene: slicer.vtkMRMLScene, request: Request) -> None:

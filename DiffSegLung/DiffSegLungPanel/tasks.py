@@ -172,11 +172,12 @@ class Task:
             logging.exception("DiffSegLung")
             self._finish(error=_unexpected(error))
         else:
-            self._tell(news)
+            if self.isRunning:  # else it was aborted within the step
+                self._tell(news)
         finally:
             self._advancing = False
-            if not self.isRunning:  # aborted within the step: now its clean-up can run
-                self._steps.close()
+            if not self.isRunning:
+                self._steps.close()  # what was aborted within the step cleans up now
 
     def _tell(self, news: TaskProgress | str | None) -> None:
         if isinstance(news, str):

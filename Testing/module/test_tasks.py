@@ -72,15 +72,16 @@ def test_cancelled_steps_go_on_until_they_are_tidy():
 def test_steps_that_finish_in_spite_of_a_request_keep_their_result():
     def stubborn():
         try:
-            yield None
-            yield None
+            while True:
+                yield TaskProgress("work", 0.5)
         except CancelRequested:
             yield None
         return 7
 
     task = Task(stubborn())
     task.start()
-    spin_until(lambda: task._toldToCancel or not task.isRunning or task.cancel())
+    spin_until(lambda: task.progress.fraction > 0)
+    task.cancel()
     spin_until(lambda: not task.isRunning)
     assert task.result == 7
     assert not task.wasCancelled
