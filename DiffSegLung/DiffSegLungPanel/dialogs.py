@@ -1,0 +1,70 @@
+"""The few questions the panel asks. Tests replace this class; everything else stays real."""
+
+from __future__ import annotations
+
+import enum
+from pathlib import Path
+
+import qt
+import slicer
+from slicer.i18n import tr as _
+
+
+class Answer(enum.Enum):
+    """What to do with a segmentation that holds somebody's work."""
+
+    replace = "replace"
+    makeNew = "makeNew"
+    cancel = "cancel"
+
+
+class Dialogs:
+    """Modal questions and file dialogues.
+
+    Args:
+        parent: the widget they belong to.
+    """
+
+    def __init__(self, parent: qt.QWidget) -> None:
+        self._parent = parent
+
+    def replaceOrNew(self, question: str) -> Answer:
+        """Ask whether to replace a segmentation or to make a new one; Escape cancels."""
+        if slicer.app.testingEnabled():
+            return Answer.cancel
+        box = qt.QMessageBox(self._parent)
+        box.windowTitle = _("DiffSegLung")
+        box.icon = qt.QMessageBox.Question
+        box.text = question
+        box.setStandardButtons(qt.QMessageBox.Yes | qt.QMessageBox.No | qt.QMessageBox.Cancel)
+        box.button(qt.QMessageBox.Yes).text = _("Replace")
+        box.button(qt.QMessageBox.No).text = _("Make a new one")
+        box.setDefaultButton(qt.QMessageBox.No)
+        box.setEscapeButton(qt.QMessageBox.Cancel)
+        answer = box.exec_()
+        box.deleteLater()
+        return {qt.QMessageBox.Yes: Answer.replace, qt.QMessageBox.No: Answer.makeNew}.get(
+            answer, Answer.cancel
+        )
+
+    def confirmInstall(self, text: str, details: str) -> bool:
+        """Ask whether packages may be installed."""
+        return bool(
+            slicer.util.confirmOkCancelDisplay(
+                text, windowTitle=_("DiffSegLung"), parent=self._parent, detailedText=details
+            )
+        )
+
+    def openModel(self, folder: str) -> str:
+        """Ask for a model; the path of the chosen file, empty when cancelled."""
+        return str(
+            qt.QFileDialog.getOpenFileName(
+                self._parent, _("Choose a model"), folder, _("DiffSegLung models (card.json *.zip)")
+            )
+            or ""
+        )
+
+    def saveFile(self, title: str, suggestion: str, pattern: str) -> Path | None:
+        """Ask where to save a file; None when cancelled."""
+        chosen = qt.QFileDialog.getSaveFileName(self._parent, title, suggestion, pattern)
+        return Path(chosen) if chosen else None

@@ -1,0 +1,133 @@
+"""The models a user can choose: the built-in one, those used before, and what their cards say (no torch)."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import slicer
+from slicer.i18n import tr as _
+
+import DiffSegLungLib
+from DiffSegLungLib.errors import InputError
+
+BUILT_IN = "default"
+CARD, WEIGHTS = "card.json", "model.safetensors"
+RECENT_SETTING = "DiffSegLung/recentModels"
+MOST_RECENT = 5
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """What a model says about itself.
+
+    Attributes:
+        bundle: ``"default"`` or the path of the folder or zip.
+        name: identifier and version.
+        facts: (heading, text) in the order in which to read them.
+        fittedTimesteps: at which the population mixture was fitted; empty when the model has none.
+        lastTimestep: the highest noise level the model knows, 0 when its card does not say.
+    """
+
+    bundle: str
+    name: str
+    facts: tuple[tuple[str, str], ...]
+    fittedTimesteps: tuple[int, ...]
+    lastTimestep: int
+
+    def html(self) -> str:
+        """The facts for a label."""
+        return "<br>".join(f"<b>{escape(heading)}</b> {escape(text)}" for heading, text in self.facts)
+
+
+def readCard(bundle: str) -> ModelCard:
+    """The card of a model.
+
+    Args:
+        bundle: ``"default"``, or the path of a folder or a zip.
+
+    Raises:
+        InputError: nothing there, or not a model.
+    """
+    place = Path(DiffSegLungLib.__file__).parent / "weights" if bundle == BUILT_IN else Path(bundle)
+    try:
+        card = json.loads(_cardText(place))
+        return ModelCard(
+            bundle=bundle,
+            name=f"{card['id']} {card['version']}",
+            facts=_facts(card),
+            fittedTimesteps=tuple(int(t) for t in card.get("population", {}).get("timesteps", ())),
+            lastTimestep=max(0, int(card["schedule"]["timesteps"]) - 1),
+        )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, zipfile.BadZipFile) as error:
+        raise InputError(
+            "no-bundle",
+            _("{place} is not a DiffSegLung model.").format(place=place.name or str(place)),
+            _("A model is a folder or zip with {card} and {weights}.").format(card=CARD, weights=WEIGHTS),
+        ) from error
+
+
+def bundleFromFile(path: str) -> str:
+    """The model that a file in a file dialogue stands for: a zip itself, otherwise the folder it lies in."""
+    chosen = Path(path)
+    return str(chosen if chosen.suffix.lower() == ".zip" or chosen.is_dir() else chosen.parent)
+
+
+def recentModels() -> list[str]:
+    """Models used before that are still there, latest first."""
+    stored = slicer.util.settingsValue(RECENT_SETTING, "[]")
+    try:
+        paths = json.loads(stored)
+    except (TypeError, ValueError):
+        return []
+    return [path for path in paths if isinstance(path, str) and Path(path).exists()][:MOST_RECENT]
+
+
+def rememberModel(bundle: str) -> None:
+    """Put a model first in the list of recent ones."""
+    if bundle != BUILT_IN:
+        paths = [bundle, *(path for path in recentModels() if path != bundle)]
+        slicer.app.userSettings().setValue(RECENT_SETTING, json.dumps(paths[:MOST_RECENT]))
+
+
+def _cardText(place: Path) -> str:
+    if place.is_dir():
+        if not (place / WEIGHTS).is_file():
+            raise FileNotFoundError(WEIGHTS)
+        return (place / CARD).read_text(encoding="utf-8")
+    with zipfile.ZipFile(place) as archive:
+        members = {Path(name).name: name for name in archive.namelist()}
+        if WEIGHTS not in members:
+            raise FileNotFoundError(WEIGHTS)
+        return archive.read(members[CARD]).decode("utf-8")
+
+
+def _facts(card: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+    training, data = card.get("training", {}), card.get("data", {})
+    facts = [
+        (
+            _("What:"),
+            _("3D diffusion model with {count} noise levels").format(count=card["schedule"]["timesteps"]),
+        ),
+        (_("Trained on:"), str(data.get("statement", ""))),
+        (_("Labels used:"), str(data.get("labels", ""))),
+        (_("Training:"), _trainingText(training)),
+        (_("Licence:"), str(card.get("licence", ""))),
+        (_("Limits:"), str(card.get("limits", ""))),
+        (_("Use:"), str(card.get("intended_use", ""))),
+    ]
+    return tuple((heading, text) for heading, text in facts if text)
+
+
+def _trainingText(training: Mapping[str, Any]) -> str:
+    if "steps" not in training:
+        return ""
+    text = _("{steps} steps").format(steps=f"{int(training['steps']):,}")
+    if "hours" in training:
+        text = _("{text} in {hours} hours").format(text=text, hours=training["hours"])
+    return text

@@ -1,0 +1,168 @@
+"""The Refine section: Slicer's Segment Editor inside the panel, and numbers that follow every edit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import qt
+import slicer
+from slicer.i18n import tr as _
+
+from DiffSegLungLib.classes import BY_KEY
+
+from . import results
+from .runpane import announced
+from .segmentation import EditWatcher
+from .segments import AUTOMATIC, TYPE_TAG, classSegments, tagOf
+from .tasks import Task
+from .wording import listText
+
+EDITOR_TAG = "DiffSegLung"
+"""Singleton tag of the panel's own editor node: the Segment Editor module keeps its own state."""
+
+SETTLE_MS = 300
+"""Pause after the last edit before the numbers are computed anew."""
+
+
+class RefinePane:
+    """Edits one segmentation, and keeps its tables true.
+
+    Args:
+        ui: the panel's widgets.
+        scene: where the editor node lives.
+        onRefreshed: called when the tables have followed an edit.
+    """
+
+    def __init__(self, ui: Any, scene: slicer.vtkMRMLScene, onRefreshed: Callable[[], None]) -> None:
+        self._ui, self._scene, self._onRefreshed = ui, scene, onRefreshed
+        self._node: slicer.vtkMRMLSegmentationNode | None = None
+        self._watcher: EditWatcher | None = None
+        self._task: Task | None = None
+        self._entered = self._active = False
+        self._timer = qt.QTimer()
+        self._timer.setSingleShot(True)
+        self._timer.setInterval(SETTLE_MS)
+        self._timer.connect("timeout()", self._refresh)
+        editor = ui.segmentEditor
+        editor.setMaximumNumberOfUndoStates(10)
+        editor.setSegmentationNodeSelectorVisible(False)
+        editor.setSourceVolumeNodeSelectorVisible(False)
+        editor.setSwitchToSegmentationsButtonVisible(False)
+        ui.refineHintLabel.text = _(
+            "Paint a class over another one. To take a finding away, paint “Healthy lung” over it. "
+            "Nothing outside the lungs is touched, and the tables follow."
+        )
+        ui.refineCollapsibleButton.connect("contentsCollapsed(bool)", self._onCollapsed)
+        self._showEdited()
+
+    def enter(self) -> None:
+        """The module was opened: the editor may listen to the views again."""
+        self._entered = True
+        self._activate()
+
+    def exit(self) -> None:
+        """The module was left: no effect stays active in the views."""
+        self._entered = False
+        self._activate()
+
+    def pause(self) -> None:
+        """Stop computing: a run is about to fill the segmentation, or the scene goes away."""
+        self._timer.stop()
+        task, self._task = self._task, None
+        if task is not None:
+            task.finished.disconnect(self._onTaskFinished)
+            task.abort()
+
+    def update(self, node: slicer.vtkMRMLSegmentationNode | None) -> None:
+        """Edit this segmentation from now on; None edits nothing."""
+        if node is not self._node:
+            self.pause()
+            if self._watcher is not None:
+                self._watcher.stop()
+            self._deactivate()
+            self._node = node
+            self._watcher = EditWatcher(node, self._onEdited) if node is not None else None
+        self._ui.refineCollapsibleButton.enabled = node is not None
+        self._activate()
+        self._showEdited()
+
+    def _activate(self) -> None:
+        """The editor works while the user can see it, and only then."""
+        wanted = self._entered and self._node is not None and not self._ui.refineCollapsibleButton.collapsed
+        if not wanted:
+            self._deactivate()
+        elif not self._active:
+            self._active = True
+            editor = self._ui.segmentEditor
+            editor.setMRMLSegmentEditorNode(self._editorNode())
+            editor.setSegmentationNode(self._node)
+            editor.setSourceVolumeNode(
+                self._node.GetNodeReference(self._node.GetReferenceImageGeometryReferenceRole())
+            )
+            editor.setupViewObservations()
+            editor.installKeyboardShortcuts()
+
+    def _deactivate(self) -> None:
+        if not self._active:
+            return
+        self._active = False
+        editor = self._ui.segmentEditor
+        editor.setActiveEffect(None)
+        editor.uninstallKeyboardShortcuts()
+        editor.removeViewObservations()
+        editor.setSegmentationNode(None)
+
+    def _editorNode(self) -> slicer.vtkMRMLSegmentEditorNode:
+        """The panel's editor node; painting is allowed where there is a class, which is inside the lungs."""
+        node = self._scene.GetSingletonNode(EDITOR_TAG, "vtkMRMLSegmentEditorNode")
+        if node is None:
+            node = slicer.vtkMRMLSegmentEditorNode()
+            node.SetSingletonTag(EDITOR_TAG)
+            node.SetMaskMode(slicer.vtkMRMLSegmentationNode.EditAllowedInsideAllSegments)
+            node.SetOverwriteMode(slicer.vtkMRMLSegmentEditorNode.OverwriteAllSegments)
+            node = self._scene.AddNode(node)
+        return node
+
+    def _onCollapsed(self, _collapsed: bool) -> None:
+        self._activate()
+
+    def _onEdited(self) -> None:
+        """Many times a second while painting: wait until the hand rests."""
+        self.pause()
+        self._timer.start()
+        self._ui.editedLabel.text = _("The tables are being updated…")
+
+    def _refresh(self) -> None:
+        if self._node is None or not self._scene.IsNodePresent(self._node):
+            return
+        self._task = Task(announced(_("Measuring"), results.refreshResults(self._scene, self._node)))
+        self._task.finished.connect(self._onTaskFinished)
+        self._task.start()
+
+    def _onTaskFinished(self, task: Task) -> None:
+        self._task = None
+        self._showEdited()
+        if task.error is not None:
+            self._ui.editedLabel.text = f"{task.error.message} {task.error.hint}".strip()
+        self._onRefreshed()
+
+    def _showEdited(self) -> None:
+        if self._task is not None or self._timer.active:
+            return
+        names = editedNames(self._node) if self._node is not None else []
+        self._ui.editedLabel.text = (
+            _("Edited: {names}").format(names=listText(names)) if names else _("Not edited so far.")
+        )
+        self._ui.editedLabel.visible = self._node is not None
+
+
+def editedNames(node: slicer.vtkMRMLSegmentationNode) -> list[str]:
+    """Names of the classes that say of themselves that a person changed them."""
+    segments = node.GetSegmentation()
+    edited = {
+        key
+        for segmentID, key in classSegments(node).items()
+        if tagOf(segments.GetSegment(segmentID), TYPE_TAG) not in ("", AUTOMATIC)
+    }
+    return [BY_KEY[key].name.lower() for key in BY_KEY if key in edited]

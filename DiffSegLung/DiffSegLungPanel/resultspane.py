@@ -1,0 +1,167 @@
+"""The Results section: classes, numbers, charts, 3D and export of one segmentation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import slicer
+from slicer.i18n import tr as _
+
+from DiffSegLungLib.classes import BY_ID, PATHOLOGY
+from DiffSegLungLib.errors import DiffSegLungError
+
+from . import results
+from .dialogs import Dialogs
+from .masks import SURFACE
+from .messageline import MessageLine
+from .parameters import DiffSegLungParameters
+from .runpane import announced
+from .segments import classSegments
+from .tableview import ClassTableView
+from .tasks import Task
+
+FINDINGS = frozenset(BY_ID[number].key for number in PATHOLOGY)
+
+
+class ResultsPane:
+    """Shows the results that hang on a segmentation.
+
+    Args:
+        ui: the panel's widgets.
+        scene: where the results are.
+        messages: says how an export went.
+        dialogs: asks for files.
+        run: runs a task with progress and calls back with it when it ends.
+
+    Attributes:
+        node: the segmentation shown, None when it has no results.
+    """
+
+    def __init__(
+        self,
+        ui: Any,
+        scene: slicer.vtkMRMLScene,
+        messages: MessageLine,
+        dialogs: Dialogs,
+        run: Callable[[Task, Callable[[Task], None]], None],
+    ) -> None:
+        self._ui, self._scene, self._messages, self._dialogs, self._run = ui, scene, messages, dialogs, run
+        self._parameters: DiffSegLungParameters | None = None
+        self.node: slicer.vtkMRMLSegmentationNode | None = None
+        self._table = ClassTableView(ui)
+        ui.resultsHintLabel.text = _("What is found appears here: volumes, charts and a map of uncertainty.")
+        ui.show3DButton.connect("clicked(bool)", self._onShow3D)
+        ui.showSlicesButton.connect("clicked(bool)", self._onShowSlices)
+        ui.regionComboBox.connect("activated(int)", self._onRegionChosen)
+        ui.volumeChartButton.connect("clicked(bool)", self._onVolumeChart)
+        ui.histogramChartButton.connect("clicked(bool)", self._onHistogramChart)
+        ui.exportCsvButton.connect("clicked(bool)", self._onExportCsv)
+        ui.exportReportButton.connect("clicked(bool)", self._onExportReport)
+
+    def update(self, parameters: DiffSegLungParameters | None) -> None:
+        """Show the results of the output segmentation, if it has any."""
+        self._parameters = parameters
+        node = parameters.outputSegmentation if parameters is not None else None
+        found = results.resultsOf(node) if node is not None else None
+        self.node = node if found is not None and found.classTable is not None else None
+        self._ui.resultsWidget.visible = self.node is not None
+        self._ui.resultsHintLabel.visible = self.node is None
+        self._ui.segmentsTable.setSegmentationNode(self.node)
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Read the tables again."""
+        node = self.node
+        found = results.resultsOf(node) if node is not None else None
+        region = self._parameters.region if self._parameters is not None else ""
+        self._table.show(found, region)
+        self._ui.volumeChartButton.enabled = found is not None and found.volumeChart is not None
+        self._ui.histogramChartButton.enabled = found is not None and found.histogramChart is not None
+        self._ui.show3DButton.checked = node is not None and _isShownIn3D(node)
+
+    def show(self, node: slicer.vtkMRMLSegmentationNode) -> None:
+        """Bring a segmentation's CT, and the segmentation over it, into the slice views."""
+        ct = node.GetNodeReference(node.GetReferenceImageGeometryReferenceRole())
+        if ct is not None:
+            slicer.util.setSliceViewerLayers(background=ct, fit=True)
+        if node.GetDisplayNode() is not None:
+            node.GetDisplayNode().SetVisibility(True)
+
+    def _onRegionChosen(self, index: int) -> None:
+        if self._parameters is not None:
+            self._parameters.region = self._table.regions[index]
+
+    def _onShowSlices(self, _checked: bool = False) -> None:
+        if self.node is not None:
+            self.show(self.node)
+
+    def _onShow3D(self, shown: bool) -> None:
+        if self.node is None:
+            return
+        if shown:
+            with slicer.util.WaitCursor():
+                _showFindingsIn3D(self.node)
+        else:
+            self.node.GetDisplayNode().SetVisibility3D(False)
+
+    def _onVolumeChart(self, _checked: bool = False) -> None:
+        self._showChart(results.resultsOf(self.node).volumeChart if self.node is not None else None)
+
+    def _onHistogramChart(self, _checked: bool = False) -> None:
+        self._showChart(results.resultsOf(self.node).histogramChart if self.node is not None else None)
+
+    def _showChart(self, chart: slicer.vtkMRMLPlotChartNode | None) -> None:
+        if chart is not None:
+            slicer.modules.plots.logic().ShowChartInLayout(chart)
+
+    def _onExportCsv(self, _checked: bool = False) -> None:
+        path = self._askFile(_("Export tables"), "csv", _("Tables (*.csv)"))
+        if path is None:
+            return
+        try:
+            results.exportCsv(self.node, path)
+        except DiffSegLungError as error:
+            self._messages.error(error)
+        else:
+            self._messages.success(_("Saved {path}.").format(path=path))
+
+    def _onExportReport(self, _checked: bool = False) -> None:
+        path = self._askFile(_("Export report"), "html", _("Reports (*.html)"))
+        if path is not None:
+            steps = announced(_("Writing the report"), results.exportReport(self._scene, self.node, path))
+            self._run(Task(steps), self._onReportWritten)
+
+    def _onReportWritten(self, task: Task) -> None:
+        if task.wasCancelled:
+            self._messages.info(_("The report was not written."))
+        elif task.error is not None:
+            self._messages.error(task.error)
+        else:
+            self._messages.success(_("Saved {path}.").format(path=task.result))
+
+    def _askFile(self, title: str, ending: str, pattern: str) -> Path | None:
+        if self.node is None:
+            return None
+        chosen = self._dialogs.saveFile(title, f"{self.node.GetName()}.{ending}", pattern)
+        if chosen is None or chosen.suffix.lower() == f".{ending}":
+            return chosen
+        return chosen.with_name(f"{chosen.name}.{ending}")
+
+
+def _isShownIn3D(node: slicer.vtkMRMLSegmentationNode) -> bool:
+    display = node.GetDisplayNode()
+    made = node.GetSegmentation().ContainsRepresentation(SURFACE)
+    return bool(made and display is not None and display.GetVisibility3D())
+
+
+def _showFindingsIn3D(node: slicer.vtkMRMLSegmentationNode) -> None:
+    """Surfaces of the findings; healthy lung and vessels would hide them and are left out."""
+    display = node.GetDisplayNode()
+    for segmentID, key in classSegments(node).items():
+        display.SetSegmentVisibility3D(segmentID, key in FINDINGS)
+    node.CreateClosedSurfaceRepresentation()
+    display.SetPreferredDisplayRepresentationName3D(SURFACE)
+    display.SetVisibility(True)
+    display.SetVisibility3D(True)

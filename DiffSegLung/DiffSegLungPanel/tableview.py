@@ -1,0 +1,83 @@
+"""The numbers of one region, or of all: the class table and the line of densitometry under it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import qt
+import slicer
+from slicer.i18n import tr as _
+
+from .wording import numberText
+
+ALL_REGIONS = "*"
+
+
+class ClassTableView:
+    """Shows the rows of the chosen region of the tables that hang on a segmentation.
+
+    Args:
+        ui: the panel's widgets.
+
+    Attributes:
+        regions: what each entry of the region list stands for in the parameters.
+    """
+
+    def __init__(self, ui: Any) -> None:
+        self._ui = ui
+        self.regions: list[str] = []
+        ui.classTableView.verticalHeader().visible = False
+
+    def show(self, found: Any, region: str) -> None:
+        """Show these results (None: nothing).
+
+        Args:
+            found: what :func:`.results.resultsOf` gave.
+            region: name of a region, ``"*"`` for all, empty for the first one.
+        """
+        table = found.classTable if found is not None else None
+        view = self._ui.classTableView
+        if view.mrmlTableNode() is not table:
+            view.setMRMLTableNode(table)
+        names = _column(table, 0)
+        regions = list(dict.fromkeys(names))
+        chosen = region if region in regions or region == ALL_REGIONS else (regions[0] if regions else "")
+        self._showRegions(regions, chosen)
+        for row, name in enumerate(names):
+            view.setRowHidden(row, chosen not in (ALL_REGIONS, name))
+        view.setColumnHidden(0, chosen != ALL_REGIONS)
+        if table is not None:
+            view.horizontalHeader().setSectionResizeMode(qt.QHeaderView.ResizeToContents)
+            view.horizontalHeader().stretchLastSection = True
+        density = found.densityTable if found is not None else None
+        self._ui.densityLabel.text = _densityText(density, regions[0] if chosen == ALL_REGIONS else chosen)
+
+    def _showRegions(self, regions: list[str], chosen: str) -> None:
+        self.regions = [*regions, ALL_REGIONS] if regions else []
+        texts = [*regions, _("All regions")] if regions else []
+        combo = self._ui.regionComboBox
+        if [combo.itemText(i) for i in range(combo.count)] != texts:
+            combo.clear()
+            combo.addItems(texts)
+        combo.currentIndex = self.regions.index(chosen) if chosen in self.regions else -1
+
+
+def _column(table: slicer.vtkMRMLTableNode | None, column: int) -> list[str]:
+    if table is None:
+        return []
+    return [table.GetCellText(row, column) for row in range(table.GetNumberOfRows())]
+
+
+def _densityText(table: slicer.vtkMRMLTableNode | None, region: str) -> str:
+    """The region's densitometry as one line: every column's name, value and unit."""
+    names = _column(table, 0)
+    if region not in names:
+        return ""
+    row = names.index(region)
+    parts = []
+    for column in range(1, table.GetNumberOfColumns()):
+        name = table.GetColumnName(column)
+        unit = table.GetColumnUnitLabel(name)
+        value = numberText(float(table.GetCellText(row, column)), 1 if unit == "%" else 0)
+        parts.append(f"{name.removesuffix(f'({unit})').strip()}\u00a0{value}\u00a0{unit}")
+    return " · ".join(parts)
