@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -25,6 +26,12 @@ _OPACITY = {0: 0.0, HEALTHY: 0.14, VESSEL: 0.30}
 _FILL = 0.45
 _MARGIN_MM = 12.0
 _PIXEL_MM = 0.7
+_HEAT = (
+    (0, 0, 4), (11, 7, 36), (33, 12, 74), (61, 9, 101), (87, 16, 110), (113, 25, 110), (138, 34, 106),
+    (163, 44, 97), (188, 55, 84), (210, 70, 68), (228, 90, 49), (241, 115, 29), (249, 142, 9),
+    (252, 172, 17), (249, 203, 53), (242, 234, 105), (252, 255, 164),
+)  # fmt: skip
+"""Dark to bright, evenly: 17 colours of matplotlib's "inferno" (CC0), which runs without it this way."""
 
 Picture = NDArray[np.uint8]
 
@@ -38,20 +45,20 @@ class Panel:
         position: where the plane lies, for a caption.
         ct: the CT alone, (rows, columns, 3) uint8.
         overlay: the CT with the labels.
-        uncertainty: the CT with the posterior entropy.
+        uncertainty: the CT with the posterior entropy; None where that is not known.
     """
 
     plane: str
     position: str
     ct: Picture
     overlay: Picture
-    uncertainty: Picture
+    uncertainty: Picture | None
 
 
 def draw_panels(
     hu: NDArray[Any],
     labels: NDArray[np.uint8],
-    entropy: NDArray[Any],
+    entropy: NDArray[Any] | None,
     lungs: NDArray[np.bool_],
     geometry: Geometry,
 ) -> list[Panel]:
@@ -60,16 +67,28 @@ def draw_panels(
     Args:
         hu: (z, y, x) air-corrected or raw HU.
         labels: (z, y, x) class ids.
-        entropy: (z, y, x), 0 certain .. 1 undecided.
+        entropy: (z, y, x), 0 certain .. 1 undecided; None where it is not known.
         lungs: (z, y, x) lung mask, not empty.
-        geometry: the grid of all four; any orientation.
+        geometry: the grid of all of them; any orientation.
     """
+    return list(each_panel(hu, labels, entropy, lungs, geometry))
+
+
+def each_panel(
+    hu: NDArray[Any],
+    labels: NDArray[np.uint8],
+    entropy: NDArray[Any] | None,
+    lungs: NDArray[np.bool_],
+    geometry: Geometry,
+) -> Iterator[Panel]:
+    """The panels of :func:`draw_panels`, drawn one at a time."""
     axes, flips = patient_axes(geometry)
     spacing = tuple(geometry.spacing_zyx[a] for a in axes)
-    hu, labels, entropy, lungs = (_reorient(a, axes, flips) for a in (hu, labels, entropy, lungs))
+    hu, labels, lungs = (_reorient(a, axes, flips) for a in (hu, labels, lungs))
+    if entropy is not None:
+        entropy = _reorient(entropy, axes, flips)
     box = _box(lungs, spacing)
     pathology = np.isin(labels, PATHOLOGY)
-    panels = []
     for axis, plane in enumerate(("Axial", "Coronal", "Sagittal")):
         index = _telling_slice(pathology, lungs, axis)
         cut: list[Any] = list(box)
@@ -77,10 +96,21 @@ def draw_panels(
         shown = tuple(cut)
         step = tuple(s for a, s in enumerate(spacing) if a != axis)
         head_up = slice(None, None, -1) if axis != 0 else slice(None)
-        planes = [a[shown][head_up] for a in (hu, labels, entropy, lungs)]
+        cut_hu, cut_labels, cut_lungs = (a[shown][head_up] for a in (hu, labels, lungs))
+        grey = _grey(cut_hu, step)
         world = geometry.world(_grid_index(index, axis, lungs.shape, axes, flips))
-        panels.append(_draw(plane, _position(world, axis), planes, step))
-    return panels
+        uncertainty = None
+        if entropy is not None:
+            inside = _enlarge(cut_lungs.astype(np.uint8), step, order=0) > 0
+            doubt = _enlarge(entropy[shown][head_up].astype(np.float32), step, order=1)
+            uncertainty = _heat(grey, doubt, inside)
+        yield Panel(
+            plane=plane,
+            position=_position(world, axis),
+            ct=_rgb(grey),
+            overlay=_tint(grey, _enlarge(cut_labels, step, order=0)),
+            uncertainty=uncertainty,
+        )
 
 
 def draw_montage(
@@ -193,20 +223,6 @@ def _telling_slice(pathology: NDArray[np.bool_], lungs: NDArray[np.bool_], axis:
     return int(np.argmax(shown.sum(axis=others)))
 
 
-def _draw(plane: str, position: str, planes: list[NDArray[Any]], step: tuple[float, ...]) -> Panel:
-    hu, labels, entropy, lungs = planes
-    grey = _grey(hu, step)
-    inside = _enlarge(lungs.astype(np.uint8), step, order=0) > 0
-    doubt = _enlarge(entropy.astype(np.float32), step, order=1)
-    return Panel(
-        plane=plane,
-        position=position,
-        ct=_rgb(grey),
-        overlay=_tint(grey, _enlarge(labels, step, order=0)),
-        uncertainty=_heat(grey, doubt, inside),
-    )
-
-
 def _enlarge(plane: NDArray[Any], step: tuple[float, ...], *, order: Literal[0, 1]) -> NDArray[Any]:
     """To square pixels of :data:`_PIXEL_MM`."""
     from scipy.ndimage import zoom
@@ -241,8 +257,8 @@ def _tint(grey: NDArray[np.float32], ids: NDArray[np.uint8]) -> Picture:
 
 
 def _heat(grey: NDArray[np.float32], entropy: NDArray[np.float32], lungs: NDArray[np.bool_]) -> Picture:
-    from matplotlib import colormaps
-
-    hot = colormaps["inferno"](entropy.clip(0.0, 1.0))[..., :3]
+    level = entropy.clip(0.0, 1.0)
+    at = np.linspace(0.0, 1.0, len(_HEAT))
+    hot = np.stack([np.interp(level, at, channel) for channel in np.transpose(_HEAT)], axis=-1) / 255.0
     dim = np.repeat(grey[..., None] * 0.35, 3, axis=2)
     return _rgb(np.where(lungs[..., None], hot, dim))

@@ -18,6 +18,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
@@ -111,6 +112,21 @@ class Quantities:
     def to_mapping(self) -> dict[str, Any]:
         """Plain values for JSON."""
         return asdict(self)
+
+    @classmethod
+    def from_mapping(cls, mapping: Mapping[str, Any]) -> Quantities:
+        """The numbers again, from what :meth:`to_mapping` gave and JSON may have held."""
+        regions = [
+            Region(
+                name=region["name"],
+                volume_ml=region["volume_ml"],
+                classes=tuple(ClassAmount(**amount) for amount in region["classes"]),
+                density=Density(**region["density"]),
+            )
+            for region in mapping["regions"]
+        ]
+        histogram = {key: tuple(ml) for key, ml in mapping["histogram_ml"].items()}
+        return cls(tuple(regions), tuple(mapping["histogram_edges"]), histogram)
 
     def to_csv(self) -> str:
         """One row a region for the lung as a whole (``class`` = lung) and one for each class in it."""

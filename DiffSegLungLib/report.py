@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import html
-import io
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 from .charts import colour, colour_key, hu_histogram, number, region_name, stacked_bars
 from .classes import BY_KEY, HEALTHY, PATHOLOGY
 from .overview import Panel, Picture
+from .png import encode_png
 from .quantify import Quantities, Region
 from .report_style import CSS, NOTICE
 
@@ -24,6 +24,8 @@ def write_report(
     panels: Sequence[Panel],
     montage: Sequence[tuple[str, Picture]],
     provenance: Mapping[str, Any],
+    *,
+    edited: Sequence[str] = (),
 ) -> None:
     """Write the report.
 
@@ -34,9 +36,10 @@ def write_report(
         montage: further axial slices with their positions.
         provenance: what the run was: ``source``, ``notes``, ``air``, ``model``, ``config``, ``timings_s``,
             ``versions`` and more (see :meth:`DiffSegLungLib.pipeline.Result.provenance`).
+        edited: names of the classes that a person changed after the run; the report says so at its top.
     """
     parts = [
-        _header(provenance),
+        _header(provenance, edited),
         _summary(quantities),
         _classes_table(quantities),
         _density_table(quantities),
@@ -74,9 +77,15 @@ def legend(quantities: Quantities) -> dict[int, str]:
     }
 
 
-def _header(provenance: Mapping[str, Any]) -> str:
+def _header(provenance: Mapping[str, Any], edited: Sequence[str]) -> str:
     model = provenance.get("model") or {}
     name = model.get("name", "local statistics, no trained model")
+    by_hand = (
+        f'<p class="banner">Edited by hand after the run: {html.escape(", ".join(edited))}. '
+        "All numbers and pictures show the edited classes; the uncertainty is that of the run.</p>"
+        if edited
+        else ""
+    )
     return (
         '<header><div><p class="kicker">DiffSegLung</p><h1>Lung tissue report</h1></div>'
         f'<dl class="facts"><dt>CT</dt><dd>{html.escape(str(provenance["source"]))}</dd>'
@@ -84,6 +93,7 @@ def _header(provenance: Mapping[str, Any]) -> str:
         f"<dt>Model</dt><dd>{html.escape(str(name))}</dd>"
         f"<dt>Made</dt><dd>{html.escape(str(provenance['created']))}</dd></dl></header>"
         '<p class="banner">Research use only. Not a medical device, not for diagnosis.</p>'
+        f"{by_hand}"
     )
 
 
@@ -109,6 +119,8 @@ def _summary(quantities: Quantities) -> str:
 def _pictures(panels: Sequence[Panel]) -> str:
     rows = []
     for kind, title in (("ct", "CT"), ("overlay", "Tissue classes"), ("uncertainty", "Uncertainty")):
+        if any(getattr(p, kind) is None for p in panels):
+            continue
         widths = " ".join(f"{p.ct.shape[1] / p.ct.shape[0]:.3f}fr" for p in panels)
         cells = "".join(
             f'<figure><img alt="{p.plane}, {title}" src="{_data_uri(getattr(p, kind))}">'
@@ -256,8 +268,4 @@ def _text_row(name: str, volume_ml: float, percent: float, mean_hu: float | None
 
 
 def _data_uri(picture: Picture) -> str:
-    from matplotlib.image import imsave
-
-    png = io.BytesIO()
-    imsave(png, picture, format="png")
-    return "data:image/png;base64," + base64.b64encode(png.getvalue()).decode("ascii")
+    return "data:image/png;base64," + base64.b64encode(encode_png(picture)).decode("ascii")

@@ -8,13 +8,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import slicer
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(CHECKOUT / "Testing"), str(CHECKOUT / "DiffSegLung"), str(CHECKOUT)]
 os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 os.environ.setdefault("VTK_DEFAULT_OPENGL_WINDOW", "vtkOSOpenGLRenderWindow")
 
-from headless_slicer import Host, start
+from headless_slicer import Host, start  # noqa: E402 - the path is set above
 
 start()  # before any test file imports slicer's application side, or the module
 
@@ -26,6 +27,12 @@ def host() -> Iterator[Host]:
     running.reset()
     yield running
     running.reset()
+
+
+@pytest.fixture
+def scene(host: Host) -> slicer.vtkMRMLScene:
+    """The host's scene, empty."""
+    return slicer.mrmlScene
 
 
 @pytest.fixture(scope="session")

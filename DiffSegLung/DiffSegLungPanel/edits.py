@@ -1,0 +1,242 @@
+"""Whether a segmentation was edited, and which classes: by what is in it, not only by who was watching.
+
+Slicer's events name the segment that was painted, not those that lost voxels to it, and edits by scripts or
+in another session raise none that we hear. So every class has a fingerprint of its voxels, stored with the
+segmentation; whoever differs was edited.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Generator, Iterable
+from typing import Any
+
+import numpy as np
+import slicer
+import vtk
+
+from DiffSegLungLib.classes import BY_ID, BY_KEY
+from DiffSegLungLib.segfile import CLASS_TAG
+
+from .grid import Grid, asArray
+from .masks import LABELMAP, layersOf, numbersOnGrid
+from .segments import AUTOMATIC, SEMIAUTOMATIC, TYPE_TAG, classSegments, isOwnChange, notAnEdit, tagOf
+
+CHECKSUM = "DiffSegLung.checksum"
+"""Attribute of the segmentation node: class key -> fingerprint of what the model made, as JSON."""
+
+_SPREAD = np.uint64(0x9E3779B97F4A7C15)
+_known: dict[str, tuple[Any, dict[str, str]]] = {}
+"""Fingerprints of segmentations as they were when last looked at, so that looking twice costs nothing."""
+
+
+def isEdited(segmentationNode: slicer.vtkMRMLSegmentationNode) -> bool:
+    """Whether any class differs from what the model made, by tag or by content.
+
+    Cheap while nothing has changed since the last look; after a change the voxels are read once (some tenths
+    of a second for a large CT). A segmentation without classes of ours is not edited.
+    """
+    if any(_algorithmType(segmentationNode, i) != AUTOMATIC for i in classSegments(segmentationNode)):
+        return True
+    return bool(_finished(changedClasses(segmentationNode)))
+
+
+def markEdited(segmentationNode: slicer.vtkMRMLSegmentationNode, segmentIds: Iterable[str]) -> None:
+    """Say in the DICOM tags of segments that a person had a hand in them; other types than AUTOMATIC stay."""
+    _setType(segmentationNode, segmentIds, AUTOMATIC, SEMIAUTOMATIC)
+
+
+def rememberUnedited(segmentationNode: slicer.vtkMRMLSegmentationNode) -> Generator[None, None, None]:
+    """Store the fingerprints of the classes as the model made them."""
+    prints = yield from fingerprints(segmentationNode)
+    segmentationNode.SetAttribute(CHECKSUM, json.dumps(prints))
+
+
+def changedClasses(segmentationNode: slicer.vtkMRMLSegmentationNode) -> Generator[None, None, set[str]]:
+    """The keys of the classes whose voxels differ from what the model made, deleted ones included."""
+    stored = segmentationNode.GetAttribute(CHECKSUM)
+    if not stored:
+        return set()
+    before: dict[str, str] = json.loads(stored)
+    now = yield from fingerprints(segmentationNode)
+    return {key for key in before.keys() | now.keys() if before.get(key, "0") != now.get(key, "0")}
+
+
+def settleTags(segmentationNode: slicer.vtkMRMLSegmentationNode) -> Generator[None, None, set[str]]:
+    """Make the DICOM tags say exactly which classes were edited; returns their keys.
+
+    A class that lost voxels to another becomes SEMIAUTOMATIC, and one that was painted and restored becomes
+    AUTOMATIC again.
+    """
+    changed = yield from changedClasses(segmentationNode)
+    if segmentationNode.GetAttribute(CHECKSUM):
+        classes = classSegments(segmentationNode)
+        _setType(
+            segmentationNode, [i for i, key in classes.items() if key in changed], AUTOMATIC, SEMIAUTOMATIC
+        )
+        same = [i for i, key in classes.items() if key not in changed]
+        _setType(segmentationNode, same, SEMIAUTOMATIC, AUTOMATIC)
+    return changed
+
+
+def fingerprints(segmentationNode: slicer.vtkMRMLSegmentationNode) -> Generator[None, None, dict[str, str]]:
+    """Class key -> number of voxels and a sum of hashes of their places; "0" for a class without voxels.
+
+    It depends on nothing but which voxels of the reference geometry belong to the class: not on label values,
+    layers, extents, names or order.
+    """
+    stamp = _stampOf(segmentationNode)
+    address = segmentationNode.GetSegmentation().__this__
+    if address in _known and _known[address][0] == stamp:
+        return _known[address][1]
+    prints = yield from _fingerprints(segmentationNode)
+    if len(_known) >= 32:
+        _known.clear()
+    _known[address] = (stamp, prints)
+    return prints
+
+
+class EditWatcher:
+    """Tells at once when a segmentation's voxels change by another hand than the module's own.
+
+    A paint stroke raises many events: the painted segment's tag is set and the callback called, nothing is
+    computed. Renaming, colours and tags are no edits.
+
+    Args:
+        segmentationNode: the segmentation to watch.
+        onEdited: called without arguments, possibly many times a second.
+    """
+
+    def __init__(
+        self, segmentationNode: slicer.vtkMRMLSegmentationNode, onEdited: Callable[[], None]
+    ) -> None:
+        self._node = segmentationNode
+        self._segmentation = segmentationNode.GetSegmentation()
+        self._onEdited = onEdited
+        self._stamps = self._currentStamps()
+
+        @vtk.calldata_type(vtk.VTK_STRING)
+        def onChanged(_caller: Any, _event: str, segmentId: str | None = None) -> None:
+            self._onChanged(segmentId)
+
+        self._observers = [
+            self._segmentation.AddObserver(event, onChanged)
+            for event in (
+                slicer.vtkSegmentation.SourceRepresentationModified,
+                slicer.vtkSegmentation.SegmentModified,
+                slicer.vtkSegmentation.SegmentAdded,
+                slicer.vtkSegmentation.SegmentRemoved,
+            )
+        ]
+
+    def stop(self) -> None:
+        """Watch no more; may be called twice."""
+        for observer in self._observers:
+            self._segmentation.RemoveObserver(observer)
+        self._observers = []
+
+    def _onChanged(self, segmentId: str | None) -> None:
+        stamps = self._currentStamps()
+        former, self._stamps = self._stamps, stamps
+        if stamps == former or isOwnChange(self._segmentation):
+            return
+        if segmentId in stamps and segmentId in former:
+            markEdited(self._node, [segmentId])
+        self._onEdited()
+
+    def _currentStamps(self) -> dict[str, Any]:
+        """Of every class segment: its class, label value and the state of its label map."""
+        stamps = {}
+        for segmentId, key in classSegments(self._node).items():
+            segment = self._segmentation.GetSegment(segmentId)
+            image = segment.GetRepresentation(LABELMAP)
+            stamps[segmentId] = (key, segment.GetLabelValue(), image.GetMTime() if image else 0)
+        return stamps
+
+
+def _algorithmType(segmentationNode: slicer.vtkMRMLSegmentationNode, segmentId: str) -> str:
+    return tagOf(segmentationNode.GetSegmentation().GetSegment(segmentId), TYPE_TAG) or AUTOMATIC
+
+
+def _setType(
+    segmentationNode: slicer.vtkMRMLSegmentationNode, segmentIds: Iterable[str], former: str, new: str
+) -> None:
+    segmentation = segmentationNode.GetSegmentation()
+    with notAnEdit(segmentationNode):
+        for segmentId in segmentIds:
+            segment = segmentation.GetSegment(segmentId)
+            if tagOf(segment, CLASS_TAG) in BY_KEY and _algorithmType(segmentationNode, segmentId) == former:
+                segment.SetTag(TYPE_TAG, new)
+
+
+def _stampOf(segmentationNode: slicer.vtkMRMLSegmentationNode) -> Any:
+    """What changes whenever the voxels may have changed."""
+    segmentation = segmentationNode.GetSegmentation()
+    stamps = []
+    for segmentId, key in classSegments(segmentationNode).items():
+        segment = segmentation.GetSegment(segmentId)
+        image = segment.GetRepresentation(LABELMAP)
+        stamps.append((segmentId, key, segment.GetMTime(), image.GetMTime() if image else 0))
+    return (_referenceGeometry(segmentation), *sorted(stamps))
+
+
+def _referenceGeometry(segmentation: slicer.vtkSegmentation) -> str:
+    return segmentation.GetConversionParameter(
+        slicer.vtkSegmentationConverter.GetReferenceImageGeometryParameterName()
+    )
+
+
+def _referenceGrid(segmentation: slicer.vtkSegmentation) -> Grid | None:
+    """The grid the segmentation was made on, which it keeps when the CT is gone."""
+    image = slicer.vtkOrientedImageData()
+    if not slicer.vtkSegmentationConverter.DeserializeImageGeometry(
+        _referenceGeometry(segmentation), image, False
+    ):
+        return None
+    matrix = vtk.vtkMatrix4x4()
+    image.GetImageToWorldMatrix(matrix)
+    i, j, k = image.GetDimensions()
+    return Grid((k, j, i), asArray(matrix), np.eye(4))
+
+
+def _fingerprints(segmentationNode: slicer.vtkMRMLSegmentationNode) -> Generator[None, None, dict[str, str]]:
+    grid = _referenceGrid(segmentationNode.GetSegmentation())
+    if grid is None:
+        return {}
+    numbers = {i: BY_KEY[key].id for i, key in classSegments(segmentationNode).items()}
+    layers = layersOf(segmentationNode)
+    places = _hashed(np.arange(grid.shape[1] * grid.shape[2])) >> np.uint64(32)
+    weights = places.astype(np.float64)  # 32 bits each: sums over a slice stay exact
+    slices = _hashed(np.arange(grid.shape[0]) + 1)
+    counts = np.zeros(len(BY_ID) + 1, np.int64)
+    sums = np.zeros(len(BY_ID) + 1, np.uint64)
+    for part in grid.slabs():
+        for layer in layers:
+            found = numbersOnGrid(layer, numbers, np.eye(4), grid, part)
+            if found is None:
+                continue
+            for k, plane in zip(range(part.start, part.stop), found, strict=True):
+                if plane.any():
+                    flat = plane.ravel()
+                    counts += np.bincount(flat, minlength=counts.size)
+                    here = np.bincount(flat, weights, minlength=counts.size).astype(np.uint64)
+                    sums += here * slices[k]
+        yield
+    return {c.key: f"{counts[n]}:{int(sums[n]):x}" if counts[n] else "0" for n, c in BY_ID.items()}
+
+
+def _hashed(numbers: np.ndarray) -> np.ndarray:
+    """Well mixed 64-bit numbers, the same on every computer (the finaliser of splitmix64)."""
+    mixed = (numbers.astype(np.uint64) + np.uint64(1)) * _SPREAD
+    mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return mixed ^ (mixed >> np.uint64(31))
+
+
+def _finished(steps: Generator[None, None, set[str]]) -> set[str]:
+    """The result of steps that are taken all at once."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as stop:
+            return stop.value

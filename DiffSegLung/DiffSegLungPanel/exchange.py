@@ -1,0 +1,270 @@
+"""Volumes and masks out to files for the library, and its label maps back, in short steps.
+
+Everything here is a generator that yields after some ten milliseconds of work, since MRML belongs to the main
+thread. Files hold the voxels in the volume's own coordinates: parent transforms stay in the scene, so what
+comes back fits voxel for voxel whatever the transform.
+"""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Generator, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import SimpleITK as sitk
+import slicer
+import vtk
+from slicer.i18n import tr as _
+from vtk.util.numpy_support import get_vtk_array_type, numpy_to_vtk, vtk_to_numpy
+
+from DiffSegLungLib.errors import DiffSegLungError, InputError
+from DiffSegLungLib.geometry import Geometry
+
+from .grid import Grid, gridOf
+from .masks import maskSlabs
+
+_ELEMENTS = {
+    np.dtype(np.int8): "MET_CHAR",
+    np.dtype(np.uint8): "MET_UCHAR",
+    np.dtype(np.int16): "MET_SHORT",
+    np.dtype(np.uint16): "MET_USHORT",
+    np.dtype(np.int32): "MET_INT",
+    np.dtype(np.uint32): "MET_UINT",
+    np.dtype(np.float32): "MET_FLOAT",
+}
+"""MetaImage names of the types that are written as they are; others become float32."""
+
+_CHUNK = 4 << 20
+
+
+def checkInput(volumeNode: slicer.vtkMRMLScalarVolumeNode) -> None:
+    """Refuse a volume that cannot be segmented, by what can be seen at once.
+
+    Raises:
+        InputError: no voxels, one slice only, several values a voxel, a label map, voxels not at right
+            angles, or a parent transform that is not linear.
+    """
+    name, image = volumeNode.GetName(), volumeNode.GetImageData()
+    if image is None or image.GetPointData().GetScalars() is None:
+        raise InputError(
+            "no-voxels", _("The volume {name} holds no voxels.").format(name=name), _("Load a chest CT.")
+        )
+    if volumeNode.IsA("vtkMRMLLabelMapVolumeNode"):
+        raise InputError(
+            "label-map", _("{name} is a label map.").format(name=name), _("Choose the CT itself.")
+        )
+    if image.GetNumberOfScalarComponents() != 1:
+        raise InputError(
+            "not-scalar",
+            _("{name} holds {count} numbers a voxel, like a colour picture.").format(
+                name=name, count=image.GetNumberOfScalarComponents()
+            ),
+            _("Choose a CT with one value in HU a voxel."),
+        )
+    if min(image.GetDimensions()) < 2:
+        raise InputError(
+            "not-3d", _("{name} is a single slice.").format(name=name), _("Choose a volume of all slices.")
+        )
+    axes = gridOf(volumeNode).ijkToRas[:3, :3]
+    axes = axes / np.linalg.norm(axes, axis=0)
+    if np.abs(axes.T @ axes - np.eye(3)).max() > 2e-4:  # a hundredth of a degree, as the library has it
+        raise InputError(
+            "sheared",
+            _("The axes of {name} are not at right angles (tilted gantry).").format(name=name),
+            _("Resample it first, for example with the module Crop Volume."),
+        )
+
+
+def exportVolume(volumeNode: slicer.vtkMRMLScalarVolumeNode, path: Path) -> Iterator[float]:
+    """Write a volume as an uncompressed MetaImage: a header ``path`` (``.mhd``) and a ``.raw`` beside it.
+
+    Voxel order and type stay (64-bit types become float32); coordinates are the volume's own, in LPS.
+
+    Yields:
+        the fraction written.
+
+    Raises:
+        InputError: see :func:`checkInput`; code ``not-written`` when the disk refuses.
+    """
+    checkInput(volumeNode)
+    grid = gridOf(volumeNode)
+    values = slicer.util.arrayFromVolume(volumeNode)
+    dtype = values.dtype if values.dtype in _ELEMENTS else np.dtype(np.float32)
+    yield from _writeMetaImage(path, grid, dtype, (values[part] for part in grid.slabs()))
+
+
+def exportSegment(
+    segmentationNode: slicer.vtkMRMLSegmentationNode,
+    segmentId: str | None,
+    volumeNode: slicer.vtkMRMLScalarVolumeNode,
+    path: Path,
+) -> Iterator[float]:
+    """Write a segment as a mask (0, 1) on the grid of a volume, as :func:`exportVolume` writes.
+
+    Args:
+        segmentationNode: any geometry, under any linear transform, voxels or surfaces.
+        segmentId: which segment; None takes all of them together.
+        volumeNode: whose grid the mask gets.
+        path: where to write, ending in ``.mhd``.
+
+    Yields:
+        the fraction written.
+
+    Raises:
+        InputError: code ``empty-mask``, the segment marks no voxel of the volume; others as for
+            :func:`exportVolume`.
+    """
+    grid = gridOf(volumeNode)
+    marked = False
+
+    def counted() -> Iterator[np.ndarray]:
+        nonlocal marked
+        for slab in maskSlabs(segmentationNode, segmentId, grid):
+            marked = marked or bool(slab.any())
+            yield slab
+
+    yield from _writeMetaImage(path, grid, np.dtype(np.uint8), counted())
+    if not marked:
+        raise InputError(
+            "empty-mask",
+            _("The chosen lungs in {name} mark no voxel of the CT.").format(name=segmentationNode.GetName()),
+            _("Choose a segment that covers the lungs of this CT."),
+        )
+
+
+def readLabels(path: Path, volumeNode: slicer.vtkMRMLScalarVolumeNode) -> Generator[None, None, np.ndarray]:
+    """Read a label map (``.nii.gz``, uint8) that must lie on the grid of a volume.
+
+    Returns:
+        uint8 (k, j, i), in memory that VTK owns (see :func:`vtkArrayOf`).
+
+    Raises:
+        DiffSegLungError: code ``geometry-differs`` or ``damaged-result``.
+    """
+    return (yield from _read(path, volumeNode, np.dtype(np.uint8)))
+
+
+def readScalars(path: Path, volumeNode: slicer.vtkMRMLScalarVolumeNode) -> Generator[None, None, np.ndarray]:
+    """Read a map of measurements (``.nii.gz``, float32); otherwise as :func:`readLabels`."""
+    return (yield from _read(path, volumeNode, np.dtype(np.float32)))
+
+
+def newArray(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    """An array, not initialised, in memory that VTK owns: a node can take it without a copy."""
+    values = vtk.vtkDataArray.CreateDataArray(get_vtk_array_type(dtype))
+    values.SetNumberOfValues(int(np.prod(shape)))
+    return vtk_to_numpy(values).reshape(shape)
+
+
+def vtkArrayOf(array: np.ndarray) -> vtk.vtkDataArray:
+    """The VTK array of an array's values: its own memory if :func:`newArray` made it, else a copy."""
+    owner: Any = array
+    while isinstance(owner, np.ndarray) and owner.size == array.size:
+        owner = owner.base
+    owner = owner.obj if isinstance(owner, memoryview) else owner
+    shared = isinstance(owner, vtk.vtkDataArray) and owner.GetNumberOfValues() == array.size
+    if not shared or not array.flags.c_contiguous or vtk_to_numpy(owner).dtype != array.dtype:
+        owner = numpy_to_vtk(np.ascontiguousarray(array).ravel(), deep=True)
+    owner.SetName("ImageScalars")
+    return owner
+
+
+def _writeMetaImage(path: Path, grid: Grid, dtype: np.dtype, slabs: Iterable[np.ndarray]) -> Iterator[float]:
+    """Write the pieces of a volume in order; what is incomplete is removed."""
+    raw = path.with_suffix(".raw")
+    written = 0
+    try:
+        with raw.open("wb") as stream:
+            for slab in slabs:
+                stream.write(np.ascontiguousarray(slab, dtype.newbyteorder("<")))
+                written += slab.shape[0]
+                yield written / grid.shape[0]
+        path.write_text(_header(grid, dtype, raw.name), encoding="ascii")
+    except BaseException as error:
+        raw.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise InputError(
+                "not-written",
+                _("The CT could not be written for the worker ({reason}).").format(reason=error.strerror),
+                _("Free some space on the disk of Slicer's temporary folder, or choose another folder."),
+            ) from error
+        raise
+
+
+def _header(grid: Grid, dtype: np.dtype, dataFile: str) -> str:
+    """A MetaImage header; it lists the axes one after the other, in LPS."""
+    geometry = grid.geometry
+
+    def numbers(values: Iterable[float]) -> str:
+        return " ".join(repr(float(value)) for value in values)
+
+    fields = {
+        "ObjectType": "Image",
+        "NDims": "3",
+        "BinaryData": "True",
+        "BinaryDataByteOrderMSB": "False",
+        "CompressedData": "False",
+        "TransformMatrix": numbers(np.reshape(geometry.direction, (3, 3)).T.ravel()),
+        "Offset": numbers(geometry.origin),
+        "CenterOfRotation": "0 0 0",
+        "ElementSpacing": numbers(geometry.spacing),
+        "DimSize": " ".join(str(n) for n in geometry.size),
+        "ElementType": _ELEMENTS[dtype],
+        "ElementDataFile": dataFile,  # must be the last line
+    }
+    return "".join(f"{key} = {value}\n" for key, value in fields.items())
+
+
+def _read(
+    path: Path, volumeNode: slicer.vtkMRMLScalarVolumeNode, dtype: np.dtype
+) -> Generator[None, None, np.ndarray]:
+    grid = gridOf(volumeNode)
+    try:
+        _checkGeometry(path, grid, volumeNode.GetName())
+        yield
+        values = newArray(grid.shape, dtype)
+        yield from _inflate(path, values)
+    except (OSError, EOFError, RuntimeError) as error:
+        raise DiffSegLungError(
+            "damaged-result",
+            _("The result file {name} cannot be read.").format(name=path.name),
+            _("Run the segmentation again; if this happens twice, please report it."),
+        ) from error
+    return values
+
+
+def _checkGeometry(path: Path, grid: Grid, volumeName: str) -> None:
+    reader = sitk.ImageFileReader()
+    reader.SetFileName(str(path))
+    reader.ReadImageInformation()
+    size, spacing = reader.GetSize(), reader.GetSpacing()
+    found = Geometry(size, spacing, reader.GetOrigin(), reader.GetDirection())
+    if not found.same_grid(grid.geometry):
+        raise DiffSegLungError(
+            "geometry-differs",
+            _("The result {file} does not lie on the voxels of {name}.").format(
+                file=path.name, name=volumeName
+            ),
+            _("The CT was probably changed during the run; run the segmentation again."),
+        )
+
+
+def _inflate(path: Path, values: np.ndarray) -> Iterator[None]:
+    """Fill an array from the voxels of a ``.nii.gz`` that the library wrote (little-endian, not scaled)."""
+    room = memoryview(values.reshape(-1).view(np.uint8))
+    with gzip.open(path, "rb") as stream:
+        header = stream.read(352)
+        offset = int(np.frombuffer(header, "<f4", 1, offset=108)[0])
+        bits = int(np.frombuffer(header, "<i2", 1, offset=72)[0])
+        if bits != values.dtype.itemsize * 8:
+            raise OSError(f"{bits} bits a voxel")
+        stream.read(offset - len(header))
+        filled = 0
+        while filled < len(room):
+            count = stream.readinto(room[filled : filled + _CHUNK])
+            if not count:
+                raise EOFError
+            filled += count
+            yield

@@ -1,0 +1,122 @@
+"""The numbers of a segmentation as it stands in the scene, edits included, in short steps."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import dataclass
+
+import numpy as np
+import slicer
+from scipy.ndimage import distance_transform_edt
+from slicer.i18n import tr as _
+
+from DiffSegLungLib.errors import DiffSegLungError
+from DiffSegLungLib.hounsfield import AIR, PADDING_BELOW
+from DiffSegLungLib.quantify import Quantities, Tally
+
+from .edits import settleTags
+from .grid import gridOf
+from .resultnodes import SHIFT, resultsOf
+from .segmentation import classMap, regionMap
+
+_COARSE = 8
+_SIDE = np.array([0, 1, 1, 1, 2, 2, 2], np.uint8)
+_THIRD = np.array([0, 1, 2, 3, 1, 2, 3], np.uint8)
+
+
+@dataclass(frozen=True, eq=False)
+class Measured:
+    """A segmentation as it stands.
+
+    Attributes:
+        quantities: its numbers.
+        classes: uint8 (k, j, i) class ids on the CT's grid.
+        regions: uint8 (k, j, i) parts of the lungs, 1..6, what was painted outside the lungs included.
+        edited: keys of the classes that differ from what the model made.
+    """
+
+    quantities: Quantities
+    classes: np.ndarray
+    regions: np.ndarray
+    edited: set[str]
+
+
+def measure(
+    scene: slicer.vtkMRMLScene, segmentationNode: slicer.vtkMRMLSegmentationNode
+) -> Generator[None, None, Measured]:
+    """Measure a segmentation with its CT and its lung regions; the DICOM tags of edited classes are set.
+
+    A class painted outside the lungs counts as lung of the nearest region: whoever paints disease that the
+    lung mask missed finds it in the tables. Erased voxels stay lung, without a class.
+
+    Raises:
+        DiffSegLungError: code ``missing-node``: the segmentation, the CT or the regions were deleted.
+    """
+    _require(scene, segmentationNode)
+    results = resultsOf(segmentationNode)
+    edited = yield from settleTags(segmentationNode)
+    classes = yield from classMap(segmentationNode, results.volume)
+    _require(scene, segmentationNode)
+    regions = yield from regionMap(results.regions, results.volume)
+    _require(scene, segmentationNode)
+    grid = gridOf(results.volume)
+    values = slicer.util.arrayFromVolume(results.volume)
+    tally = Tally(grid.voxelMl, shift_hu=float(segmentationNode.GetAttribute(SHIFT) or 0.0))
+    nearest = _nearestRegion(regions)
+    yield
+    for part in grid.slabs():
+        _takeIn(regions, classes, nearest, part)
+        hu, region = values[part], regions[part]
+        hu = np.where(hu < PADDING_BELOW, hu.dtype.type(AIR), hu)  # as the library reads a CT
+        tally.add(hu, classes[part], _SIDE[region], _THIRD[region])
+        yield
+    _require(scene, segmentationNode)
+    if not regions.any():
+        raise DiffSegLungError(
+            "no-lungs",
+            _("The lung regions of {name} are empty.").format(name=segmentationNode.GetName()),
+            _("Run the segmentation again."),
+        )
+    return Measured(tally.result(), classes, regions, edited)
+
+
+def _require(scene: slicer.vtkMRMLScene, segmentationNode: slicer.vtkMRMLSegmentationNode | None) -> None:
+    """Say what is missing.
+
+    Raises:
+        DiffSegLungError: code ``missing-node``.
+    """
+    if segmentationNode is None or not scene.IsNodePresent(segmentationNode):
+        raise DiffSegLungError(
+            "missing-node", _("The segmentation is no longer in the scene."), _("Run it again on the CT.")
+        )
+    results, name = resultsOf(segmentationNode), segmentationNode.GetName()
+    if results.volume is None or results.volume.GetImageData() is None:
+        raise DiffSegLungError(
+            "missing-node",
+            _("The CT of {name} is no longer in the scene.").format(name=name),
+            _("Load it again and choose it as the segmentation's source volume, or run anew."),
+        )
+    if results.regions is None:
+        raise DiffSegLungError(
+            "missing-node",
+            _("The lung regions of {name} are no longer in the scene.").format(name=name),
+            _("Run the segmentation again; a new output keeps this one as it is."),
+        )
+
+
+def _nearestRegion(regions: np.ndarray) -> np.ndarray:
+    """The region nearest to every eighth voxel, in index space; enough to tell right from left and thirds."""
+    coarse = regions[::_COARSE, ::_COARSE, ::_COARSE]
+    if not coarse.any():
+        return coarse
+    places = distance_transform_edt(coarse == 0, return_distances=False, return_indices=True)
+    return coarse[tuple(places)]
+
+
+def _takeIn(regions: np.ndarray, classes: np.ndarray, nearest: np.ndarray, part: slice) -> None:
+    """Count classes outside the lungs to the nearest region, in place."""
+    outside = (regions[part] == 0) & (classes[part] > 0)
+    if outside.any():
+        k, j, i = np.nonzero(outside)
+        regions[part][k, j, i] = nearest[(k + part.start) // _COARSE, j // _COARSE, i // _COARSE]

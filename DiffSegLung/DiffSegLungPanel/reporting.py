@@ -1,0 +1,97 @@
+"""The HTML report of a segmentation as it stands in the scene, with its pictures, drawn in short steps."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Generator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import slicer
+from slicer.i18n import tr as _
+
+from DiffSegLungLib.classes import CLASSES
+from DiffSegLungLib.errors import DiffSegLungError
+from DiffSegLungLib.geometry import Box
+from DiffSegLungLib.overview import draw_montage, each_panel
+from DiffSegLungLib.report import write_report
+
+from .grid import Grid, gridOf
+from .measure import measure
+from .resultnodes import PROVENANCE, resultsOf
+from .tables import notWritten
+
+_MARGIN = 16
+"""Voxels kept around the lungs."""
+
+
+def exportReport(
+    scene: slicer.vtkMRMLScene, segmentationNode: slicer.vtkMRMLSegmentationNode, path: Path
+) -> Generator[None, None, Path]:
+    """Write the report as one HTML file: tables, charts and pictures of the segmentation with its edits.
+
+    It holds no name of the patient, of the CT or of a file, and says which classes were edited.
+
+    Args:
+        scene: the scene.
+        segmentationNode: the segmentation.
+        path: where to write, ending in ``.html``; it appears whole or not at all.
+
+    Returns:
+        ``path``.
+
+    Raises:
+        DiffSegLungError: something that is needed was deleted, or the file cannot be written.
+    """
+    provenance: dict[str, Any] = json.loads(segmentationNode.GetAttribute(PROVENANCE) or "{}")
+    if not provenance:
+        raise DiffSegLungError(
+            "no-result",
+            _("{name} holds no result of DiffSegLung.").format(name=segmentationNode.GetName()),
+            _("Run the segmentation first."),
+        )
+    measured = yield from measure(scene, segmentationNode)
+    results = resultsOf(segmentationNode)
+    grid = gridOf(results.volume)
+    box = yield from _boxAround(measured.regions, grid)
+    geometry = grid.geometry.crop(box)
+    hu = slicer.util.arrayFromVolume(results.volume)[box]
+    labels, lungs = measured.classes[box], measured.regions[box] > 0
+    entropy = None
+    if results.uncertainty is not None and results.uncertainty.GetImageData() is not None:
+        entropy = slicer.util.arrayFromVolume(results.uncertainty)[box]
+    yield
+    panels = []
+    for panel in each_panel(hu, labels, entropy, lungs, geometry):
+        panels.append(panel)
+        yield
+    montage = draw_montage(hu, labels, lungs, geometry)
+    yield
+    edited = [c.name for c in CLASSES if c.key in measured.edited]
+    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        write_report(aside, measured.quantities, panels, montage, provenance, edited=edited)
+        aside.replace(path)
+    except OSError as error:
+        aside.unlink(missing_ok=True)
+        raise notWritten(path, error) from error
+    return path
+
+
+def _boxAround(regions: np.ndarray, grid: Grid) -> Generator[None, None, Box]:
+    """The box of the lungs with a margin: pictures of it cost a third of those of the whole CT."""
+    hits = [np.zeros(n, bool) for n in regions.shape]
+    for part in grid.slabs():
+        marked = regions[part] > 0
+        hits[0][part] = marked.any(axis=(1, 2))
+        hits[1] |= marked.any(axis=(0, 2))
+        hits[2] |= marked.any(axis=(0, 1))
+        yield
+    sides = []
+    for hit in hits:
+        places = np.flatnonzero(hit)
+        sides.append(slice(max(0, int(places[0]) - _MARGIN), int(places[-1]) + 1 + _MARGIN))
+    z, y, x = sides
+    return (z, y, x)
