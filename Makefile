@@ -12,8 +12,8 @@ export OMP_WAIT_POLICY ?= passive
 demo: $(VENV)/.library
 	$(BIN)/diffseglung demo --output demo --overwrite
 
-test: $(VENV)/.test
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+test: $(VENV)/.test $(VENV)/.system
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --cov --cov-report=term --cov-fail-under=90
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check .
@@ -35,6 +35,11 @@ $(VENV)/.test: $(VENV)/.library
 	$(PIP) --no-build-isolation --editable '.[test]'
 	$(PIP) --no-build-isolation pyradiomics==3.0.1 || \
 		echo "pyradiomics cannot be built here; the tests that compare with it will skip"
+	touch $@
+
+# The shared libraries that Qt and off-screen rendering load (Debian packages).
+$(VENV)/.system: $(VENV)/.python Testing/system_libraries.py
+	$(BIN)/python Testing/system_libraries.py
 	touch $@
 
 clean:
