@@ -1,6 +1,7 @@
 """`slicer.app` and its managers: the part of qSlicerApplication that a scripted module asks for.
 
-Attributes that are Qt properties in Slicer are attributes here; signals connect as PythonQt's do (qt_facade_signals).
+Attributes that are Qt properties in Slicer are attributes here; signals connect as PythonQt's do
+(qt_facade_signals).
 """
 
 from __future__ import annotations
@@ -33,16 +34,13 @@ class _ManagerSignals(QtCore.QObject):
 
 
 class Signals:
-    """`connect("name(Type)", f)`, `disconnect(...)` and `object.name.connect(f)`, by a real QObject inside."""
+    """`connect("name(Type)", f)`, `disconnect(...)`, `object.name.connect(f)`: by a real QObject inside."""
 
     def __init__(self, signals: QtCore.QObject) -> None:
         self._qobject = signals
         self._signals = wrap(signals)
-        names = [
-            name for name in dir(type(signals)) if isinstance(getattr(type(signals), name), QtCore.Signal)
-        ]
-        for name in names:
-            if name not in dir(QtCore.QObject):
+        for name, attribute in vars(type(signals)).items():
+            if isinstance(attribute, QtCore.Signal):
                 setattr(self, name, getattr(self._signals, name))
 
     def connect(self, signal: str, target: Any) -> bool:

@@ -1,7 +1,7 @@
-"""`slicer.app.coreIOManager()`: file types and properties as in Slicer, reading and writing by the real logics.
+"""`slicer.app.coreIOManager()`: Slicer's file types and properties, read and written by the real logics.
 
-Covers what slicer.util's load… and save… functions need for volumes, label maps, segmentations, transforms, models,
-markups, tables, texts, colour tables and scenes (.mrml, .mrb, folder).
+Covers what slicer.util's load… and save… functions need for volumes, label maps, segmentations, transforms,
+models, markups, tables, texts, colour tables and scenes (.mrml, .mrb, folder).
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class CoreIOManager:
     def loadNodes(
         self, fileType: str, properties: dict[str, Any], loadedNodes: Any, userMessages: Any
     ) -> bool:
-        """Reads one file into the scene; the nodes are appended to `loadedNodes`. False where it could not."""
+        """Reads one file into the scene; appends its nodes to `loadedNodes`. False where it could not."""
         path = str(properties["fileName"])
         if not Path(path).exists():
             userMessages.AddMessage(vtk.vtkCommand.ErrorEvent, f"File not found: {path}")

@@ -32,7 +32,7 @@ from .scene import RealScene, build, errors_hidden
 
 
 class Host:
-    """The running host. `messages`, `packages` and `samples` record what the module did and set what it meets."""
+    """The running host; `messages`, `packages`, `samples` record what a module did and set what it meets."""
 
     def __init__(self) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="headless_slicer_"))
@@ -99,9 +99,10 @@ class Host:
             module.unload()
 
     def _detach(self) -> None:
-        # Python frees scene and logics in any order at its end; a logic that still observes a freed scene crashes.
+        # At its end Python frees scene and logics in any order; a logic observing a freed scene crashes.
         real = self.real
-        logics = [*real.module_logics.values(), *real.slice_logics.values(), real.layout_logic, real.remote_io]
+        logics = [*real.module_logics.values(), *real.slice_logics.values()]
+        logics += [real.layout_logic, real.remote_io]
         with errors_hidden():
             for logic in (*logics, real.application_logic):
                 logic.SetMRMLScene(None)

@@ -1,7 +1,7 @@
-"""`slicer.app.layoutManager()`: slice, 3D, table and plot views on real view nodes and logics, without windows.
+"""`slicer.app.layoutManager()`: views on real view nodes and logics, without windows.
 
-The layout itself is the real vtkMRMLLayoutNode, the slice views have real vtkMRMLSliceLogics. A view is only drawn
-where a picture is asked for (views.py); `forceRender` and the like do nothing.
+The layout itself is the real vtkMRMLLayoutNode, the slice views have real vtkMRMLSliceLogics. A view is only
+drawn where a picture is asked for (views.py); `forceRender` and the like do nothing.
 """
 
 from __future__ import annotations

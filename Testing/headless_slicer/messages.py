@@ -1,8 +1,8 @@
 """What Slicer would show in message boxes: recorded, and answered by the test.
 
-`slicer.util`'s own functions run; only the place where they would raise a box is taken over. In testing mode (the
-start state) they do what Slicer does in testing mode: log, and return without asking. `host.answer(...)` gives the
-answers of a user instead; without testing mode a question nobody answers is an error of the test.
+`slicer.util`'s own functions run; only the place where they would raise a box is taken over. In testing mode
+(the start state) they do what Slicer does in testing mode: log, and return without asking. `host.answer(...)`
+gives the answers of a user instead; without testing mode a question nobody answers is an error of the test.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""`slicer.modules`: the real C++ module logics by name, and scripted modules loaded from their file as Slicer does."""
+"""`slicer.modules`: the real module logics by name, and scripted modules loaded from their file."""
 
 from __future__ import annotations
 
@@ -68,7 +68,9 @@ class ScriptedModule:
 
 
 class ScriptedModuleWidget:
-    """`slicer.qSlicerScriptedLoadableModuleWidget`: a container widget with the module's Python widget inside."""
+    """`slicer.qSlicerScriptedLoadableModuleWidget`: a container widget with the module's Python widget
+    inside.
+    """
 
     def __init__(self, module: ScriptedModule) -> None:
         import qt
@@ -105,7 +107,9 @@ class ScriptedModuleWidget:
 
 
 class Modules:
-    """`slicer.modules`: attributes by lower-case name, and `<Name>Instance`, `<Name>Widget` of scripted modules."""
+    """`slicer.modules`: attributes by lower-case name, and `<Name>Instance`, `<Name>Widget` of scripted
+    modules.
+    """
 
     def __init__(self, logics: dict[str, Any]) -> None:
         self._modules: dict[str, LogicModule | ScriptedModule] = {}

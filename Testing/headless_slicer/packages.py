@@ -1,7 +1,8 @@
-"""`slicer.packaging` and the PyTorch extension's `PyTorchUtils`: nothing is installed, every wish is recorded.
+"""`slicer.packaging` and the PyTorch extension's `PyTorchUtils`: recorded, nothing is installed.
 
 A test says which requirements count as missing, whether the user refuses, and whether the installation fails:
-`host.packages.missing = {"torch", "psutil"}`, `host.packages.refuse = True`, `host.packages.fail = "no network"`.
+`host.packages.missing = {"torch", "psutil"}`, `host.packages.refuse = True`, `host.packages.fail = "no
+network"`.
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ Wish = str | Requirement | list[str | Requirement]
 class Packages:
     """What is missing, how an installation ends, and what was asked for.
 
-    `installed` lists what pip would have been given, `asked` the requesters of prompts, `removed` what was uninstalled.
+    `installed` lists what pip would have been given, `asked` the requesters of prompts, `removed` what was
+    uninstalled.
     """
 
     missing: set[str] = field(default_factory=set)
@@ -52,7 +54,9 @@ class Packages:
         skip_in_testing: bool = True,
         show_progress: bool = True,
     ) -> None:
-        """slicer.packaging.pip_ensure. Raises RuntimeError where the user refuses, CalledProcessError where pip fails."""
+        """slicer.packaging.pip_ensure. Raises RuntimeError where the user refuses, CalledProcessError where
+        pip fails.
+        """
         wanted = [req for req in _requirements(requirements) if not self.check(req)]
         if not wanted or (skip_in_testing and slicer.app.testingEnabled()):
             return

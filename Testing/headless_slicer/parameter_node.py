@@ -1,7 +1,8 @@
 """`slicer.parameterNodeWrapper`: a typed view of a vtkMRMLScriptedModuleNode, with connection to widgets.
 
-`@parameterNodeWrapper` turns a class body of type hints into a class whose instances read and write the parameter node
-they are made with. The node is real, so parameters take part in save, load, undo and scene close as in Slicer.
+`@parameterNodeWrapper` turns a class body of type hints into a class whose instances read and write the
+parameter node they are made with. The node is real, so parameters take part in save, load, undo and scene
+close as in Slicer.
 """
 
 from __future__ import annotations
@@ -21,7 +22,9 @@ PROPERTY = "SlicerParameterName"
 
 
 class _Parameter:
-    """One parameter of one node. Where its type allows, the value is kept and read anew when the node changes."""
+    """One parameter of one node. Where its type allows, the value is kept and read anew when the node
+    changes.
+    """
 
     def __init__(self, info: ParameterInfo, node: Any, prefix: str) -> None:
         self.info, self._node, self._name = info, node, f"{prefix}{info.basename}"
@@ -120,11 +123,15 @@ class _Wrapper:
         self.parameterNode.Modified()
 
     def connectGui(self, gui: Any) -> int:
-        """Ties every widget of `gui` (a widget, or childWidgetVariables) that names a parameter to it; returns a tag."""
+        """Ties every widget of `gui` (a widget, or childWidgetVariables) that names a parameter to it;
+        returns a tag.
+        """
         return self.connectParametersToGui(dict(_named_widgets(gui)))
 
     def connectParametersToGui(self, mapping: dict[str, Any]) -> int:
-        """Ties widgets to parameters by {parameter name: widget}. Raises ValueError for a name that does not exist."""
+        """Ties widgets to parameters by {parameter name: widget}. Raises ValueError for a name that does not
+        exist.
+        """
         from . import gui_connector
 
         for name in mapping:

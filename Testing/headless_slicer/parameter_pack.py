@@ -1,7 +1,7 @@
 """`slicer.parameterNodeWrapper.parameterPack`: a typed group of parameters, such as the settings of one step.
 
-A pack that was read from a parameter node writes each change back to the node; a pack made by its constructor is a
-plain value. As in Slicer, two packs read from the same node do not follow each other.
+A pack that was read from a parameter node writes each change back to the node; a pack made by its constructor
+is a plain value. As in Slicer, two packs read from the same node do not follow each other.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from .validators import IsInstance, NotNone, split_annotations
 
 @dataclass(frozen=True)
 class ParameterInfo:
-    """One member: `basename`, its `serializer`, a function that makes its `default`, and the type as written."""
+    """One member: its name, its serializer, a function that makes its default, the type as written."""
 
     basename: str
     serializer: Serializer
@@ -26,7 +26,9 @@ class ParameterInfo:
 
 
 def members_of(class_: type) -> dict[str, ParameterInfo]:
-    """The typed members of a class body, each with its serializer and default. Raises TypeError or ValueError."""
+    """The typed members of a class body, each with its serializer and default. Raises TypeError or
+    ValueError.
+    """
     members = {}
     for name, annotated in typing.get_type_hints(class_, include_extras=True).items():
         serializer = serializer_for(annotated)
@@ -92,7 +94,7 @@ class PackSerializer(Serializer):
 
 
 def parameterPack(class_: type | None = None) -> Any:
-    """Class decorator: members become validated properties, the constructor takes them in order or by name."""
+    """Class decorator: members become validated properties; the constructor takes them by order or name."""
     return _make_pack if class_ is None else _make_pack(class_)
 
 
@@ -199,7 +201,9 @@ def _check_member(class_: Any, name: str) -> None:
 
 
 def data_type(class_: Any, name: str) -> Any:
-    """The type hint of a (dotted) parameter name of a pack or wrapper class. Raises ValueError for a wrong name."""
+    """The type hint of a (dotted) parameter name of a pack or wrapper class. Raises ValueError for a wrong
+    name.
+    """
     top, _, rest = name.partition(".")
     _check_member(class_, top)
     annotated = class_.allParameters[top].unalteredType

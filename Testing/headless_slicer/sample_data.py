@@ -1,7 +1,7 @@
-"""The module SampleData: sources are registered and found as in Slicer; nothing is downloaded from the network.
+"""The module SampleData: sources are registered and found as in Slicer; nothing is downloaded.
 
-A button of the Sample Data panel is `host.samples.click("name")`: it calls the source's custom downloader with the
-source, or loads its files from the cache folder if a test has put them there.
+A button of the Sample Data panel is `host.samples.click("name")`: it calls the source's custom downloader
+with the source, or loads its files from the cache folder if a test has put them there.
 """
 
 from __future__ import annotations
@@ -14,7 +14,9 @@ import slicer
 
 
 class SampleDataSource:
-    """One entry of the Sample Data panel. Lists, or single values for one file; `uris` and `fileNames` are needed."""
+    """One entry of the Sample Data panel. Lists, or single values for one file; `uris` and `fileNames` are
+    needed.
+    """
 
     def __init__(
         self,
@@ -98,7 +100,7 @@ class SampleDataLogic:
         return next((source for source in sources if source.sampleName == sampleName), None)
 
     def downloadFromSource(self, source: SampleDataSource, maximumAttemptsCount: int = 3) -> list[Any]:
-        """Loads the source's files from the cache folder. Raises FileNotFoundError: the host has no network."""
+        """Loads the source's files from the cache folder. Raises FileNotFoundError: there is no network."""
         folder = Path(slicer.mrmlScene.GetCacheManager().GetRemoteCacheDirectory())
         nodes = []
         for name, node_name, kind in zip(

@@ -1,7 +1,8 @@
-"""The real half of the host: Slicer's compiled scene, application logic, module logics, and the nodes of its views.
+"""The real half of the host: Slicer's compiled scene, its logics, and the nodes of its views.
 
-Everything here comes from slicer-core; nothing is imitated. What the application's Qt side does at start (create the
-logics in order, name the views, put default nodes back after a scene close) is done in plain calls.
+Everything here comes from slicer-core; nothing is imitated. What the application's Qt side does at start
+(create the logics in order, name the views, put default nodes back after a scene close) is done in plain
+calls.
 """
 
 from __future__ import annotations
@@ -48,9 +49,14 @@ MODULE_LOGICS = {
 }
 
 
+GENERAL_ANATOMY = "Segmentation category and type - 3D Slicer General Anatomy list"
+
+
 @dataclass
 class RealScene:
-    """The scene and what works on it. `module_logics` is {module name: logic}, `slice_logics` {view name: logic}."""
+    """The scene and what works on it. `module_logics` is {module name: logic}, `slice_logics` {view name:
+    logic}.
+    """
 
     scene: Any
     application_logic: Any
@@ -65,7 +71,9 @@ class RealScene:
 
 
 def build(folder: Path) -> RealScene:
-    """Makes scene and logics; `folder` becomes Slicer's home and temporary folder (nothing is written elsewhere)."""
+    """Makes scene and logics; `folder` becomes Slicer's home and temporary folder (nothing is written
+    elsewhere).
+    """
     scene = slicer.vtkMRMLScene()
     application = slicer.vtkSlicerApplicationLogic()
     share = _share_folder(folder)
@@ -141,7 +149,7 @@ def _slice_logic(name: str, application: Any, scene: Any) -> Any:
 
 
 def _default_nodes(real: RealScene) -> None:
-    """What must be in the scene at any time, and in the state in which Slicer leaves it after a scene close."""
+    """What must always be in the scene, in the state in which Slicer leaves it after a scene close."""
     slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(real.scene)  # makes one where there is none
     if real.layout_node.GetViewArrangement() == slicer.vtkMRMLLayoutNode.SlicerLayoutInitialView:
         real.layout_node.SetViewArrangement(slicer.vtkMRMLLayoutNode.SlicerLayoutFourUpView)
@@ -170,7 +178,7 @@ def _share_folder(folder: Path) -> Path:
     tissue = {**code("85756007", "Tissue"), "recommendedDisplayRGBValue": [128, 174, 128]}
     category = {**code("85756007", "Tissue"), "showAnatomy": True, "Type": [tissue]}
     general = {
-        "SegmentationCategoryTypeContextName": "Segmentation category and type - 3D Slicer General Anatomy list",
+        "SegmentationCategoryTypeContextName": GENERAL_ANATOMY,
         "@schema": "https://raw.githubusercontent.com/qiicr/dcmqi/master/doc/schemas/segment-context-schema.json#",
         "SegmentationCodes": {"Category": [category]},
     }

@@ -1,4 +1,4 @@
-"""`slicer.ScriptedLoadableModule`: the four base classes of scripted modules, as the developer guide describes them."""
+"""`slicer.ScriptedLoadableModule`: the four base classes of scripted modules."""
 
 from __future__ import annotations
 

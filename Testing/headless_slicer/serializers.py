@@ -1,7 +1,8 @@
 """How `slicer.parameterNodeWrapper` keeps typed values in a vtkMRMLScriptedModuleNode.
 
-The layout in the node is Slicer's, so a scene saved by one is read by the other: text parameters; `name.len` and
-`name.0…` for lists; `name.0…` for tuples; `name.<alternative>` for unions; node references under the parameter's name.
+The layout in the node is Slicer's, so a scene saved by one is read by the other: text parameters; `name.len`
+and `name.0…` for lists; `name.0…` for tuples; `name.<alternative>` for unions; node references under the
+parameter's name.
 """
 
 from __future__ import annotations
@@ -28,7 +29,9 @@ PATHS = (
 
 
 class Serializer:
-    """Reads and writes one type. `validators` run before each write; `cached`: reads may return the same object."""
+    """Reads and writes one type. `validators` run before each write; `cached`: reads may return the same
+    object.
+    """
 
     cached = True
 
@@ -109,7 +112,9 @@ class NoValue(Serializer):
 
 
 class Node(Serializer):
-    """A MRML node: a node reference, plus an empty text parameter that says that the value (maybe None) was set."""
+    """A MRML node: a node reference, plus an empty text parameter that says that the value (maybe None) was
+    set.
+    """
 
     def __init__(self, node_class: type) -> None:
         super().__init__([IsInstance(node_class)])

@@ -1,4 +1,4 @@
-"""`slicer.i18n`: texts come back untranslated; each is remembered so that a test can compare them with the sources."""
+"""`slicer.i18n`: texts come back untranslated, and are remembered for a test to look at."""
 
 from __future__ import annotations
 
