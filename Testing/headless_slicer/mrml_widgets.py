@@ -342,6 +342,3 @@ class qMRMLNodeComboBox(SceneWidget):
     @invokable
     def editCurrentNode(self) -> None:
         """In Slicer opens the module that edits the node; nothing here."""
-
-
-MRML_WIDGETS: dict[str, type] = {cls.__name__: cls for cls in (qMRMLWidget, qMRMLNodeComboBox)}

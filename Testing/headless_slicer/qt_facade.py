@@ -131,8 +131,7 @@ def install() -> None:
         return
     import slicer
 
-    from .ctk_widgets import CTK_WIDGETS
-    from .mrml_widgets import MRML_WIDGETS
+    from .qt_facade_stand_ins import CTK_WIDGETS, MRML_WIDGETS
 
     ensure_application()
     qt_facade_dialogs.install()

@@ -22,8 +22,7 @@ class UiError(RuntimeError):
 
 def stand_ins() -> dict[str, type]:
     """All custom widget classes there are stand-ins for, by their C++ name."""
-    from .ctk_widgets import CTK_WIDGETS
-    from .mrml_widgets import MRML_WIDGETS
+    from .qt_facade_stand_ins import CTK_WIDGETS, MRML_WIDGETS
 
     return {**CTK_WIDGETS, **MRML_WIDGETS}
 
@@ -121,7 +120,10 @@ def _check_properties(root: ET.Element, widget: QtWidgets.QWidget, where: str) -
         if found is None:
             raise UiError(f"{where}: {element.get('class')} {name} was not made")
         for each in element.findall("property"):
-            if each.get("stdset") != "0" and found.metaObject().indexOfProperty(each.get("name")) < 0:
+            own = (
+                each.get("stdset") == "0" or each.get("name") == "buddy"
+            )  # Qt's loader resolves buddies itself
+            if not own and found.metaObject().indexOfProperty(each.get("name")) < 0:
                 raise UiError(f"{where}: {element.get('class')} {name} has no property {each.get('name')}")
 
 

@@ -1,0 +1,274 @@
+"""Stand-in for Slicer's embedded segment editor, on a real vtkMRMLSegmentEditorNode.
+
+It has the selectors, the segment table, a button for each effect and the masking as the node says, but no effects: what
+an effect does to a segmentation, a test does to the node. `activeEffect()` is therefore always None.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import slicer
+import vtk
+from PySide6 import QtWidgets
+from PySide6.QtCore import Signal
+
+from .mrml_widgets import Observations, SceneWidget, checked_vtk, flag, kept, qMRMLNodeComboBox
+from .mrml_widgets_segments import qMRMLSegmentsTableView, segments_of
+from .qt_facade_wrapper import invokable
+
+_EFFECTS = (
+    "Threshold",
+    "Paint",
+    "Draw",
+    "Erase",
+    "Level tracing",
+    "Grow from seeds",
+    "Fill between slices",
+    "Margin",
+    "Hollow",
+    "Smoothing",
+    "Scissors",
+    "Islands",
+    "Logical operators",
+    "Mask volume",
+)
+
+
+class qMRMLSegmentEditorWidget(SceneWidget):
+    """The segment editor's frame: node selectors, segment table, a button for each effect, masking as the node says."""
+
+    currentSegmentIDChanged = Signal(str)
+    source_changed = Signal(object)
+    segmentation_changed = Signal(object)
+    CPP_SIGNALS: ClassVar = {
+        "sourceVolumeNodeChanged(vtkMRMLVolumeNode*)": "source_changed",
+        "segmentationNodeChanged(vtkMRMLSegmentationNode*)": "segmentation_changed",
+    }
+
+    segmentationNodeSelectorVisible = flag("segmentationNodeSelectorVisible", True, "_update")
+    sourceVolumeNodeSelectorVisible = flag("sourceVolumeNodeSelectorVisible", True, "_update")
+    autoShowSourceVolumeNode = flag("autoShowSourceVolumeNode", True)
+    switchToSegmentationsButtonVisible = flag("switchToSegmentationsButtonVisible", True)
+    undoEnabled = flag("undoEnabled", True)
+    maximumNumberOfUndoStates = kept(int, "maximumNumberOfUndoStates", 10)
+    readOnly = flag("readOnly", False, "_update")
+    effectColumnCount = kept(int, "effectColumnCount", 2, "_update")
+    unorderedEffectsVisible = flag("unorderedEffectsVisible", True, "_update")
+    defaultTerminologyEntrySettingsKey = kept(str, "defaultTerminologyEntrySettingsKey", "")
+    defaultTerminologyEntry = kept(str, "defaultTerminologyEntry", "")
+    jumpToSelectedSegmentEnabled = flag("jumpToSelectedSegmentEnabled", False)
+
+    def __init__(self, parent: QtWidgets.QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._node: Any = None
+        self._order: list[str] = []
+        self._last: tuple[Any, Any, str] = (None, None, "")
+        self._observers, self._scene_observers = Observations(self), Observations(self)
+        self._selectors = []
+        box = QtWidgets.QVBoxLayout(self)
+        box.setContentsMargins(0, 0, 0, 0)
+        form = QtWidgets.QFormLayout()
+        box.addLayout(form)
+        kinds = (("Segmentation:", "vtkMRMLSegmentationNode"), ("Source volume:", "vtkMRMLScalarVolumeNode"))
+        for text, kind in kinds:
+            selector = qMRMLNodeComboBox(self)
+            selector.nodeTypes, selector.noneEnabled = [kind], True
+            label = QtWidgets.QLabel(text, self)
+            form.addRow(label, selector)
+            self._selectors.append((label, selector))
+        self._selectors[0][1].node_changed.connect(self.setSegmentationNode)
+        self._selectors[1][1].node_changed.connect(self.setSourceVolumeNode)
+        self._table = qMRMLSegmentsTableView(self)
+        self._table.setMinimumHeight(150)
+        self._table.selectionChanged.connect(lambda *_: self._row_chosen())
+        box.addWidget(self._table)
+        self._grid = QtWidgets.QGridLayout()
+        self._grid.setSpacing(2)
+        box.addLayout(self._grid)
+        self._masking = QtWidgets.QLabel(self)
+        box.addWidget(self._masking)
+        self._working = False
+        self._update()
+
+    def _scene_set(self) -> None:
+        self._scene_observers.clear()
+        for widget in (self._table, *(selector for _, selector in self._selectors)):
+            widget.setMRMLScene(self._scene)
+        if self._scene is not None:
+            self._scene_observers.observe(self._scene, (slicer.vtkMRMLScene.EndCloseEvent,), "_closed")
+
+    def _closed(self) -> None:
+        self.setMRMLSegmentEditorNode(None)
+
+    @invokable
+    def mrmlSegmentEditorNode(self) -> Any:
+        return self._node
+
+    @invokable
+    def setMRMLSegmentEditorNode(self, node: Any) -> None:
+        checked_vtk(node, "vtkMRMLSegmentEditorNode")
+        self._observers.clear()
+        self._node = node
+        if node is not None:
+            self._observers.observe(node, (vtk.vtkCommand.ModifiedEvent,), "_update")
+        self._update()
+
+    @invokable
+    def updateWidgetFromMRML(self) -> None:
+        self._update()
+
+    @invokable
+    def segmentationNode(self) -> Any:
+        return self._node.GetSegmentationNode() if self._node is not None else None
+
+    @invokable
+    def segmentationNodeID(self) -> str:
+        node = self.segmentationNode()
+        return node.GetID() if node is not None else ""
+
+    @invokable
+    def sourceVolumeNode(self) -> Any:
+        return self._node.GetSourceVolumeNode() if self._node is not None else None
+
+    @invokable
+    def sourceVolumeNodeID(self) -> str:
+        node = self.sourceVolumeNode()
+        return node.GetID() if node is not None else ""
+
+    @invokable
+    def setSegmentationNode(self, node: Any) -> None:
+        checked_vtk(node, "vtkMRMLNode")
+        if self._node is not None and node is not self.segmentationNode():
+            self._node.SetAndObserveSegmentationNode(node)
+            found = segments_of(node)
+            self._node.SetSelectedSegmentID(found[0][0] if found else "")
+            role = slicer.vtkMRMLSegmentationNode.GetReferenceImageGeometryReferenceRole()
+            reference = node.GetNodeReference(role) if node is not None else None
+            if reference is not None:
+                self._node.SetAndObserveSourceVolumeNode(reference)
+        self._update()
+
+    @invokable
+    def setSegmentationNodeID(self, identifier: str) -> None:
+        self.setSegmentationNode(self._scene.GetNodeByID(identifier))
+
+    @invokable
+    def setSourceVolumeNode(self, node: Any) -> None:
+        checked_vtk(node, "vtkMRMLNode")
+        if self._node is not None and node is not self.sourceVolumeNode():
+            self._node.SetAndObserveSourceVolumeNode(node)
+        self._update()
+
+    @invokable
+    def setSourceVolumeNodeID(self, identifier: str) -> None:
+        self.setSourceVolumeNode(self._scene.GetNodeByID(identifier))
+
+    @invokable
+    def currentSegmentID(self) -> str:
+        return (self._node.GetSelectedSegmentID() or "") if self._node is not None else ""
+
+    @invokable
+    def setCurrentSegmentID(self, identifier: str) -> None:
+        if self._node is not None:
+            self._node.SetSelectedSegmentID(identifier)
+
+    @invokable
+    def availableEffectNames(self) -> list[str]:
+        return list(_EFFECTS)
+
+    @invokable
+    def setEffectNameOrder(self, names: list[str]) -> None:
+        self._order = list(names)
+        self._update()
+
+    @invokable
+    def effectNameOrder(self) -> list[str]:
+        return self._order
+
+    @invokable
+    def effectCount(self) -> int:
+        return len(self._effects())
+
+    @invokable
+    def activeEffect(self) -> None:
+        """No effects here: always None."""
+
+    @invokable
+    def setActiveEffect(self, effect: Any) -> None:
+        """Only None can be given here: no effect is active."""
+        checked_vtk(effect, "qSlicerSegmentEditorAbstractEffect")
+        self.setActiveEffectByName("")
+
+    @invokable
+    def setActiveEffectByName(self, name: str) -> None:
+        if self._node is not None:
+            self._node.SetActiveEffectName(name)
+
+    @invokable
+    def setupViewObservations(self) -> None:
+        self._views_observed = True
+
+    @invokable
+    def removeViewObservations(self) -> None:
+        self._views_observed = False
+
+    @invokable
+    def installKeyboardShortcuts(self, parent: Any = None) -> None:
+        """Nothing to install: there are no effects."""
+
+    @invokable
+    def uninstallKeyboardShortcuts(self) -> None:
+        """See installKeyboardShortcuts."""
+
+    def _effects(self) -> list[str]:
+        ordered = [name for name in self._order if name in _EFFECTS]
+        return ordered + [n for n in _EFFECTS if n not in ordered and self.unorderedEffectsVisible]
+
+    def _row_chosen(self) -> None:
+        selected = self._table.selectedSegmentIDs()
+        if not self._working and self._node is not None and selected:
+            self._node.SetSelectedSegmentID(selected[0])
+
+    def _update(self) -> None:
+        if self._working:
+            return
+        self._working = True
+        nodes = (self.segmentationNode(), self.sourceVolumeNode())
+        visible = (self.segmentationNodeSelectorVisible, self.sourceVolumeNodeSelectorVisible)
+        for (label, selector), node, shown in zip(self._selectors, nodes, visible, strict=True):
+            selector.setCurrentNode(node)
+            for widget in (label, selector):
+                widget.setVisible(shown)
+        if self._table.segmentationNode() is not nodes[0]:
+            self._table.setSegmentationNode(nodes[0])
+        self._table.setSelectedSegmentIDs([self.currentSegmentID()])
+        self._show_effects()
+        self._show_masking()
+        self._working = False
+        before, self._last = self._last, (*nodes, self.currentSegmentID())
+        if before[0] is not nodes[0]:
+            self.segmentation_changed.emit(nodes[0])
+        if before[1] is not nodes[1]:
+            self.source_changed.emit(nodes[1])
+        if before[2] != self._last[2]:
+            self.currentSegmentIDChanged.emit(self._last[2])
+
+    def _show_effects(self) -> None:
+        wanted = (self._effects(), self.effectColumnCount)
+        if getattr(self, "_shown_effects", None) == wanted:
+            return
+        self._shown_effects = wanted
+        while self._grid.count():
+            self._grid.takeAt(0).widget().deleteLater()
+        for number, name in enumerate(wanted[0]):
+            button = QtWidgets.QToolButton(self)
+            button.setText(name)
+            button.setSizePolicy(QtWidgets.QSizePolicy.Policy.Expanding, QtWidgets.QSizePolicy.Policy.Fixed)
+            self._grid.addWidget(button, number // self.effectColumnCount, number % self.effectColumnCount)
+
+    def _show_masking(self) -> None:
+        node = self._node
+        mode = node.ConvertMaskModeToString(node.GetMaskMode()) if node is not None else ""
+        segment = node.GetMaskSegmentID() or "" if node is not None else ""
+        self._masking.setText(f"Masking: {mode} {segment}".strip())

@@ -1,0 +1,43 @@
+"""The stand-ins for Slicer's custom widgets, by C++ name: what .ui files, `ctk` and `slicer.qMRML…` can make."""
+
+from __future__ import annotations
+
+from . import (
+    ctk_inputs,
+    ctk_widgets,
+    mrml_widgets,
+    mrml_widgets_editor,
+    mrml_widgets_segments,
+    mrml_widgets_views,
+)
+
+CTK_WIDGETS: dict[str, type] = {
+    cls.__name__: cls
+    for cls in (
+        ctk_inputs.ctkDirectoryButton,
+        ctk_inputs.ctkDoubleSpinBox,
+        ctk_inputs.ctkPathLineEdit,
+        ctk_inputs.ctkSliderWidget,
+        ctk_widgets.ctkCheckBox,
+        ctk_widgets.ctkCollapsibleButton,
+        ctk_widgets.ctkCollapsibleGroupBox,
+        ctk_widgets.ctkComboBox,
+        ctk_widgets.ctkFittedTextBrowser,
+        ctk_widgets.ctkMessageBox,
+        ctk_widgets.ctkSearchBox,
+    )
+}
+
+MRML_WIDGETS: dict[str, type] = {
+    cls.__name__: cls
+    for cls in (
+        mrml_widgets.qMRMLNodeComboBox,
+        mrml_widgets.qMRMLWidget,
+        mrml_widgets_editor.qMRMLSegmentEditorWidget,
+        mrml_widgets_segments.qMRMLSegmentSelectorWidget,
+        mrml_widgets_segments.qMRMLSegmentsTableView,
+        mrml_widgets_views.qMRMLPlotView,
+        mrml_widgets_views.qMRMLPlotWidget,
+        mrml_widgets_views.qMRMLTableView,
+    )
+}
