@@ -16,6 +16,7 @@ import shutil
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 os.environ.setdefault("VTK_DEFAULT_OPENGL_WINDOW", "vtkOSOpenGLRenderWindow")
@@ -29,6 +30,7 @@ from .messages import Messages
 from .modules import Modules, ScriptedModule, ScriptedModuleWidget
 from .packages import Packages
 from .scene import RealScene, build, errors_hidden
+from .views import Views
 
 
 class Host:
@@ -46,6 +48,7 @@ class Host:
         slicer.mrmlScene = self.real.scene
         self.modules = Modules(self.real.module_logics)
         slicer.modules = self.modules
+        self.views = Views(self.real)
         layout = LayoutManager(self.real)
         self.app = slicer.app = Application(self.real, self.modules, layout, self.folder)
         slicer.qSlicerScriptedLoadableModule = ScriptedModule
@@ -87,6 +90,20 @@ class Host:
     def process_events(self, milliseconds: int = 0) -> None:
         """Runs Qt's event loop once, or for a while."""
         qt_facade.process_events(milliseconds)
+
+    def render_slice(self, name: str, path: str | Path, size: tuple[int, int] = (600, 600)) -> Path:
+        """A PNG of the slice view "Red", "Yellow" or "Green" as it stands."""
+        return self.views.slice_picture(name, Path(path), size)
+
+    def render_3d(
+        self, path: str | Path, size: tuple[int, int] = (600, 600), direction: str | None = "A"
+    ) -> Path:
+        """A PNG of the 3D view, seen from `direction` (one of R L A P S I; None: the camera as it is)."""
+        return self.views.three_d_picture(Path(path), size, direction)
+
+    def grab(self, widget: Any, path: str | Path, width: int = 400, height: int | None = None) -> Path:
+        """A PNG of a widget laid out `width` pixels wide."""
+        return qt_facade.grab(widget, path, width, height)
 
     def close_scene(self) -> None:
         """File / Close Scene."""
