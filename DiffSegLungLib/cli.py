@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn, get_args
 
-from . import __version__, commands, train_command
+from . import __version__, batch_command, commands, train_command
 from .config import PRESETS, Config, Descriptor, Device, Mode
 from .errors import DiffSegLungError, InputError
 from .progress import Console, Display, JsonLines, private_stdout
@@ -27,6 +27,7 @@ examples:
   diffseglung demo                            generate a chest CT and segment it
   diffseglung segment ct.nii.gz -o result     labels, uncertainty, tables and a report
   diffseglung segment DICOM_FOLDER -o result --preset fast
+  diffseglung batch COHORT -o results         every CT below a folder; again: only what is missing
 
 exit codes: 0 done, 2 bad input, 3 cancelled, 4 out of memory, 1 anything else"""
 
@@ -75,6 +76,12 @@ def _parser() -> argparse.ArgumentParser:
     _add_segment(segment)
     segment.set_defaults(work=_segment)
 
+    batch = names.add_parser("batch", help="segment many CT, each in a process of its own; resumable")
+    batch_command.add_arguments(batch)
+    _add_settings(batch)
+    _add_session(batch)
+    batch.set_defaults(work=lambda options: batch_command.work(options, config_from(options)))
+
     demo = names.add_parser("demo", help="generate a chest CT with lesions and segment it")
     demo.add_argument(
         "-o", "--output", type=Path, default=Path("diffseglung-demo"), metavar="DIR", help=_OUTPUT
@@ -83,6 +90,27 @@ def _parser() -> argparse.ArgumentParser:
     _add_settings(demo)
     _add_session(demo)
     demo.set_defaults(work=_demo)
+
+    phantom = names.add_parser("phantom", help="generate a chest CT with lesions, and its truth")
+    phantom.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help=_OUTPUT)
+    phantom.add_argument("--overwrite", action="store_true", help="replace an earlier one")
+    phantom.add_argument("--seed", type=int, default=0, metavar="N", help="which chest (%(default)s)")
+    _add_session(phantom)
+    phantom.set_defaults(
+        work=lambda options: commands.phantom(
+            options.output, Config(seed=options.seed).seed, overwrite=options.overwrite
+        )
+    )
+
+    device = names.add_parser("device", help="try a model on a device: does it run, and how fast")
+    device.add_argument(
+        "--device", choices=get_args(Device), default="auto", help="which device (%(default)s)"
+    )
+    device.add_argument(
+        "--bundle", default="default", metavar="PATH", help="model: a folder or zip (built-in)"
+    )
+    _add_session(device)
+    device.set_defaults(work=lambda options: commands.device(options.device, options.bundle))
 
     evaluate = names.add_parser("evaluate", help="measure a model where the truth is known, beside baselines")
     evaluate.add_argument("ct", nargs="*", type=Path, metavar="CT", help="lungs to insert lesions into")

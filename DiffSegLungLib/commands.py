@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .errors import Cancelled, InputError
+from .fingerprint import fingerprint
 from .outputs import OutputFolder
 
 if TYPE_CHECKING:
@@ -26,6 +27,8 @@ OUTPUT_FILES = (
     "table.csv",
     "result.json",
 )
+
+PHANTOM_FILES = ("phantom.nii.gz", "truth.seg.nrrd")
 
 STAGE_SHARES = {
     "start": 0.5,
@@ -62,22 +65,47 @@ def segment(
     return work
 
 
+def phantom(output: Path, seed: int, *, overwrite: bool = False) -> Work:
+    """Generate a chest CT with lesions of every class, and save it beside its truth."""
+
+    def work(session: Session) -> None:
+        session.plan({"phantom": 1.0})
+        session.check("phantom")
+        session.output = OutputFolder(output, PHANTOM_FILES, overwrite=overwrite)
+        _generate_into(session.output.path, seed)
+        if session.cancelled() or not session.output.commit():
+            raise Cancelled("phantom")
+        ct = session.output.target / PHANTOM_FILES[0]
+        session.display.result(str(ct), f"CT: {ct}\nTruth: {session.output.target / PHANTOM_FILES[1]}")
+
+    return work
+
+
+def device(name: str, bundle: str = "default") -> Work:
+    """Run a model once on a device; the result is one sentence with the device's name and the seconds."""
+
+    def work(session: Session) -> None:
+        session.plan({"start": 5.0, "patch": 1.0})
+        session.check("start")
+        from .model.bundle import Bundle
+        from .model.trial import try_device
+
+        loaded = Bundle.load(bundle)
+        session.check("patch")
+        sentence = try_device(loaded, name)
+        session.display.result(sentence, sentence)
+
+    return work
+
+
 def demo(output: Path, config: Config, *, bundle: str = "default", overwrite: bool = False) -> Work:
     """Generate a chest CT with lesions of every class, save it beside its truth, and segment it."""
 
     def work(session: Session) -> None:
         session.plan({"phantom": 15.0, **STAGE_SHARES})
         session.check("phantom")
-        session.output = OutputFolder(
-            output, ("phantom.nii.gz", "truth.seg.nrrd", *OUTPUT_FILES), overwrite=overwrite
-        )
-        from .ct import write_image, write_segmentation
-        from .evaluation.phantom import generate_phantom
-
-        phantom = generate_phantom(config.seed, "standard")
-        ct = session.output.path / "phantom.nii.gz"
-        write_image(ct, phantom.ct.hu, phantom.ct.geometry)
-        write_segmentation(session.output.path / "truth.seg.nrrd", phantom.truth, phantom.ct.geometry)
+        session.output = OutputFolder(output, (*PHANTOM_FILES, *OUTPUT_FILES), overwrite=overwrite)
+        ct = _generate_into(session.output.path, config.seed)
         session.check("start")
         _segment_into(session, session.output, ct, config, bundle=bundle)
 
@@ -149,6 +177,18 @@ def card_text(card: Mapping[str, object], indent: str = "") -> str:
     return "\n".join(lines)
 
 
+def _generate_into(folder: Path, seed: int) -> Path:
+    """Write a generated chest and its truth; the path of the CT."""
+    from .ct import write_image, write_segmentation
+    from .evaluation.phantom import generate_phantom
+
+    made = generate_phantom(seed, "standard")
+    ct, truth = (folder / name for name in PHANTOM_FILES)
+    write_image(ct, made.ct.hu, made.ct.geometry)
+    write_segmentation(truth, made.truth, made.ct.geometry)
+    return ct
+
+
 def _segment_into(
     session: Session,
     output: OutputFolder,
@@ -165,6 +205,7 @@ def _segment_into(
     result = segmenter.run(
         ct, lungs=lungs, series=series, progress=session.progress, cancelled=session.cancelled
     )
+    result.provenance["input"] = fingerprint(ct, lungs=lungs, series=series)
     result.save(output.path, progress=session.progress, cancelled=session.cancelled)
     if session.cancelled() or not output.commit():
         raise Cancelled("output")

@@ -28,13 +28,13 @@ class InputError(DiffSegLungError):
 
 
 class Cancelled(DiffSegLungError):
-    """The user, or a signal, asked the run to stop; nothing is left behind."""
+    """The user, or a signal, asked the run to stop; nothing unfinished is left behind."""
 
     exit_code = 3
 
-    def __init__(self, stage: str = "") -> None:
+    def __init__(self, stage: str = "", hint: str = "No output was written.") -> None:
         where = f" during {stage}" if stage else ""
-        super().__init__("cancelled", f"The run was cancelled{where}.", "No output was written.")
+        super().__init__("cancelled", f"The run was cancelled{where}.", hint)
 
 
 class OutOfMemory(DiffSegLungError):

@@ -58,7 +58,7 @@ class OutputFolder:
         try:
             self._make_parents()
             home = self.target if self.target.exists() else self.target.parent
-            _remove_stale(home)
+            remove_stale(home)
             self.path = home / f"{_MARK}-{_host()}-{os.getpid()}-{self.target.name}"
             shutil.rmtree(self.path, ignore_errors=True)
             self.path.mkdir()
@@ -134,11 +134,20 @@ def _host() -> str:
     return socket.gethostname().replace("-", "_") or "host"
 
 
-def _remove_stale(home: Path) -> None:
+def remove_stale(home: Path) -> None:
+    """Remove what killed runs on this computer left in a folder."""
     for folder in home.glob(f"{_MARK}-{_host()}-*"):
         pid = folder.name.removeprefix(f"{_MARK}-{_host()}-").split("-")[0]
         if pid.isdigit() and not _alive(int(pid)):
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def other_users(home: Path, name: str) -> list[Path]:
+    """Hidden folders of unfinished runs into ``home / name``: of living ones, or of other computers."""
+    if not home.is_dir():
+        return []
+    remove_stale(home)
+    return sorted(home.glob(f"{_MARK}-*-{name}"))
 
 
 def _alive(pid: int) -> bool:

@@ -31,6 +31,9 @@ class Display(Protocol):
     def error(self, error: DiffSegLungError) -> None:
         """Say what went wrong and what is needed."""
 
+    def note(self, text: str) -> None:
+        """Say something by the way, on standard error."""
+
 
 class JsonLines:
     """The protocol for programs, on a stream that nothing else writes to (see :func:`private_stdout`)."""
@@ -47,6 +50,10 @@ class JsonLines:
 
     def error(self, error: DiffSegLungError) -> None:
         self._write({"error": {"code": error.code, "message": error.message, "hint": error.hint}})
+
+    def note(self, text: str) -> None:
+        sys.stderr.write(f"{text}\n")
+        sys.stderr.flush()
 
     def _write(self, entry: Mapping[str, object]) -> None:
         self._stream.write(json.dumps(entry) + "\n")
@@ -82,6 +89,10 @@ class Console:
         sys.stderr.write(f"diffseglung: {error.message}\n")
         if error.hint:
             sys.stderr.write(f"{error.hint}\n")
+
+    def note(self, text: str) -> None:
+        self._clear()
+        sys.stderr.write(f"{text}\n")
 
     def _clear(self) -> None:
         if self._live:

@@ -36,6 +36,7 @@ class Session:
         display: where progress, result and error appear.
         output: the output folder, once the work has opened one; removed unless committed.
         grace_s: how long the work may take to stop after a signal, s.
+        exit_code: that of work which ends without an error.
 
     Args:
         display: where to show progress, result and error.
@@ -57,6 +58,7 @@ class Session:
         self._owns_process = owns_process
         self._stop_with_stdin = stop_with_stdin
         self.grace_s = GRACE_S
+        self.exit_code = 0
         self.output: OutputFolder | None = None
         self._cancel = threading.Event()
         self._signalled = False
@@ -121,7 +123,7 @@ class Session:
                 return 0
         error = Cancelled(self._stage) if stopped else self._error
         if error is None:
-            return 0
+            return self.exit_code
         with contextlib.suppress(OSError):
             self.display.error(error)
         return error.exit_code

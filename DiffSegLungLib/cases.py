@@ -1,0 +1,146 @@
+"""The CT of a cohort: which files and folders are cases, and what each one is called."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from .dicomfiles import headers, is_dicom_file
+from .errors import InputError
+from .imagefile import FORMATS, is_volume_file
+
+_FORBIDDEN = re.compile(r'[<>:"|?*\\/\x00-\x1f]')
+_NEVER_A_CT = (".seg.nrrd", ".seg.nhdr")
+
+
+@dataclass(frozen=True)
+class Case:
+    """One CT of a cohort.
+
+    Attributes:
+        name: unique in the cohort, fit for a folder's name; made of file and folder names, never of tags.
+        path: a file, or a folder of DICOM files.
+    """
+
+    name: str
+    path: Path
+
+
+def find_cases(
+    sources: Sequence[Path], *, leave_out: Path | None = None, going_on: Callable[[], None] = lambda: None
+) -> list[Case]:
+    """Every CT at or below the sources, in a stable order.
+
+    A folder is searched: each NIfTI, NRRD or MetaImage file is a case, and so is each folder with DICOM CT in
+    it, with all that lies below. Hidden files, segmentations and folders of results are passed over. A file
+    that is named itself is always a case.
+
+    Args:
+        sources: files and folders.
+        leave_out: a folder that is not searched, such as that of the results.
+        going_on: called for every folder; may raise to stop.
+
+    Raises:
+        InputError: a source does not exist, or there is no case at all.
+    """
+    found: dict[Path, tuple[Path, PurePosixPath]] = {}
+    for source in sources:
+        if not source.exists():
+            raise InputError("no-such-file", f"There is nothing named {source.name}.", "Check the path.")
+        root = source.absolute()
+        inside = [root] if root.is_file() else _search(root, leave_out, going_on)
+        for path in inside:
+            found.setdefault(path, (root, PurePosixPath(path.relative_to(root).as_posix())))
+    if not found:
+        raise InputError(
+            "no-cases",
+            f"There is no CT in {', '.join(s.name or str(s) for s in sources)}.",
+            "Give NIfTI, NRRD or MetaImage files, or folders of DICOM files.",
+        )
+    names = _names([(root, below, path) for path, (root, below) in found.items()])
+    return [Case(name, path) for name, path in zip(names, found, strict=True)]
+
+
+def _search(root: Path, leave_out: Path | None, going_on: Callable[[], None]) -> list[Path]:
+    """Cases below a folder, sorted by their path."""
+    cases = []
+    for folder, below, files in os.walk(root):
+        going_on()
+        place = Path(folder)
+        if (leave_out is not None and place == leave_out.absolute()) or _holds_results(files):
+            below.clear()
+            continue
+        seen = [name for name in files if not name.startswith(".")]
+        cases += [place / name for name in seen if _may_be_ct(name)]
+        if _holds_dicom_ct(place, seen):
+            cases.append(place)
+            below.clear()
+        below[:] = sorted(name for name in below if not name.startswith("."))
+    return sorted(cases)
+
+
+def _may_be_ct(name: str) -> bool:
+    return is_volume_file(Path(name)) and not name.lower().endswith(_NEVER_A_CT)
+
+
+def _holds_results(files: Iterable[str]) -> bool:
+    return {"result.json", "labels.nii.gz"} <= set(files)
+
+
+def _holds_dicom_ct(folder: Path, files: Iterable[str]) -> bool:
+    """Whether any file right in the folder is a DICOM CT slice."""
+    names = (name for name in files if not is_volume_file(Path(name)) and name.upper() != "DICOMDIR")
+    try:
+        if not any(is_dicom_file(folder / name) for name in names if (folder / name).is_file()):
+            return False
+        return any(one.modality == "CT" for one in headers(folder, deep=False))
+    except (InputError, OSError):
+        return True  # reading it as a case will say what is wrong
+
+
+def _names(places: Sequence[tuple[Path, PurePosixPath, Path]]) -> list[str]:
+    """A name for each (source, path below it, path): the path joined, and more where that is not unique.
+
+    A name depends on its own path alone wherever that tells it apart, so that a cohort which grows keeps its
+    names.
+    """
+    spelled: list[Callable[[Path, PurePosixPath, Path], str]] = [
+        lambda root, below, path: _joined(below, path) or _joined(PurePosixPath(root.name), path),
+        lambda root, below, path: _joined(PurePosixPath(root.name) / below, path),
+        lambda root, below, path: _safe("_".join((root.name, *below.parts))),
+    ]
+    names = [spelled[0](*place) for place in places]
+    for spell in spelled[1:]:
+        count = Counter(name.casefold() for name in names)
+        names = [
+            spell(*place) if count[name.casefold()] > 1 else name
+            for name, place in zip(names, places, strict=True)
+        ]
+    taken: set[str] = set()
+    for position, name in enumerate(names):
+        unique, number = name, 2
+        while unique.casefold() in taken:
+            unique, number = f"{name}_{number}", number + 1
+        taken.add(unique.casefold())
+        names[position] = unique
+    return names
+
+
+def _joined(below: PurePosixPath, path: Path) -> str:
+    """The parts of a path in one name, without a volume file's suffix."""
+    name = "_".join(below.parts)
+    if path.is_file():
+        for suffix in sorted(FORMATS, key=len, reverse=True):
+            if name.lower().endswith(suffix):
+                name = name[: -len(suffix)]
+                break
+    return _safe(name) if name else ""
+
+
+def _safe(name: str) -> str:
+    """What every file system takes as a folder's name, and does not hide."""
+    return _FORBIDDEN.sub("_", name).strip(". ") or "case"
