@@ -7,6 +7,7 @@ calls.
 
 from __future__ import annotations
 
+import colorsys
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -81,7 +82,7 @@ def build(folder: Path) -> RealScene:
         (folder / sub).mkdir(parents=True, exist_ok=True)
     application.SetTemporaryPath(str(folder / "temporary"))
     application.SetHomeDirectory(str(folder))
-    application.SetShareDirectory(str(share))
+    application.SetShareDirectory(share.name)
     application.SetMRMLScene(scene)
     remote_io = slicer.vtkMRMLRemoteIOLogic()
     remote_io.SetMRMLApplicationLogic(application)
@@ -168,7 +169,10 @@ def _default_nodes(real: RealScene) -> None:
 
 
 def _share_folder(folder: Path) -> Path:
-    """A share folder with the one terminology entry that every new segment starts with ("Tissue")."""
+    """What the wheel lacks of Slicer's share folder and nodes refer to by default, small and generated.
+
+    The terminology entry that every new segment starts with ("Tissue"), and the colour table of label maps.
+    """
     share = folder / "share"
     share.mkdir(parents=True, exist_ok=True)
 
@@ -192,4 +196,10 @@ def _share_folder(folder: Path) -> Path:
         "AnatomicRegionAndModifier-DICOM-Master": region,
     }.items():
         (share / f"{name}.term.json").write_text(json.dumps(content), encoding="utf-8")
+    colours = ["0 Background 0 0 0 0"]
+    for label in range(1, 64):
+        red, green, blue = (round(255 * part) for part in colorsys.hsv_to_rgb(label * 0.381966 % 1, 0.6, 0.9))
+        colours.append(f"{label} Label_{label} {red} {green} {blue} 255")
+    (share / "ColorFiles").mkdir(exist_ok=True)
+    (share / "ColorFiles" / "GenericColors.txt").write_text("\n".join(colours) + "\n", encoding="utf-8")
     return share
