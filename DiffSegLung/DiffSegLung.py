@@ -38,8 +38,8 @@ class DiffSegLung(ScriptedLoadableModule):
         parent.dependencies = []
         parent.contributors = ["DiffSegLung developers"]
         parent.helpText = _(
-            "Segments healthy lung, emphysema, ground glass, fibrosis, consolidation and cavities in chest CT, "
-            "with volumes and a map of where the model is unsure. Nothing leaves this computer. "
+            "Segments healthy lung, emphysema, ground glass, fibrosis, consolidation and cavities in chest "
+            "CT, with volumes and a map of where the model is unsure. Nothing leaves this computer. "
             "Research use only; not a medical device."
         )
         parent.acknowledgementText = _(
@@ -50,7 +50,7 @@ class DiffSegLung(ScriptedLoadableModule):
 
     def onStartupCompleted(self) -> None:
         """Offer the terminology and the sample data; nothing heavy, nothing from the network."""
-        loadTerminology(FOLDER / "Resources" / "DiffSegLung.term.json")
+        loadTerminology(slicer.modules.terminologies.logic())
         registerSampleData(FOLDER / "Resources" / "Icons")
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,11 +34,11 @@ from .resultnodes import (
     resultsOf,
 )
 from .segmentation import createRegions, createSegmentation
+from .tasks import checked, unstoppable
 
 __all__ = [
     "Results",
     "UncertainRegion",
-    "createResults",
     "exportCsv",
     "exportReport",
     "importResults",
@@ -76,50 +76,27 @@ def importResults(
     folder: Path,
     *,
     target: slicer.vtkMRMLSegmentationNode | None = None,
+    check: Callable[[], None] = lambda: None,
 ) -> Generator[None, None, slicer.vtkMRMLSegmentationNode]:
     """Bring all that a worker wrote into the scene.
 
     Every file is read before any node changes, so that a run which is cancelled or fails while reading leaves
-    the scene, and an existing ``target`` with its tables, as they were.
+    the scene, and an existing ``target`` with its tables, as they were. What follows cannot be interrupted;
+    it is done in pieces only to let the application breathe.
 
     Args:
         scene: where to make nodes.
         volumeNode: the CT.
         folder: the worker's output.
         target: see :func:`.segmentation.createSegmentation`.
+        check: called before every step until nodes change; what it raises ends the import.
 
     Returns:
         The segmentation node.
     """
-    content = json.loads((folder / "result.json").read_text(encoding="utf-8"))
-    labels = yield from exchange.readLabels(folder / "labels.nii.gz", volumeNode)
-    maps = yield from _readMaps(folder, volumeNode)
-    name = (content.get("model") or {}).get("name", "statistics")
-    node = createSegmentation(scene, volumeNode, labels, algorithmName=f"DiffSegLung {name}", target=target)
-    _fill(scene, volumeNode, node, content, maps)
-    yield from rememberUnedited(node)
-    return node
-
-
-def createResults(
-    scene: slicer.vtkMRMLScene,
-    volumeNode: slicer.vtkMRMLScalarVolumeNode,
-    segmentationNode: slicer.vtkMRMLSegmentationNode,
-    folder: Path,
-    content: Mapping[str, Any],
-) -> Generator[None, None, None]:
-    """Hang uncertainty, regions, tables and charts on a segmentation that was just filled.
-
-    Args:
-        scene: where to make nodes; those of an earlier run are filled anew.
-        volumeNode: the CT.
-        segmentationNode: what :func:`.segmentation.createSegmentation` gave.
-        folder: the worker's output: ``entropy.nii.gz`` and ``regions.nii.gz``.
-        content: the content of its ``result.json``.
-    """
-    maps = yield from _readMaps(folder, volumeNode)
-    _fill(scene, volumeNode, segmentationNode, content, maps)
-    yield from rememberUnedited(segmentationNode)
+    read = yield from checked(_read(volumeNode, folder), check)
+    check()
+    return (yield from unstoppable(_show(scene, volumeNode, read, target)))
 
 
 def refreshResults(
@@ -168,29 +145,44 @@ def _described(entry: Mapping[str, Any], ml: float) -> str:
     return _("{ml:.1f} ml, {first} or {second}").format(ml=ml, first=first.name, second=second.name)
 
 
-def _readMaps(
-    folder: Path, volumeNode: slicer.vtkMRMLScalarVolumeNode
-) -> Generator[None, None, tuple[np.ndarray, np.ndarray]]:
+@dataclass(frozen=True)
+class _WorkerOutput:
+    """What a worker wrote: the content of its ``result.json``, and maps (k, j, i) on the CT's grid."""
+
+    content: Mapping[str, Any]
+    labels: np.ndarray
+    entropy: np.ndarray
+    regions: np.ndarray
+
+
+def _read(volumeNode: slicer.vtkMRMLScalarVolumeNode, folder: Path) -> Generator[None, None, _WorkerOutput]:
+    content = json.loads((folder / "result.json").read_text(encoding="utf-8"))
+    labels = yield from exchange.readLabels(folder / "labels.nii.gz", volumeNode)
     entropy = yield from exchange.readScalars(folder / "entropy.nii.gz", volumeNode)
     regions = yield from exchange.readLabels(folder / "regions.nii.gz", volumeNode)
-    return entropy, regions
+    return _WorkerOutput(content, labels, entropy, regions)
 
 
-def _fill(
+def _show(
     scene: slicer.vtkMRMLScene,
     volumeNode: slicer.vtkMRMLScalarVolumeNode,
-    node: slicer.vtkMRMLSegmentationNode,
-    content: Mapping[str, Any],
-    maps: tuple[np.ndarray, np.ndarray],
-) -> None:
-    """Everything except the segmentation itself, at once: no one sees half of it."""
-    entropy, regions = maps
-    _describe(node, content)
-    _fillUncertainty(scene, volumeNode, node, entropy)
-    old = resultsOf(node).regions
-    made = createRegions(scene, volumeNode, regions, target=old)
-    node.SetNodeReferenceID("DiffSegLung.regions", made.GetID())
-    _fillTables(scene, node, Quantities.from_mapping(content["tables"]))
+    read: _WorkerOutput,
+    target: slicer.vtkMRMLSegmentationNode | None,
+) -> Generator[None, None, slicer.vtkMRMLSegmentationNode]:
+    name = (read.content.get("model") or {}).get("name", "statistics")
+    node = createSegmentation(
+        scene, volumeNode, read.labels, algorithmName=f"DiffSegLung {name}", target=target
+    )
+    _describe(node, read.content)
+    yield
+    yield from rememberUnedited(node)
+    regions = createRegions(scene, volumeNode, read.regions, target=resultsOf(node).regions)
+    node.SetNodeReferenceID("DiffSegLung.regions", regions.GetID())
+    yield
+    _fillUncertainty(scene, volumeNode, node, read.entropy)
+    yield
+    _fillTables(scene, node, Quantities.from_mapping(read.content["tables"]))
+    return node
 
 
 def _describe(node: slicer.vtkMRMLSegmentationNode, content: Mapping[str, Any]) -> None:

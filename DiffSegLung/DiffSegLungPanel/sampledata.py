@@ -29,7 +29,7 @@ def registerSampleData(iconFolder: Path) -> None:
         thumbnailFileName=str(iconFolder / "DiffSegLung.png"),
         customDownloader=lambda _source=None: loadPhantom(),
         sampleDescription=_(
-            "Generated (synthetic) chest CT with emphysema, ground glass, fibrosis, consolidation and a cavity"
+            "Generated (synthetic) chest CT with emphysema, ground glass, fibrosis, consolidation, cavity"
         ),
     )
 

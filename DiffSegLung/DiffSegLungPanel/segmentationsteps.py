@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator
 from pathlib import Path
-from typing import Any
 
 import slicer
 from slicer.i18n import tr as _
@@ -112,23 +111,11 @@ def _import(
     if target is not None and not request.replaceEdited and segmentation.isEdited(target):
         yield _("The output was edited meanwhile: the result goes to a new segmentation.") + "\n"
         target = None
-    steps = results.importResults(scene, request.inputVolume, folder, target=target)
-    node = yield from _checked(steps, lambda: requireNodes(scene, request))
+    node = yield from results.importResults(
+        scene, request.inputVolume, folder, target=target, check=lambda: requireNodes(scene, request)
+    )
     yield TaskProgress(_("Done"), 1.0)
     return node
-
-
-def _checked(steps: Generator[None, None, Any], check: Callable[[], None]) -> Generator[None, None, Any]:
-    """The same steps, each made only after ``check`` has let it pass."""
-    try:
-        while True:
-            check()
-            try:
-                yield next(steps)
-            except StopIteration as end:
-                return end.value
-    finally:
-        steps.close()
 
 
 def requireNodes(scene: slicer.vtkMRMLScene, request: Request) -> None:

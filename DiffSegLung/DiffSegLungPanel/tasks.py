@@ -62,6 +62,40 @@ def spanned(steps: Steps, begin: float, end: float, prefix: str = "") -> Steps:
         steps.close()
 
 
+def checked(steps: Steps, check: Callable[[], None]) -> Steps:
+    """The same steps, each made only after ``check`` has let it pass by not raising."""
+    try:
+        while True:
+            check()
+            try:
+                yield next(steps)
+            except StopIteration as end:
+                return end.value
+    finally:
+        steps.close()
+
+
+def unstoppable(steps: Steps) -> Steps:
+    """The same steps; once begun all are made, at once where the task is cancelled or closed in between."""
+    while True:
+        try:
+            news = next(steps)
+        except StopIteration as end:
+            return end.value
+        try:
+            yield news
+        except (CancelRequested, GeneratorExit):
+            return _drained(steps)
+
+
+def _drained(steps: Steps) -> Any:
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            return end.value
+
+
 class Signal:
     """Functions that are called when something happens, in the order in which they were connected."""
 
