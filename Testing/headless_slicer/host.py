@@ -22,13 +22,16 @@ os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 os.environ.setdefault("VTK_DEFAULT_OPENGL_WINDOW", "vtkOSOpenGLRenderWindow")
 
 import slicer
+from PySide6 import QtCore
 
 from . import parameter_node, qt_facade, sample_data, scripted_module, translation
 from .application import Application
 from .layout_manager import LayoutManager
 from .messages import Messages
-from .modules import Modules, ScriptedModule, ScriptedModuleWidget
+from .module_panel import qSlicerScriptedLoadableModuleWidget
+from .modules import Modules, ScriptedModule
 from .packages import Packages
+from .qt_facade_wrapper import wrapper_class
 from .scene import RealScene, build, errors_hidden
 from .views import Views
 
@@ -52,7 +55,7 @@ class Host:
         layout = LayoutManager(self.real)
         self.app = slicer.app = Application(self.real, self.modules, layout, self.folder)
         slicer.qSlicerScriptedLoadableModule = ScriptedModule
-        slicer.qSlicerScriptedLoadableModuleWidget = ScriptedModuleWidget
+        slicer.qSlicerScriptedLoadableModuleWidget = wrapper_class(qSlicerScriptedLoadableModuleWidget)
         qt_facade.install()
         self.messages.install()
         atexit.register(self._detach)
@@ -112,8 +115,13 @@ class Host:
     def quit(self) -> None:
         """What modules see when the application ends: aboutToQuit, then each is unloaded."""
         self.app.emit("aboutToQuit")
+        self.unload_panels()
+
+    def unload_panels(self) -> None:
+        """Ends the panels of scripted modules (their `cleanup` runs); the next getModuleWidget makes new ones."""
         for module in self.modules.scripted():
             module.unload()
+        QtCore.QCoreApplication.sendPostedEvents(None, QtCore.QEvent.Type.DeferredDelete.value)
 
     def _detach(self) -> None:
         # At its end Python frees scene and logics in any order; a logic observing a freed scene crashes.
@@ -125,7 +133,8 @@ class Host:
                 logic.SetMRMLScene(None)
 
     def reset(self) -> None:
-        """An empty scene, testing mode, nothing recorded, no settings: the state between two tests."""
+        """No panel, an empty scene, testing mode, nothing recorded, no settings: the state between tests."""
+        self.unload_panels()
         self.real.scene.Clear(False)
         self.real.layout_node.SetViewArrangement(slicer.vtkMRMLLayoutNode.SlicerLayoutFourUpView)
         self.messages.reset()

@@ -42,7 +42,7 @@ class ScriptedModule:
         self._logic = slicer.vtkSlicerScriptedLoadableModuleLogic()
         self._logic.SetMRMLApplicationLogic(slicer.app.applicationLogic())
         self._logic.SetMRMLScene(slicer.mrmlScene)
-        self._representation: ScriptedModuleWidget | None = None
+        self._representation: Any = None
 
     def logic(self) -> Any:
         return self._logic
@@ -50,60 +50,25 @@ class ScriptedModule:
     def setLogic(self, logic: Any) -> None:
         self._logic = logic
 
-    def widgetRepresentation(self) -> ScriptedModuleWidget:
+    def widgetRepresentation(self) -> Any:
         """The one panel, made on first use."""
         if self._representation is None:
             self._representation = self.createNewWidgetRepresentation()
         return self._representation
 
-    def createNewWidgetRepresentation(self) -> ScriptedModuleWidget:
-        return ScriptedModuleWidget(self)
+    def createNewWidgetRepresentation(self) -> Any:
+        panel = slicer.qSlicerScriptedLoadableModuleWidget(self.name)
+        panel.reload()
+        return panel
 
     def unload(self) -> None:
-        """Host only: the end of the module as at application exit; `cleanup` runs by the manager's signal."""
+        """Host only: the end of the panel as at application exit; its `cleanup` runs by the manager's signal."""
+        if self._representation is None:
+            return
         slicer.app.moduleManager().emit("moduleAboutToBeUnloaded", self.name)
-        if self._representation is not None:
-            self._representation.container.deleteLater()
-            self._representation = None
-
-
-class ScriptedModuleWidget:
-    """`slicer.qSlicerScriptedLoadableModuleWidget`: a container widget with the module's Python widget
-    inside.
-    """
-
-    def __init__(self, module: ScriptedModule) -> None:
-        import qt
-
-        self._module = module
-        self.container = slicer.qMRMLWidget()
-        self.container.setLayout(qt.QVBoxLayout())
-        self.container.setMRMLScene(slicer.mrmlScene)
-        self._python: Any = None
-        self.reload()
-
-    def self(self) -> Any:
-        return self._python
-
-    def reload(self) -> None:
-        """Makes the module's Python widget from the class as it is now and sets it up."""
-        source = sys.modules[self._module.name]
-        self._python = getattr(source, f"{self._module.name}Widget")(self.container)
-        setattr(slicer.modules, f"{self._module.name}Widget", self._python)
-        self._python.setup()
-
-    def enter(self) -> None:
-        """Host only: the user selects the module."""
-        if hasattr(self._python, "enter"):
-            self._python.enter()
-
-    def exit(self) -> None:
-        """Host only: the user leaves the module."""
-        if hasattr(self._python, "exit"):
-            self._python.exit()
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.container, name)
+        self._representation.deleteLater()
+        self._representation = None
+        delattr(slicer.modules, f"{self.name}Widget")
 
 
 class Modules:

@@ -95,8 +95,8 @@ class Views:
         self._images[name].SetInputConnection(logic.GetImageDataConnection())
         return self._slices[name].save(path, size)
 
-    def three_d_picture(self, path: Path, size: tuple[int, int], direction: str | None = "A") -> Path:
-        """Writes the 3D view to a PNG; `direction` is the side it is seen from (None: the camera as it is)."""
+    def three_d_picture(self, path: Path, size: tuple[int, int], direction: str | None) -> Path:
+        """Writes the 3D view to a PNG, seen from the side `direction` (None: the camera as it is)."""
         if self._three_d is None:
             node = self._real.scene.GetFirstNodeByClass("vtkMRMLViewNode")
             factory = slicer.vtkMRMLThreeDViewDisplayableManagerFactory.GetInstance()
@@ -110,14 +110,6 @@ class Views:
 
     def look_from(self, direction: str) -> None:
         """Turns the 3D camera to one of R L A P S I and moves it so that everything is in view."""
-        normals = {
-            "R": (1, 0, 0),
-            "L": (-1, 0, 0),
-            "A": (0, 1, 0),
-            "P": (0, -1, 0),
-            "S": (0, 0, 1),
-            "I": (0, 0, -1),
-        }
         bounds = self._three_d.renderer.ComputeVisiblePropBounds()
         centre = [(bounds[2 * axis] + bounds[2 * axis + 1]) / 2 for axis in range(3)]
         camera = self._three_d.renderer.GetActiveCamera()
