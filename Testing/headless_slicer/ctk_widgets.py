@@ -1,7 +1,7 @@
 """Stand-ins for the CTK widgets that scripted modules use, painted like Slicer's.
 
-Properties, slots and signals have CTK's names and types; whatever CTK does not declare as property, slot, signal or
-Q_INVOKABLE is invisible to scripts, as in Slicer. Written from CTK's public headers.
+Properties, slots and signals have CTK's names and types; whatever CTK does not declare as property, slot,
+signal or Q_INVOKABLE is invisible to scripts, as in Slicer. Written from CTK's public headers.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ _HEADER = 24  # pixels of a collapsible button's bar
 
 
 class _HiddenWhileCollapsed(QtCore.QObject):
-    """Hides the children of a collapsed container, and again when somebody shows one; keeps who was to be visible."""
+    """Hides the children of a collapsed container, also one shown meanwhile; keeps who was to be visible."""
 
     def __init__(self, container: QtWidgets.QWidget) -> None:
         super().__init__(container)
@@ -91,7 +91,8 @@ class ctkCollapsibleButton(QtWidgets.QAbstractButton):
     collapsedHeight = Property(int, lambda self: 10, lambda self, value: None)
 
     def childEvent(self, event: QtCore.QChildEvent) -> None:
-        if self._collapsed and event.added() and event.child().isWidgetType():
+        # polished, not added: while it is being made, a C++ child would be taken for a plain QWidget for ever
+        if self._collapsed and event.polished() and event.child().isWidgetType():
             self._hider.set_collapsed(True)
         super().childEvent(event)
 

@@ -1,10 +1,11 @@
 """Widgets as `connectGui` of Slicer's parameter nodes reads and writes them.
 
-`connector_for(widget, datatype)` follows slicer.parameterNodeWrapper.guiConnectors: the pairs of widget class and type
-below are all that Slicer has, the class must match exactly (a subclass, e.g. ctkCheckBox, does not), validators set a
-widget's range, and a combo box is emptied and filled with the choices: `str(choice)`, or the names (or `label()`) of an
-enum. QPlainTextEdit, ctkComboBox, ctkDoubleSpinBox, ctkCollapsibleButton and qMRMLSegmentSelectorWidget have no
-connector in Slicer; connecting them raises RuntimeError.
+`connector_for(widget, datatype)` follows slicer.parameterNodeWrapper.guiConnectors: the pairs of widget
+class and type below are all that Slicer has, the class must match exactly (a subclass, e.g. ctkCheckBox,
+does not), validators set a widget's range, and a combo box is emptied and filled with the choices:
+`str(choice)`, or the names (or `label()`) of an enum. QPlainTextEdit, ctkComboBox, ctkDoubleSpinBox,
+ctkCollapsibleButton and qMRMLSegmentSelectorWidget have no connector in Slicer; connecting them raises
+RuntimeError.
 """
 
 from __future__ import annotations
@@ -74,9 +75,7 @@ def connector_for(widget: Any, datatype: Any) -> Connector:
     if plain is str and kind == "QLineEdit":
         return _property_connector(widget, "text", "textChanged")
     if plain is str and kind == "QTextEdit":
-        return Connector(
-            widget, "textChanged", lambda: widget.toPlainText(), lambda value: widget.setPlainText(value)
-        )
+        return Connector(widget, "textChanged", widget.toPlainText, widget.setPlainText)
     if plain in _PATHS and kind in ("ctkPathLineEdit", "ctkDirectoryButton"):
         name, signal = (
             ("currentPath", "currentPathChanged")
@@ -95,8 +94,8 @@ def connector_for(widget: Any, datatype: Any) -> Connector:
         return Connector(
             widget,
             "currentNodeChanged",
-            lambda: widget.currentNode(),
-            lambda value: widget.setCurrentNode(value),
+            widget.currentNode,
+            widget.setCurrentNode,
         )
     raise RuntimeError(
         f"Unable to create GUI connector from datatype '{datatype}' to widget type '{type(widget)}'"

@@ -1,7 +1,7 @@
 """Stand-ins for qMRML widgets that watch the real scene: qMRMLWidget and qMRMLNodeComboBox.
 
-Properties, slots and signals are those of Slicer's public headers (Libs/MRML/Widgets); `currentNode()` is a method and
-`currentNodeID` a property there, so they are here.
+Properties, slots and signals are those of Slicer's public headers (Libs/MRML/Widgets); `currentNode()` is
+a method and `currentNodeID` a property there, so they are here.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ def kept(kind: Any, name: str, default: Any, after: str | None = None) -> Proper
 
 
 class qMRMLNodeComboBox(SceneWidget):
-    """Combo box of the scene's nodes of some types; hidden nodes are left out, close and import are followed."""
+    """Combo box of the scene's nodes of some types, hidden ones left out; follows close and import."""
 
     node_changed = Signal(object)
     validity_changed = Signal(bool)

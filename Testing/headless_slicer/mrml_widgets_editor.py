@@ -1,7 +1,8 @@
 """Stand-in for Slicer's embedded segment editor, on a real vtkMRMLSegmentEditorNode.
 
-It has the selectors, the segment table, a button for each effect and the masking as the node says, but no effects: what
-an effect does to a segmentation, a test does to the node. `activeEffect()` is therefore always None.
+It has the selectors, the segment table, a button for each effect and the masking as the node says, but no
+effects: what an effect does to a segmentation, a test does to the node. `activeEffect()` is therefore
+always None.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ _EFFECTS = (
 
 
 class qMRMLSegmentEditorWidget(SceneWidget):
-    """The segment editor's frame: node selectors, segment table, a button for each effect, masking as the node says."""
+    """The segment editor's frame: selectors, segment table, a button for each effect, masking."""
 
     currentSegmentIDChanged = Signal(str)
     source_changed = Signal(object)
@@ -269,6 +270,10 @@ class qMRMLSegmentEditorWidget(SceneWidget):
 
     def _show_masking(self) -> None:
         node = self._node
-        mode = node.ConvertMaskModeToString(node.GetMaskMode()) if node is not None else ""
+        mode = (
+            slicer.vtkMRMLSegmentationNode.ConvertMaskModeToString(node.GetMaskMode())
+            if node is not None
+            else ""
+        )
         segment = node.GetMaskSegmentID() or "" if node is not None else ""
         self._masking.setText(f"Masking: {mode} {segment}".strip())

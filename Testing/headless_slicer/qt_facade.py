@@ -1,11 +1,12 @@
 """The `qt` and `ctk` modules of Slicer's Python, over PySide6; `install()` puts them into sys.modules.
 
-See qt_facade_wrapper for the semantics. Differences from Slicer that remain: Slicer 5.10 runs on Qt 5, this on Qt 6, so
-classes that Qt 6 dropped (QRegExp, QTextCodec, ...) do not exist here.
+See qt_facade_wrapper for the semantics. Differences from Slicer that remain: Slicer 5.10 runs on Qt 5,
+this on Qt 6, so classes that Qt 6 dropped (QRegExp, QTextCodec, ...) do not exist here.
 """
 
 from __future__ import annotations
 
+import atexit
 import ctypes
 import sys
 import tempfile
@@ -76,6 +77,7 @@ def ensure_application() -> QtWidgets.QApplication:
     for scope in (settings.Scope.UserScope, settings.Scope.SystemScope):
         settings.setPath(settings.Format.IniFormat, scope, folder.name)
     QtCore.qInstallMessageHandler(_message)
+    atexit.register(QtCore.qInstallMessageHandler, None)  # Qt still speaks when Python has ended
     application = QtWidgets.QApplication(["Slicer"])
     application._settings_folder = folder  # removed with the application
     application.setOrganizationName("headless-slicer")
@@ -95,7 +97,8 @@ def _message(kind: QtCore.QtMsgType, context: QtCore.QMessageLogContext, text: s
 def _shield_none() -> None:
     """PySide6 6.12 drops one reference too many to the None that a connected function returns.
 
-    On Python 3.11 that ends the process ("none_dealloc") after some thousand signals; from 3.12 on None is immortal.
+    On Python 3.11 that ends the process ("none_dealloc") after some thousand signals; from 3.12 on None is
+    immortal. PySide6 6.8 and 6.10 do not do it.
     """
     if sys.version_info < (3, 12):
         ctypes.c_ssize_t.from_address(id(None)).value += 1 << 40

@@ -3,12 +3,13 @@
 ```python
 from headless_slicer.qt_facade_dialogs import dialogs
 dialogs.reset()
-dialogs.answers["QFileDialog.getSaveFileName"] = "/tmp/x/report.html"   # a value or a function of the arguments
+dialogs.answers["QFileDialog.getSaveFileName"] = "report.html"  # a value or a function of the arguments
 dialogs.answers["QMessageBox.question"] = qt.QMessageBox.Yes
 ...
 assert dialogs.shown[-1] == ("QMessageBox.question", ("DiffSegLung", "Replace the edited result?"))
 ```
-Without an answer a file dialog is cancelled ("" or []), a question is answered with No/Cancel, a dialog is rejected.
+Without an answer a file dialog is cancelled ("" or []), a question is answered with No or Cancel, a dialog
+is rejected.
 """
 
 from __future__ import annotations

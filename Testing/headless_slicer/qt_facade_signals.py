@@ -1,8 +1,9 @@
-"""Signals as PythonQt connects them: by signature text or as attribute, arguments cut to what the function takes.
+"""Signals as PythonQt connects them: by signature text or as attribute, arguments cut to what the function
+takes.
 
-Stricter than PythonQt: connecting to a signal that does not exist raises ValueError; PythonQt prints the same words as
-a warning and returns False, which a test would not notice. As in PythonQt, an exception in a connected function is
-printed and goes no further; `errors` keeps it so that a test can ask.
+Stricter than PythonQt: connecting to a signal that does not exist raises ValueError; PythonQt prints the
+same words as a warning and returns False, which a test would not notice. As in PythonQt, an exception in a
+connected function is printed and goes no further; `errors` keeps it so that a test can ask.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ _connections: dict[int, list[tuple[str, Any, Callable]]] = {}  # address → (si
 
 
 def guarded(function: Callable) -> Callable:
-    """`function` called with wrapped arguments, no more of them than it takes, its exception kept and printed."""
+    """`function` called with wrapped arguments, as many as it takes, its exception kept and printed."""
     limit = _argument_limit(function)
 
     def call(*args: Any) -> Any:
@@ -62,7 +63,7 @@ def _signatures(obj: QtCore.QObject) -> list[str]:
 
 
 def signature_of(obj: Any, name: str) -> str | None:
-    """The signature that `obj.name` stands for: the first declared one of several; None if it is no signal."""
+    """The signature that `obj.name` stands for, the first declared of several; None if it is no signal."""
     if not isinstance(obj, QtCore.QObject):
         return None
     return next((signature for signature in _signatures(obj) if signature.split("(")[0] == name), None)

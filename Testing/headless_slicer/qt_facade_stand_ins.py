@@ -1,4 +1,4 @@
-"""The stand-ins for Slicer's custom widgets, by C++ name: what .ui files, `ctk` and `slicer.qMRML…` can make."""
+"""The stand-ins for Slicer's custom widgets, by C++ name, for .ui files, `ctk` and `slicer.qMRML…`."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from . import (
     ctk_widgets,
     mrml_widgets,
     mrml_widgets_editor,
+    mrml_widgets_plot,
     mrml_widgets_segments,
-    mrml_widgets_views,
+    mrml_widgets_table,
 )
 
 CTK_WIDGETS: dict[str, type] = {
@@ -36,8 +37,8 @@ MRML_WIDGETS: dict[str, type] = {
         mrml_widgets_editor.qMRMLSegmentEditorWidget,
         mrml_widgets_segments.qMRMLSegmentSelectorWidget,
         mrml_widgets_segments.qMRMLSegmentsTableView,
-        mrml_widgets_views.qMRMLPlotView,
-        mrml_widgets_views.qMRMLPlotWidget,
-        mrml_widgets_views.qMRMLTableView,
+        mrml_widgets_plot.qMRMLPlotView,
+        mrml_widgets_plot.qMRMLPlotWidget,
+        mrml_widgets_table.qMRMLTableView,
     )
 }

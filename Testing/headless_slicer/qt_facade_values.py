@@ -1,4 +1,4 @@
-"""Values on their way between PySide6 and a script written for PythonQt: enums as integers, property types."""
+"""Values between PySide6 and a script written for PythonQt: enums as integers, property types."""
 
 from __future__ import annotations
 

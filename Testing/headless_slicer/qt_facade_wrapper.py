@@ -1,15 +1,20 @@
 """Objects and classes of PySide6 as PythonQt shows them to a script inside Slicer.
 
-What a script meets in Slicer, and therefore here (PythonQt: PythonQtInstanceWrapper.cpp, PythonQtStdDecorators.cpp):
+What a script meets in Slicer, and therefore here (PythonQt: PythonQtInstanceWrapper.cpp,
+PythonQtStdDecorators.cpp):
 
-- a Qt property is an attribute, read and set; `button.text()` is a TypeError because `button.text` is a str;
-- a property that cannot take a value, an unknown attribute, a method or signal that is assigned to: AttributeError;
+- a Qt property is an attribute, read and set; `button.text()` is a TypeError because `button.text` is a
+  str;
+- a property that cannot take a value, an unknown attribute, a method or signal that is assigned to:
+  AttributeError;
 - new attributes on a plain wrapper are refused, on an instance of a Python subclass they are allowed;
 - dynamic properties and named children are attributes too (`widget.childName`), `name` is `objectName`;
-- wrapper classes are flat: `isinstance(qt.QPushButton(), qt.QWidget)` is False, `inherits("QWidget")` is True;
-- of a class that PythonQt has no hand-made wrapper for (all of ctk and qMRML) only properties, slots, signals and
-  Q_INVOKABLE methods exist; stand-ins mark those with `invokable`;
-- one C++ object has one wrapper as long as somebody holds it; a destroyed object raises ValueError and is false;
+- wrapper classes are flat: `isinstance(qt.QPushButton(), qt.QWidget)` is False, `inherits("QWidget")` is
+  True;
+- of a class that PythonQt has no hand-made wrapper for (all of ctk and qMRML) only properties, slots,
+  signals and Q_INVOKABLE methods exist; stand-ins mark those with `invokable`;
+- one C++ object has one wrapper as long as somebody holds it; a destroyed object raises ValueError and is
+  false;
 - no keyword arguments; wrong arguments raise ValueError.
 
 Stricter than PythonQt: pathlib paths are refused wherever a Qt function wants a string.
@@ -27,7 +32,8 @@ from typing import Any
 import shiboken6
 from PySide6 import QtCore
 
-from .qt_facade_values import EnumValue, converted
+from .qt_facade_properties import read_property, write_property
+from .qt_facade_values import EnumValue
 
 Replacement = Callable[..., Any]
 
@@ -110,7 +116,7 @@ def is_own(cls: type) -> bool:
 
 
 def has_member(cls: type, name: str) -> bool:
-    """Whether scripts may see `name` on this PySide6 class: all of Qt's, of a stand-in only what it declares."""
+    """Whether scripts see `name` on this PySide6 class: all of Qt's, of a stand-in what it declares."""
     if name.startswith("_"):
         return False
     for base in cls.__mro__:
@@ -189,7 +195,7 @@ def _wrapped_function(function: Callable, *first: Any) -> Callable:
 
 
 class ClassWrapper(type):
-    """Class of the script's Qt classes: enums, static functions and unbound methods are looked up in PySide6."""
+    """Class of the script's Qt classes; finds enums, static functions, unbound methods in PySide6."""
 
     _pyside: type
 
@@ -244,7 +250,7 @@ class InstanceWrapper(metaclass=ClassWrapper):
         if name.startswith("__"):
             raise AttributeError(name)
         obj = living(self, f"read '{name}'")
-        known, value = _property_value(obj, name)
+        known, value = read_property(obj, name)
         if known:
             return wrap(value)
         own = _OWN_METHODS.get(name)
@@ -285,7 +291,8 @@ class InstanceWrapper(metaclass=ClassWrapper):
             return
         if not shiboken6.isValid(obj):
             raise AttributeError(f"Trying to set property '{name}' on a destroyed {kind} object")
-        if _set_property(self, obj, name, value):
+        plain = value if isinstance(value, int | float | str | os.PathLike) else unwrap(value)
+        if write_property(kind, obj, name, plain):
             return
         if has_member(type(obj), name) or name in _OWN_METHODS:
             raise AttributeError(f"Slot or signal '{name}' can not be overwritten on {kind} object")
@@ -316,56 +323,6 @@ class InstanceWrapper(metaclass=ClassWrapper):
         if isinstance(obj, QtCore.QObject) and shiboken6.isValid(obj):
             return f"{type(self).__name__} ({type(obj).__name__} at: {shiboken6.getCppPointer(obj)[0]:#x})"
         return f"{type(self).__name__} ({obj!r})"
-
-
-def _property_value(obj: Any, name: str) -> tuple[bool, Any]:
-    """(whether there is such a static or dynamic property, its PySide6 value)."""
-    if not isinstance(obj, QtCore.QObject):
-        return False, None
-    name = "objectName" if name == "name" and obj.metaObject().indexOfProperty("name") < 0 else name
-    index = obj.metaObject().indexOfProperty(name)
-    if index < 0:
-        dynamic = name.encode() in [bytes(key) for key in obj.dynamicPropertyNames()]
-        return dynamic, obj.property(name) if dynamic else None
-    meta = obj.metaObject().property(index)
-    if meta.isEnumType():  # PySide6 has no converter for these: ask the getter
-        return True, _getter(obj, name)()
-    return True, meta.read(obj)
-
-
-def _getter(obj: Any, name: str) -> Callable[[], Any]:
-    capital = name[0].upper() + name[1:]
-    return next(
-        getattr(obj, method) for method in (name, f"is{capital}", f"has{capital}") if hasattr(obj, method)
-    )
-
-
-def _set_property(wrapper: InstanceWrapper, obj: Any, name: str, value: Any) -> bool:
-    """Set a static or dynamic property; False if there is none; AttributeError if it does not take the value."""
-    known, old = _property_value(obj, name)
-    if not known:
-        return False
-    name = "objectName" if name == "name" and obj.metaObject().indexOfProperty("name") < 0 else name
-    index = obj.metaObject().indexOfProperty(name)
-    if index < 0:
-        obj.setProperty(name, unwrap(value))
-        return True
-    meta = obj.metaObject().property(index)
-    if not meta.isWritable():
-        raise AttributeError(f"Property '{name}' of {type(wrapper).__name__} object is not writable")
-    try:
-        if meta.isEnumType():
-            getattr(obj, f"set{name[0].upper()}{name[1:]}")(type(old)(int(value)))
-            return True
-        accepted = meta.write(obj, unwrap(converted(value, meta.typeName())))
-    except (TypeError, ValueError, RuntimeError):
-        accepted = False
-    if not accepted:
-        raise AttributeError(
-            f"Property '{name}' of type '{meta.typeName()}' does not accept an object of type "
-            f"{type(value).__name__} ({value!r})"
-        )
-    return True
 
 
 def _with_overrides(cls: ClassWrapper) -> type:

@@ -1,7 +1,8 @@
 """Loads a Slicer .ui file with the stand-ins in place of Slicer's custom widgets.
 
-Stricter than Slicer, because a mistake in a .ui file is otherwise silent: an unknown widget class, a property that the
-widget does not have (Qt makes it a dynamic one), a connection whose signal or slot does not exist all raise UiError.
+Stricter than Slicer, because a mistake in a .ui file is otherwise silent: an unknown widget class, a
+property that the widget does not have (Qt makes it a dynamic one), a connection whose signal or slot does
+not exist all raise UiError.
 """
 
 from __future__ import annotations
@@ -113,7 +114,7 @@ def _named(root: InstanceWrapper, name: str, where: str) -> InstanceWrapper:
 
 
 def _check_properties(root: ET.Element, widget: QtWidgets.QWidget, where: str) -> None:
-    """Every property in the file is one of the widget's own, or says itself that it is dynamic (stdset="0")."""
+    """Every property in the file is the widget's own, or says itself that it is dynamic (stdset="0")."""
     for element in root.iter("widget"):
         name = element.get("name")
         found = widget if widget.objectName() == name else widget.findChild(QtWidgets.QWidget, name)

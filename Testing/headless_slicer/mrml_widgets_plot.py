@@ -1,158 +1,21 @@
-"""Stand-ins for Slicer's table view and plot view, drawing the real table and plot nodes.
+"""Stand-in for Slicer's plot view: paints the real chart node that its vtkMRMLPlotViewNode refers to.
 
-The plot view paints bars, lines and scatters itself (Slicer uses VTK charts): axes with round ticks, titles, legend, the
-colours of the series. A plot view shows the chart that its vtkMRMLPlotViewNode refers to.
+Bars, lines and scatters with Qt (Slicer uses VTK charts): axes with round ticks, titles, legend, the
+series' colours.
 """
 
 from __future__ import annotations
 
 import math
-from typing import Any, ClassVar
+from itertools import pairwise
+from typing import Any
 
 import slicer
 import vtk
 from PySide6 import QtCore, QtGui, QtWidgets
-from PySide6.QtCore import Signal
 
-from .mrml_widgets import Observations, SceneWidget, checked_vtk, flag
+from .mrml_widgets import Observations, SceneWidget, checked_vtk
 from .qt_facade_wrapper import invokable
-
-
-class _TableModel(QtCore.QAbstractTableModel):
-    """The cells of a vtkMRMLTableNode."""
-
-    def __init__(self, view: qMRMLTableView) -> None:
-        super().__init__(view)
-        self._view = view
-
-    def _size(self) -> tuple[int, int]:
-        node = self._view.mrmlTableNode()
-        rows, columns = (node.GetNumberOfRows(), node.GetNumberOfColumns()) if node is not None else (0, 0)
-        return (columns, rows) if self._view.transposed else (rows, columns)
-
-    def rowCount(self, parent: Any = None) -> int:
-        return self._size()[0]
-
-    def columnCount(self, parent: Any = None) -> int:
-        return self._size()[1]
-
-    def data(self, index: QtCore.QModelIndex, role: int = QtCore.Qt.ItemDataRole.DisplayRole) -> Any:
-        node = self._view.mrmlTableNode()
-        row, column = (
-            (index.column(), index.row()) if self._view.transposed else (index.row(), index.column())
-        )
-        if role in (QtCore.Qt.ItemDataRole.DisplayRole, QtCore.Qt.ItemDataRole.EditRole):
-            return node.GetCellText(row, column)
-        if role == QtCore.Qt.ItemDataRole.TextAlignmentRole and not self._is_text(node, column):
-            return QtCore.Qt.AlignmentFlag.AlignRight | QtCore.Qt.AlignmentFlag.AlignVCenter
-        return None
-
-    def _is_text(self, node: Any, column: int) -> bool:
-        return isinstance(node.GetTable().GetColumn(column), vtk.vtkStringArray)
-
-    def headerData(self, section: int, orientation: QtCore.Qt.Orientation, role: int = 0) -> Any:
-        if role != QtCore.Qt.ItemDataRole.DisplayRole:
-            return None
-        names_along = (
-            QtCore.Qt.Orientation.Vertical if self._view.transposed else QtCore.Qt.Orientation.Horizontal
-        )
-        return (
-            self._view.mrmlTableNode().GetColumnName(section) if orientation == names_along else section + 1
-        )
-
-    def flags(self, index: QtCore.QModelIndex) -> QtCore.Qt.ItemFlag:
-        editable = QtCore.Qt.ItemFlag.ItemIsEditable if not self._view.mrmlTableNode().GetLocked() else 0
-        return super().flags(index) | editable if editable else super().flags(index)
-
-    def setData(
-        self, index: QtCore.QModelIndex, value: Any, role: int = QtCore.Qt.ItemDataRole.EditRole
-    ) -> bool:
-        row, column = (
-            (index.column(), index.row()) if self._view.transposed else (index.row(), index.column())
-        )
-        return bool(self._view.mrmlTableNode().SetCellText(row, column, str(value)))
-
-
-class qMRMLTableView(QtWidgets.QTableView):
-    """A table node's cells; follows its changes."""
-
-    scene_changed = Signal(object)
-    selection_changed = Signal()
-    CPP_SIGNALS: ClassVar = {
-        "mrmlSceneChanged(vtkMRMLScene*)": "scene_changed",
-        "selectionChanged()": "selection_changed",
-    }
-
-    transposed = flag("transposed", False, "_update")
-    firstRowLocked = flag("firstRowLocked", False)
-    firstColumnLocked = flag("firstColumnLocked", False)
-
-    def __init__(self, parent: QtWidgets.QWidget | None = None) -> None:
-        super().__init__(parent)
-        self._scene, self._node, self._view_node = None, None, None
-        self._observers, self._scene_observers = Observations(self), Observations(self)
-        self.setModel(_TableModel(self))
-        self.verticalHeader().setDefaultSectionSize(24)
-        self.selectionModel().selectionChanged.connect(lambda *_: self.selection_changed.emit())
-
-    @invokable
-    def mrmlScene(self) -> Any:
-        return self._scene
-
-    @invokable
-    def setMRMLScene(self, scene: Any) -> None:
-        checked_vtk(scene, "vtkMRMLScene")
-        if scene is self._scene:
-            return
-        self._scene_observers.clear()
-        self._scene = scene
-        if scene is not None:
-            self._scene_observers.observe(scene, (slicer.vtkMRMLScene.NodeRemovedEvent,), "_check_node")
-        self.scene_changed.emit(scene)
-
-    def _check_node(self) -> None:
-        if self._node is not None and self._node.GetScene() is None:
-            self.setMRMLTableNode(None)
-
-    @invokable
-    def mrmlTableNode(self) -> Any:
-        return self._node
-
-    @invokable
-    def setMRMLTableNode(self, node: Any) -> None:
-        checked_vtk(node, "vtkMRMLTableNode")
-        self._observers.clear()
-        self._node = node
-        if node is not None:
-            self._observers.observe(node, (vtk.vtkCommand.ModifiedEvent,), "_update")
-        self._update()
-
-    @invokable
-    def mrmlTableViewNode(self) -> Any:
-        return self._view_node
-
-    @invokable
-    def setMRMLTableViewNode(self, node: Any) -> None:
-        self._view_node = checked_vtk(node, "vtkMRMLTableViewNode")
-        if node is not None:
-            self._observers.observe(node, (vtk.vtkCommand.ModifiedEvent,), "_follow_view")
-            self._follow_view()
-
-    def _follow_view(self) -> None:
-        if self._view_node.GetTableNode() is not self._node:
-            self.setMRMLTableNode(self._view_node.GetTableNode())
-
-    def _update(self) -> None:
-        self.model().beginResetModel()
-        self.model().endResetModel()
-
-    @invokable
-    def copySelection(self) -> None:
-        """The selected cells as text with tabs on the clipboard."""
-        rows: dict[int, list[str]] = {}
-        for index in sorted(self.selectedIndexes(), key=lambda i: (i.row(), i.column())):
-            rows.setdefault(index.row(), []).append(str(index.data()))
-        QtWidgets.QApplication.clipboard().setText("\n".join("\t".join(row) for row in rows.values()))
 
 
 def ticks(low: float, high: float, about: int = 6) -> list[float]:
@@ -168,7 +31,7 @@ def ticks(low: float, high: float, about: int = 6) -> list[float]:
 
 
 def series_points(series: Any) -> tuple[list[float], list[float], list[str]]:
-    """x, y and labels of a series; x is the row number where it names no x column. Empty where the table lacks them."""
+    """x, y and labels of a series (x: row number except for scatters); empty where the table lacks them."""
     table = series.GetTableNode().GetTable() if series.GetTableNode() is not None else None
     y_column = table.GetColumnByName(series.GetYColumnName() or "") if table is not None else None
     if y_column is None:
@@ -176,7 +39,10 @@ def series_points(series: Any) -> tuple[list[float], list[float], list[str]]:
     rows = range(table.GetNumberOfRows())
     y = [y_column.GetVariantValue(row).ToDouble() for row in rows]
     x_column = table.GetColumnByName(series.GetXColumnName() or "")
-    uses_x = x_column is not None and not series.GetPlotType() == series.PlotTypeLine
+    uses_x = x_column is not None and series.GetPlotType() in (
+        series.PlotTypeScatter,
+        series.PlotTypeScatterBar,
+    )
     x = [x_column.GetVariantValue(row).ToDouble() for row in rows] if uses_x else [float(row) for row in rows]
     label_column = table.GetColumnByName(series.GetLabelColumnName() or "")
     labels = (
@@ -313,7 +179,7 @@ class _Chart:
     def _bar_series(self, entry: tuple) -> None:
         series, x, y, _ = entry
         number, count = self._bars.index(entry), len(self._bars)
-        spacing = min((b - a for a, b in zip(x, x[1:], strict=False) if b > a), default=1.0)
+        spacing = min((b - a for a, b in pairwise(x) if b > a), default=1.0)
         width = 0.8 * spacing / count
         for x_value, y_value in zip(x, y, strict=True):
             left = x_value - 0.4 * spacing + number * width
