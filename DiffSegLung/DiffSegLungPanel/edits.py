@@ -100,7 +100,8 @@ class EditWatcher:
     """Tells at once when a segmentation's voxels change by another hand than the module's own.
 
     A paint stroke raises many events: the painted segment's tag is set and the callback called, nothing is
-    computed. Renaming, colours and tags are no edits.
+    computed. Renaming, colours, tags and order are no edits. A segment of the user's may be painted over the
+    classes, so it counts as a change too; :func:`settleTags` finds out which classes it touched.
 
     Args:
         segmentationNode: the segmentation to watch.

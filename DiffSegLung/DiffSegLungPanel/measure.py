@@ -19,7 +19,8 @@ from .grid import gridOf
 from .resultnodes import SHIFT, resultsOf
 from .segmentation import classMap, regionMap
 
-_COARSE = 8
+_COARSE = 64
+"""Samples along each axis where the nearest region is looked up; enough to tell sides and thirds."""
 _SIDE = np.array([0, 1, 1, 1, 2, 2, 2], np.uint8)
 _THIRD = np.array([0, 1, 2, 3, 1, 2, 3], np.uint8)
 
@@ -105,18 +106,21 @@ def _require(scene: slicer.vtkMRMLScene, segmentationNode: slicer.vtkMRMLSegment
         )
 
 
-def _nearestRegion(regions: np.ndarray) -> np.ndarray:
-    """The region nearest to every eighth voxel, in index space; enough to tell right from left and thirds."""
-    coarse = regions[::_COARSE, ::_COARSE, ::_COARSE]
-    if not coarse.any():
-        return coarse
-    places = distance_transform_edt(coarse == 0, return_distances=False, return_indices=True)
-    return coarse[tuple(places)]
+def _nearestRegion(regions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The nearest region (in voxels) on a coarse lattice of the volume, and the lattice's steps."""
+    steps = np.maximum(1, np.array(regions.shape) // _COARSE)
+    coarse = regions[:: steps[0], :: steps[1], :: steps[2]]
+    if coarse.any():
+        places = distance_transform_edt(coarse == 0, return_distances=False, return_indices=True)
+        coarse = coarse[tuple(places)]
+    return coarse, steps
 
 
-def _takeIn(regions: np.ndarray, classes: np.ndarray, nearest: np.ndarray, part: slice) -> None:
+def _takeIn(
+    regions: np.ndarray, classes: np.ndarray, nearest: tuple[np.ndarray, np.ndarray], part: slice
+) -> None:
     """Count classes outside the lungs to the nearest region, in place."""
-    outside = (regions[part] == 0) & (classes[part] > 0)
-    if outside.any():
-        k, j, i = np.nonzero(outside)
-        regions[part][k, j, i] = nearest[(k + part.start) // _COARSE, j // _COARSE, i // _COARSE]
+    k, j, i = np.nonzero((regions[part] == 0) & (classes[part] > 0))
+    if k.size:
+        coarse, steps = nearest
+        regions[part][k, j, i] = coarse[(k + part.start) // steps[0], j // steps[1], i // steps[2]]

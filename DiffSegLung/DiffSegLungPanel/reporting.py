@@ -10,17 +10,15 @@ from typing import Any
 
 import numpy as np
 import slicer
-from slicer.i18n import tr as _
 
 from DiffSegLungLib.classes import CLASSES
-from DiffSegLungLib.errors import DiffSegLungError
 from DiffSegLungLib.geometry import Box
 from DiffSegLungLib.overview import draw_montage, each_panel
 from DiffSegLungLib.report import write_report
 
 from .grid import Grid, gridOf
 from .measure import measure
-from .resultnodes import PROVENANCE, resultsOf
+from .resultnodes import PROVENANCE, noResult, resultsOf
 from .tables import notWritten
 
 _MARGIN = 16
@@ -28,7 +26,7 @@ _MARGIN = 16
 
 
 def exportReport(
-    scene: slicer.vtkMRMLScene, segmentationNode: slicer.vtkMRMLSegmentationNode, path: Path
+    scene: slicer.vtkMRMLScene, segmentationNode: slicer.vtkMRMLSegmentationNode, path: str | Path
 ) -> Generator[None, None, Path]:
     """Write the report as one HTML file: tables, charts and pictures of the segmentation with its edits.
 
@@ -47,11 +45,8 @@ def exportReport(
     """
     provenance: dict[str, Any] = json.loads(segmentationNode.GetAttribute(PROVENANCE) or "{}")
     if not provenance:
-        raise DiffSegLungError(
-            "no-result",
-            _("{name} holds no result of DiffSegLung.").format(name=segmentationNode.GetName()),
-            _("Run the segmentation first."),
-        )
+        raise noResult(segmentationNode)
+    path = Path(path)
     measured = yield from measure(scene, segmentationNode)
     results = resultsOf(segmentationNode)
     grid = gridOf(results.volume)

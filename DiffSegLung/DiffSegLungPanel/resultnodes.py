@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 
 import slicer
+from slicer.i18n import tr as _
+
+from DiffSegLungLib.errors import DiffSegLungError
 
 ROLE = "DiffSegLung."
 """Prefix of the node reference roles on the segmentation node; the fields of :class:`Results` follow."""
@@ -80,6 +83,15 @@ def removeResults(scene: slicer.vtkMRMLScene, segmentationNode: slicer.vtkMRMLSe
         scene.RemoveNode(node)
     for attribute in (BUNDLE, CREATED, SHIFT, PROVENANCE, UNCERTAIN):
         segmentationNode.RemoveAttribute(attribute)
+
+
+def noResult(segmentationNode: slicer.vtkMRMLSegmentationNode) -> DiffSegLungError:
+    """What to say of a segmentation that no run of this module made."""
+    return DiffSegLungError(
+        "no-result",
+        _("{name} holds no result of DiffSegLung.").format(name=segmentationNode.GetName()),
+        _("Run the segmentation first."),
+    )
 
 
 def _ownRoles() -> list[str]:

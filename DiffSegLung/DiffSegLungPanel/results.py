@@ -29,6 +29,7 @@ from .resultnodes import (
     SHIFT,
     UNCERTAIN,
     Results,
+    noResult,
     removeResults,
     resultNode,
     resultsOf,
@@ -112,7 +113,7 @@ def refreshResults(
     return measured.quantities
 
 
-def exportCsv(segmentationNode: slicer.vtkMRMLSegmentationNode, path: Path) -> None:
+def exportCsv(segmentationNode: slicer.vtkMRMLSegmentationNode, path: str | Path) -> None:
     """Write the class table and the densitometry as they stand.
 
     Raises:
@@ -120,6 +121,8 @@ def exportCsv(segmentationNode: slicer.vtkMRMLSegmentationNode, path: Path) -> N
     """
     results = resultsOf(segmentationNode)
     shown = [table for table in (results.classTable, results.densityTable) if table is not None]
+    if not shown:
+        raise noResult(segmentationNode)
     tables.writeCsv(Path(path), shown)
 
 
