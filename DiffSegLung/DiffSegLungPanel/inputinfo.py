@@ -49,7 +49,7 @@ def describeInput(volumeNode: slicer.vtkMRMLScalarVolumeNode | None) -> InputInf
 
 def _line(volumeNode: slicer.vtkMRMLScalarVolumeNode, sample: np.ndarray) -> str:
     size, spacing = volumeNode.GetImageData().GetDimensions(), volumeNode.GetSpacing()
-    return _("{size} voxels of {spacing} mm, {low} to {high} HU").format(
+    return _("{size} voxels, {spacing} mm, {low} to {high} HU").format(
         size=" × ".join(str(n) for n in size),
         spacing=" × ".join(f"{mm:.3g}" for mm in spacing),
         low=f"{float(np.nanmin(sample)):.0f}".replace("-", "−"),

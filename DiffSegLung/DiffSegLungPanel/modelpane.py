@@ -70,7 +70,8 @@ class ModelPane:
         self._bundles = [BUILT_IN, *recentModels()]
         if bundle not in self._bundles:
             self._bundles.append(bundle)
-        names = [_("Built-in") if path == BUILT_IN else Path(path).name for path in self._bundles]
+        builtIn = _("Built-in ({name})").format(name=readCard(BUILT_IN).name)
+        names = [builtIn if path == BUILT_IN else Path(path).name for path in self._bundles]
         combo = self._ui.modelComboBox
         if [combo.itemText(i) for i in range(combo.count)] != names:
             combo.clear()
@@ -84,7 +85,9 @@ class ModelPane:
             )
         except DiffSegLungError:
             return ""
-        return _("About {time} and {memory} of memory on this computer").format(
+        if estimate.warning:
+            return estimate.warning
+        return _("About {time}, {memory} on this computer").format(
             time=durationText(estimate.seconds), memory=memoryText(estimate.gigabytes)
         )
 

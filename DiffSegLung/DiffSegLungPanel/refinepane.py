@@ -39,16 +39,11 @@ class RefinePane:
         self._node: slicer.vtkMRMLSegmentationNode | None = None
         self._watcher: EditWatcher | None = None
         self._task: Task | None = None
-        self._entered = self._active = False
+        self._entered = self._active = self._paused = self._stale = False
         self._timer = qt.QTimer()
         self._timer.setSingleShot(True)
         self._timer.setInterval(SETTLE_MS)
         self._timer.connect("timeout()", self._refresh)
-        editor = ui.segmentEditor
-        editor.setMaximumNumberOfUndoStates(10)
-        editor.setSegmentationNodeSelectorVisible(False)
-        editor.setSourceVolumeNodeSelectorVisible(False)
-        editor.setSwitchToSegmentationsButtonVisible(False)
         ui.refineHintLabel.text = _(
             "Paint a class over another one. To take a finding away, paint “Healthy lung” over it. "
             "Nothing outside the lungs is touched, and the tables follow."
@@ -66,23 +61,34 @@ class RefinePane:
         self._entered = False
         self._activate()
 
-    def pause(self) -> None:
-        """Stop computing: a run is about to fill the segmentation, or the scene goes away."""
+    def _stop(self) -> None:
         self._timer.stop()
         task, self._task = self._task, None
         if task is not None:
             task.finished.disconnect(self._onTaskFinished)
             task.abort()
 
-    def update(self, node: slicer.vtkMRMLSegmentationNode | None) -> None:
-        """Edit this segmentation from now on; None edits nothing."""
+    def update(self, node: slicer.vtkMRMLSegmentationNode | None, *, paused: bool = False) -> None:
+        """Edit this segmentation from now on; None edits nothing.
+
+        Args:
+            node: the segmentation.
+            paused: another task is running, which may fill this segmentation: edits are measured after it.
+        """
         if node is not self._node:
-            self.pause()
+            self._stop()
+            self._stale = False
             if self._watcher is not None:
                 self._watcher.stop()
             self._deactivate()
+            self._ui.segmentEditor.setSegmentationNode(None)
             self._node = node
             self._watcher = EditWatcher(node, self._onEdited) if node is not None else None
+        self._paused = paused
+        if paused:
+            self._stop()
+        elif self._stale and self._task is None:
+            self._timer.start()
         self._ui.refineCollapsibleButton.enabled = node is not None
         self._activate()
         self._showEdited()
@@ -111,7 +117,6 @@ class RefinePane:
         editor.setActiveEffect(None)
         editor.uninstallKeyboardShortcuts()
         editor.removeViewObservations()
-        editor.setSegmentationNode(None)
 
     def _editorNode(self) -> slicer.vtkMRMLSegmentEditorNode:
         """The panel's editor node; painting is allowed where there is a class, which is inside the lungs."""
@@ -129,8 +134,10 @@ class RefinePane:
 
     def _onEdited(self) -> None:
         """Many times a second while painting: wait until the hand rests."""
-        self.pause()
-        self._timer.start()
+        self._stop()
+        self._stale = True
+        if not self._paused:
+            self._timer.start()
         self._ui.editedLabel.text = _("The tables are being updated…")
 
     def _refresh(self) -> None:
@@ -142,13 +149,14 @@ class RefinePane:
 
     def _onTaskFinished(self, task: Task) -> None:
         self._task = None
+        self._stale = False
         self._showEdited()
         if task.error is not None:
             self._ui.editedLabel.text = f"{task.error.message} {task.error.hint}".strip()
         self._onRefreshed()
 
     def _showEdited(self) -> None:
-        if self._task is not None or self._timer.active:
+        if self._stale:
             return
         names = editedNames(self._node) if self._node is not None else []
         self._ui.editedLabel.text = (

@@ -68,7 +68,8 @@ class ResultsPane:
         self.node = node if found is not None and found.classTable is not None else None
         self._ui.resultsWidget.visible = self.node is not None
         self._ui.resultsHintLabel.visible = self.node is None
-        self._ui.segmentsTable.setSegmentationNode(self.node)
+        if self._ui.segmentsTable.segmentationNode() is not self.node:
+            self._ui.segmentsTable.setSegmentationNode(self.node)
         self.refresh()
 
     def refresh(self) -> None:

@@ -47,8 +47,10 @@ class ClassTableView:
             view.setRowHidden(row, chosen not in (ALL_REGIONS, name))
         view.setColumnHidden(0, chosen != ALL_REGIONS)
         if table is not None:
-            view.horizontalHeader().setSectionResizeMode(qt.QHeaderView.ResizeToContents)
-            view.horizontalHeader().stretchLastSection = True
+            header = view.horizontalHeader()
+            header.setSectionResizeMode(qt.QHeaderView.ResizeToContents)
+            if chosen != ALL_REGIONS:  # with the regions' names it is wider than the panel and scrolls
+                header.setSectionResizeMode(1, qt.QHeaderView.Stretch)
         density = found.densityTable if found is not None else None
         self._ui.densityLabel.text = _densityText(density, regions[0] if chosen == ALL_REGIONS else chosen)
 

@@ -8,6 +8,8 @@ from typing import Any
 import slicer
 from slicer.i18n import tr as _
 
+from DiffSegLungLib.errors import InputError
+
 from . import results
 from .parameters import DiffSegLungParameters
 
@@ -53,7 +55,12 @@ class UncertaintyPane:
 
     def _uncertainRegions(self) -> list[results.UncertainRegion]:
         ct = results.resultsOf(self._node).volume if self._node is not None else None
-        return results.uncertainRegions(self._node, ct) if ct is not None else []
+        if ct is None or ct.GetImageData() is None:
+            return []
+        try:
+            return results.uncertainRegions(self._node, ct)
+        except InputError:  # the CT was put under a non-linear transform meanwhile
+            return []
 
     def _composites(self) -> Iterator[slicer.vtkMRMLSliceCompositeNode]:
         yield from slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode", self._scene)
@@ -111,7 +118,7 @@ class UncertaintyPane:
         if count == 0:
             text = _("No region of 0.2 ml or more is uncertain.")
         elif self._number < 0:
-            text = _("{count} uncertain regions, the most important first.").format(count=count)
+            text = _("{count} to review, the most important first.").format(count=count)
         else:
             text = _("Region {number} of {count}: {text}").format(
                 number=self._number + 1, count=count, text=self._regions[self._number].text
