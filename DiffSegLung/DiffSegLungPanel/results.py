@@ -214,16 +214,16 @@ def _fillUncertainty(
     image.GetPointData().SetScalars(exchange.vtkArrayOf(entropy))
     uncertainty.SetIJKToRASMatrix(asMatrix(grid.ijkToRas))
     uncertainty.SetAndObserveTransformNodeID(volumeNode.GetTransformNodeID())
-    uncertainty.SetAndObserveImageData(image)
-    if uncertainty.GetDisplayNode() is None:
-        uncertainty.CreateDefaultDisplayNodes()
-        display = uncertainty.GetDisplayNode()
+    if uncertainty.GetDisplayNode() is None:  # before the voxels: nothing is then computed from them
+        display = scene.AddNewNodeByClass("vtkMRMLScalarVolumeDisplayNode")
         if scene.GetNodeByID(_COLOURS) is not None:
             display.SetAndObserveColorNodeID(_COLOURS)
         display.SetAutoWindowLevel(False)
         display.SetWindowLevelMinMax(0.0, 1.0)
         display.SetThreshold(_SHOWN_ABOVE, 1.0)
         display.SetApplyThreshold(True)
+        uncertainty.SetAndObserveDisplayNodeID(display.GetID())
+    uncertainty.SetAndObserveImageData(image)
     placeBeside(scene, volumeNode, uncertainty)
 
 
