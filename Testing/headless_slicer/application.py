@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import slicer
 from PySide6 import QtCore
 
 from .core_io import CoreIOManager
@@ -84,7 +85,10 @@ class CommandOptions:
 
     runPythonAndExit = False
     noMainWindow = True
-    testingEnabled = True
+
+    @property
+    def testingEnabled(self) -> bool:
+        return slicer.app.testingEnabled()
 
 
 class Application(Signals):

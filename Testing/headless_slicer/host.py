@@ -65,11 +65,10 @@ class Host:
             "ScriptedLoadableModule": scripted_module.make_module(),
             "parameterNodeWrapper": parameter_node.make_module(),
             "i18n": translation.make_module(),
-            "packaging": self.packages.make_module(),
         }.items():
             setattr(slicer, name, module)
             sys.modules[f"slicer.{name}"] = module
-        sys.modules["PyTorchUtils"] = self.packages.make_torch_module()
+        self.packages.install_modules()
         sys.modules["SampleData"] = self.samples.make_module()
 
     def load(self, path: str | Path) -> ScriptedModule:
@@ -118,7 +117,7 @@ class Host:
         self.unload_panels()
 
     def unload_panels(self) -> None:
-        """Ends the panels of scripted modules (their `cleanup` runs); the next getModuleWidget makes new ones."""
+        """Ends the panels of scripted modules (`cleanup` runs); getModuleWidget makes new ones."""
         for module in self.modules.scripted():
             module.unload()
         QtCore.QCoreApplication.sendPostedEvents(None, QtCore.QEvent.Type.DeferredDelete.value)

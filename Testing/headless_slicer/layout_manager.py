@@ -165,5 +165,4 @@ class LayoutManager:
             logic.FitSliceToBackground()
 
     def resetThreeDViews(self) -> None:
-        for camera in self._nodes("vtkMRMLCameraNode"):
-            camera.ResetClippingRange() if camera.GetCamera() else None
+        """A 3D picture is fitted to the scene when it is drawn."""

@@ -62,7 +62,7 @@ class ScriptedModule:
         return panel
 
     def unload(self) -> None:
-        """Host only: the end of the panel as at application exit; its `cleanup` runs by the manager's signal."""
+        """Host only: the end of the panel as at application exit; `cleanup` runs by the manager's signal."""
         if self._representation is None:
             return
         slicer.app.moduleManager().emit("moduleAboutToBeUnloaded", self.name)

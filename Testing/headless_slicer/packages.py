@@ -1,16 +1,16 @@
 """`slicer.packaging` and the PyTorch extension's `PyTorchUtils`: recorded, nothing is installed.
 
-A test says which requirements count as missing, whether the user refuses, and whether the installation fails:
-`host.packages.missing = {"torch", "psutil"}`, `host.packages.refuse = True`, `host.packages.fail = "no
-network"`.
+A test says what is missing and how an installation ends:
+`host.packages.missing = {"torch"}`, `host.packages.refuse = True`, `host.packages.fail = "no network"`.
+What is missing is also hidden from importlib.metadata, where Slicer and modules look.
 """
 
 from __future__ import annotations
 
+import importlib.metadata
 import subprocess
 import sys
 import types
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,10 +23,9 @@ Wish = str | Requirement | list[str | Requirement]
 
 @dataclass
 class Packages:
-    """What is missing, how an installation ends, and what was asked for.
+    """`missing`, `refuse`, `fail` are set by the test; the other fields say what was asked for.
 
-    `installed` lists what pip would have been given, `asked` the requesters of prompts, `removed` what was
-    uninstalled.
+    `installed` holds what pip would have been given, `asked` who asked the user, `removed` what was uninstalled.
     """
 
     missing: set[str] = field(default_factory=set)
@@ -39,9 +38,31 @@ class Packages:
     def reset(self) -> None:
         self.__dict__.update(Packages().__dict__)
 
+    def install_modules(self) -> None:
+        """Makes slicer.packaging and PyTorchUtils importable; hides missing packages from the metadata."""
+        module = types.ModuleType("slicer.packaging", __doc__)
+        module.pip_check, module.pip_ensure = self.check, self.ensure
+        module.pip_install, module.pip_uninstall = self.install, self.uninstall
+        module.load_requirements = load_requirements
+        module.isPipInstallInProgress = lambda: False
+        slicer.packaging = sys.modules["slicer.packaging"] = module
+        torch_utils = types.ModuleType(
+            "PyTorchUtils", "The module PyTorchUtils of the extension SlicerPyTorch."
+        )
+        torch_utils.PyTorchUtilsLogic = type("PyTorchUtilsLogic", (_TorchLogic,), {"packages": self})
+        sys.modules["PyTorchUtils"] = torch_utils
+        real_version = importlib.metadata.version
+
+        def version(name: str) -> str:
+            if name.lower() in self.missing:
+                raise importlib.metadata.PackageNotFoundError(name)
+            return real_version(name)
+
+        importlib.metadata.version = version
+
     def check(self, wish: Wish) -> bool:
-        """slicer.packaging.pip_check: whether all requirements are there."""
-        return all(requirement.name.lower() not in self.missing for requirement in _requirements(wish))
+        """slicer.packaging.pip_check: whether all requirements are there, in a version that will do."""
+        return all(_is_met(requirement) for requirement in _requirements(wish))
 
     def ensure(
         self,
@@ -54,87 +75,80 @@ class Packages:
         skip_in_testing: bool = True,
         show_progress: bool = True,
     ) -> None:
-        """slicer.packaging.pip_ensure. Raises RuntimeError where the user refuses, CalledProcessError where
-        pip fails.
+        """slicer.packaging.pip_ensure.
+
+        Raises RuntimeError where the user refuses, CalledProcessError where pip fails.
         """
-        wanted = [req for req in _requirements(requirements) if not self.check(req)]
+        wanted = [requirement for requirement in _requirements(requirements) if not _is_met(requirement)]
         if not wanted or (skip_in_testing and slicer.app.testingEnabled()):
             return
-        if prompt_install:
-            self.asked.append(requester or "")
-            if self.refuse:
-                raise RuntimeError("User declined package installation")
+        if prompt_install and not self._confirmed(requester or "", f"Install {len(wanted)} Python packages?"):
+            raise RuntimeError("User declined package installation")
         self.install([str(requirement) for requirement in wanted])
 
-    def install(self, wish: str | list[str], **_: Any) -> None:
-        """slicer.packaging.pip_install and slicer.util.pip_install."""
+    def install(self, wish: str | list[str], *_: Any, **__: Any) -> None:
+        """slicer.packaging.pip_install, slicer.util.pip_install. Raises CalledProcessError where pip fails."""
         words = wish.split() if isinstance(wish, str) else [str(word) for word in wish]
         self.installed += words
         if self.fail:
-            raise subprocess.CalledProcessError(
-                1, [sys.executable, "-m", "pip", "install", *words], output=self.fail
-            )
+            command = [sys.executable, "-m", "pip", "install", *words]
+            raise subprocess.CalledProcessError(1, command, output=self.fail)
         self.missing -= {Requirement(word).name.lower() for word in words if not word.startswith("-")}
 
-    def uninstall(self, wish: str | list[str], **_: Any) -> None:
+    def uninstall(self, wish: str | list[str], *_: Any, **__: Any) -> None:
         self.removed += wish.split() if isinstance(wish, str) else list(wish)
 
-    def make_module(self) -> types.ModuleType:
-        """The module that `import slicer.packaging` finds."""
-        module = types.ModuleType("slicer.packaging", __doc__)
-        module.pip_check, module.pip_ensure = self.check, self.ensure
-        module.pip_install, module.pip_uninstall = self.install, self.uninstall
-        module.load_requirements = load_requirements
-        module.isPipInstallInProgress = lambda: False
-        return module
+    def _confirmed(self, requester: str, question: str) -> bool:
+        self.asked.append(requester)
+        return not self.refuse and slicer.util.confirmOkCancelDisplay(question, requester)
 
-    def make_torch_module(self) -> types.ModuleType:
-        """The module PyTorchUtils of the extension SlicerPyTorch."""
-        packages = self
 
-        class PyTorchUtilsLogic:
-            """torch counts as there unless "torch" is among the missing."""
+class _TorchLogic:
+    """PyTorchUtilsLogic; torch counts as there unless "torch" is among the missing packages."""
 
-            def torchInstalled(self) -> bool:
-                return packages.check("torch")
+    packages: Packages
 
-            def installTorch(
-                self,
-                askConfirmation: bool = False,
-                forceComputationBackend: str | None = None,
-                torchVersionRequirement: str | None = None,
-                torchvisionVersionRequirement: str | None = None,
-            ) -> Any:
-                """The torch module, or None where the user refuses or the installation fails."""
-                if askConfirmation:
-                    packages.asked.append("PyTorch")
-                    if packages.refuse:
-                        return None
-                try:
-                    packages.install(f"torch{torchVersionRequirement or ''}")
-                except subprocess.CalledProcessError:
-                    return None
-                return self.importTorch()
+    @classmethod
+    def torchInstalled(cls) -> bool:
+        return cls.packages.check("torch")
 
-            def uninstallTorch(self, askConfirmation: bool = False) -> bool:
-                packages.uninstall("torch")
-                return True
+    def installTorch(
+        self,
+        askConfirmation: bool = False,
+        forceComputationBackend: str | None = None,
+        torchVersionRequirement: str | None = None,
+        torchvisionVersionRequirement: str | None = None,
+    ) -> Any:
+        """The torch module; None where the user refuses. Raises CalledProcessError where pip fails."""
+        ask = askConfirmation and not slicer.app.commandOptions().testingEnabled
+        if ask and not self.packages._confirmed("PyTorch", "PyTorch will be downloaded and installed"):
+            return None
+        self.packages.install(f"torch{torchVersionRequirement or ''}")
+        return self.importTorch()
 
-            def importTorch(self) -> Any:
-                return self.torch
+    def uninstallTorch(
+        self, askConfirmation: bool = False, forceComputationBackend: str | None = None
+    ) -> None:
+        self.packages.uninstall("torch torchvision")
 
-            @property
-            def torch(self) -> Any:
-                """The torch module (imported lazily); ImportError where it counts as missing."""
-                if not self.torchInstalled():
-                    raise ImportError("No module named 'torch'")
-                import torch
+    def importTorch(self) -> Any:
+        """The torch module, installed without asking where it is missing."""
+        if not self.torchInstalled():
+            return self.installTorch()
+        import torch
 
-                return torch
+        return torch
 
-        module = types.ModuleType("PyTorchUtils", __doc__)
-        module.PyTorchUtilsLogic = PyTorchUtilsLogic
-        return module
+    @property
+    def torch(self) -> Any:
+        return self.importTorch()
+
+    def getDevice(self) -> Any:
+        return self.torch.device("cuda") if self.torch.cuda.is_available() else "cpu"
+
+    @property
+    def cuda(self) -> bool:
+        return self.getDevice() != "cpu"
 
 
 def load_requirements(path: str | Path) -> list[Requirement]:
@@ -143,8 +157,17 @@ def load_requirements(path: str | Path) -> list[Requirement]:
     return [Requirement(line) for line in lines if line and line[0] not in "#-"]
 
 
-def _requirements(wish: Wish) -> Iterable[Requirement]:
+def _requirements(wish: Wish) -> list[Requirement]:
     if isinstance(wish, Requirement):
         return [wish]
     words = wish.split() if isinstance(wish, str) else wish
     return [word if isinstance(word, Requirement) else Requirement(word) for word in words]
+
+
+def _is_met(requirement: Requirement) -> bool:
+    if requirement.marker is not None and not requirement.marker.evaluate():
+        return True
+    try:
+        return importlib.metadata.version(requirement.name) in requirement.specifier
+    except importlib.metadata.PackageNotFoundError:
+        return False
