@@ -7,7 +7,7 @@ from pathlib import Path
 from PySide6 import QtCore, QtWidgets
 from PySide6.QtCore import Property, Signal
 
-from .qt_facade_wrapper import invokable
+from .qt_facade_members import invokable
 
 
 class ctkDoubleSpinBox(QtWidgets.QWidget):

@@ -138,6 +138,7 @@ class Host:
         self.real.layout_node.SetViewArrangement(slicer.vtkMRMLLayoutNode.SlicerLayoutFourUpView)
         self.messages.reset()
         self.packages.reset()
+        qt_facade.reset()
         self.testing = True
         self.app.userSettings().clear()
         self.process_events()

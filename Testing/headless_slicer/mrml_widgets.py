@@ -16,7 +16,7 @@ import vtk
 from PySide6 import QtWidgets
 from PySide6.QtCore import Property, Signal
 
-from .qt_facade_wrapper import invokable
+from .qt_facade_members import invokable
 
 
 class Observations:

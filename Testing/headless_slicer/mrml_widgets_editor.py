@@ -16,7 +16,7 @@ from PySide6.QtCore import Signal
 
 from .mrml_widgets import Observations, SceneWidget, checked_vtk, flag, kept, qMRMLNodeComboBox
 from .mrml_widgets_segments import qMRMLSegmentsTableView, segments_of
-from .qt_facade_wrapper import invokable
+from .qt_facade_members import invokable
 
 _EFFECTS = (
     "Threshold",
@@ -261,7 +261,9 @@ class qMRMLSegmentEditorWidget(SceneWidget):
             return
         self._shown_effects = wanted
         while self._grid.count():
-            self._grid.takeAt(0).widget().deleteLater()
+            button = self._grid.takeAt(0).widget()
+            button.hide()
+            button.deleteLater()
         for number, name in enumerate(wanted[0]):
             button = QtWidgets.QToolButton(self)
             button.setText(name)

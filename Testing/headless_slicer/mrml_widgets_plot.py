@@ -15,7 +15,7 @@ import vtk
 from PySide6 import QtCore, QtGui, QtWidgets
 
 from .mrml_widgets import Observations, SceneWidget, checked_vtk
-from .qt_facade_wrapper import invokable
+from .qt_facade_members import invokable
 
 
 def ticks(low: float, high: float, about: int = 6) -> list[float]:
@@ -166,15 +166,21 @@ class _Chart:
             painter.drawText(rect, QtCore.Qt.AlignmentFlag.AlignRight, f"{value:g}")
         named = bool(self._labels and self._bars)
         at = range(len(self._labels)) if named else ticks(*self._x)
-        wide = area.width() / max(len(at), 1)
-        for value in at:
+        staggered = named and not self._fits(self._labels, area.width() / len(at))
+        wide = area.width() / max(len(at), 1) * (2 if staggered else 1)
+        for number, value in enumerate(at):
             text = self._labels[int(value)] if named else f"{value:g}"
             text = painter.fontMetrics().elidedText(text, QtCore.Qt.TextElideMode.ElideRight, int(wide) - 4)
-            rect = QtCore.QRectF(self._at(value, 0).x() - wide / 2, area.bottom() + 3, wide, self._height)
+            row = number % 2 if staggered else 0
+            top = area.bottom() + 3 + row * self._height
+            rect = QtCore.QRectF(self._at(value, 0).x() - wide / 2, top, wide, self._height)
             painter.drawText(rect, QtCore.Qt.AlignmentFlag.AlignHCenter, text)
         painter.setPen(QtGui.QColor("#202020"))
         painter.drawLine(area.bottomLeft(), area.bottomRight())
         painter.drawLine(area.bottomLeft(), area.topLeft())
+
+    def _fits(self, labels: list[str], width: float) -> bool:
+        return all(self._painter.fontMetrics().horizontalAdvance(text) < width - 4 for text in labels)
 
     def _bar_series(self, entry: tuple) -> None:
         series, x, y, _ = entry

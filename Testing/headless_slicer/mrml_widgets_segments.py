@@ -13,7 +13,7 @@ from PySide6 import QtCore, QtGui, QtWidgets
 from PySide6.QtCore import Property, Signal
 
 from .mrml_widgets import Observations, SceneWidget, checked_vtk, flag, kept, qMRMLNodeComboBox
-from .qt_facade_wrapper import invokable
+from .qt_facade_members import invokable
 
 _SEGMENTATION = slicer.vtkSegmentation
 _CHANGES = (
@@ -166,6 +166,7 @@ class qMRMLSegmentsTableView(SceneWidget):
         self._table.setSelectionBehavior(QtWidgets.QAbstractItemView.SelectionBehavior.SelectRows)
         header = self._table.horizontalHeader()
         header.setStretchLastSection(True)
+        header.setHighlightSections(False)
         for column, width in enumerate((28, 34, 60)):
             header.resizeSection(column, width)
         box = QtWidgets.QVBoxLayout(self)
@@ -223,7 +224,9 @@ class qMRMLSegmentsTableView(SceneWidget):
         items = [QtWidgets.QTableWidgetItem() for _ in self._COLUMNS]
         visible = display is not None and display.GetSegmentVisibility(identifier)
         items[0].setCheckState(QtCore.Qt.CheckState.Checked if visible else QtCore.Qt.CheckState.Unchecked)
-        items[1].setBackground(QtGui.QColor.fromRgbF(*segment.GetColor()))
+        swatch = QtGui.QPixmap(16, 16)
+        swatch.fill(QtGui.QColor.fromRgbF(*segment.GetColor()))
+        items[1].setData(QtCore.Qt.ItemDataRole.DecorationRole, swatch)
         items[2].setText(f"{display.GetSegmentOpacity3D(identifier):.2f}" if display is not None else "")
         items[3].setText(segment.GetName())
         items[3].setData(QtCore.Qt.ItemDataRole.UserRole, identifier)

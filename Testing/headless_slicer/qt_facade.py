@@ -144,11 +144,20 @@ def install() -> None:
         setattr(slicer, name, wrapper_class(standin))
 
 
+def reset() -> None:
+    """Forget recorded dialogs, their answers and the exceptions of connected functions."""
+    from .qt_facade_signals import errors
+
+    qt_facade_dialogs.dialogs.reset()
+    errors.clear()
+
+
 def process_events(milliseconds: int = 0) -> None:
     """Run Qt's event loop once, or for a while."""
     application = ensure_application()
     deadline = QtCore.QDeadlineTimer(milliseconds)
     application.processEvents()
+    application.sendPostedEvents(None, QtCore.QEvent.Type.DeferredDelete.value)
     while not deadline.hasExpired():
         application.processEvents(QtCore.QEventLoop.ProcessEventsFlag.AllEvents, 10)
 

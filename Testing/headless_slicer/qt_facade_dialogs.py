@@ -20,7 +20,7 @@ from typing import Any
 from PySide6 import QtWidgets
 
 from .qt_facade_values import EnumValue
-from .qt_facade_wrapper import InstanceWrapper, replacements, wrap
+from .qt_facade_wrapper import InstanceWrapper, replacements
 
 
 class Dialogs:
@@ -79,10 +79,6 @@ def _refusal(box: QtWidgets.QMessageBox) -> EnumValue:
     return EnumValue(kinds.NoButton)
 
 
-def _clicked_button(wrapper: InstanceWrapper) -> Any:
-    return wrap(wrapper._obj.clickedButton())
-
-
 def install() -> None:
     """Put the replacements in place; done once by qt_facade."""
     buttons = QtWidgets.QMessageBox.StandardButton
@@ -104,6 +100,7 @@ def install() -> None:
         for name in ("getText", "getItem", "getMultiLineText", "getInt", "getDouble")
     }
     replacements["QDialog"] = {"exec": _exec_dialog}
+    replacements["QMenu"] = {"exec": lambda menu, *args: dialogs.ask("QMenu.exec", (), None)}
     replacements["QDesktopServices"] = {
         "openUrl": lambda url: dialogs.ask("QDesktopServices.openUrl", (url.toString(),), True)
     }

@@ -15,6 +15,7 @@ PythonQtStdDecorators.cpp):
   signals and Q_INVOKABLE methods exist; stand-ins mark those with `invokable`;
 - one C++ object has one wrapper as long as somebody holds it; a destroyed object raises ValueError and is
   false;
+- every Qt list arrives as a tuple;
 - no keyword arguments; wrong arguments raise ValueError.
 
 Stricter than PythonQt: pathlib paths are refused wherever a Qt function wants a string.
@@ -32,6 +33,7 @@ from typing import Any
 import shiboken6
 from PySide6 import QtCore
 
+from .qt_facade_members import has_member
 from .qt_facade_properties import read_property, write_property
 from .qt_facade_values import EnumValue
 
@@ -41,12 +43,6 @@ _wrappers: weakref.WeakValueDictionary[int, InstanceWrapper] = weakref.WeakValue
 _classes: dict[type, ClassWrapper] = {}
 #: Functions that must not do in a test what they do on a desktop, by class and name (see qt_facade_dialogs).
 replacements: dict[str, dict[str, Replacement]] = {}
-
-
-def invokable(function: Callable) -> Callable:
-    """Mark a stand-in's method as a slot or Q_INVOKABLE, i.e. visible to a script."""
-    function.is_invokable = True
-    return function
 
 
 def wrapper_class(pyside: type) -> ClassWrapper:
@@ -60,8 +56,8 @@ def wrap(value: Any) -> Any:
     """A PySide6 value as the script sees it; everything that is not Qt's passes unchanged."""
     if isinstance(value, enum.Enum):
         return EnumValue(value)
-    if isinstance(value, list | tuple):
-        return type(value)(wrap(item) for item in value) if type(value) in (list, tuple) else value
+    if type(value) in (list, tuple):
+        return tuple(wrap(item) for item in value)
     if isinstance(value, shiboken6.Object):
         return _wrapped_object(value)
     return value
@@ -91,7 +87,7 @@ def unwrap(value: Any) -> Any:
         return value.member
     if isinstance(value, ClassWrapper):
         return value._pyside
-    if isinstance(value, list | tuple) and type(value) in (list, tuple):
+    if type(value) in (list, tuple):
         return type(value)(unwrap(item) for item in value)
     if isinstance(value, os.PathLike):
         raise ValueError(f"PythonQt does not convert {type(value).__name__} to a string: {value!r}")
@@ -108,40 +104,6 @@ def living(wrapper: InstanceWrapper, purpose: str) -> Any:
     if obj is None or not shiboken6.isValid(obj):
         raise ValueError(f"Trying to {purpose} on a destroyed {type(wrapper).__name__} object")
     return obj
-
-
-def is_own(cls: type) -> bool:
-    """Whether a class of an object's MRO is Python's (a stand-in), not Qt's."""
-    return not cls.__module__.startswith(("PySide6", "Shiboken", "shiboken6")) and cls is not object
-
-
-def has_member(cls: type, name: str) -> bool:
-    """Whether scripts see `name` on this PySide6 class: all of Qt's, of a stand-in what it declares."""
-    if name.startswith("_"):
-        return False
-    for base in cls.__mro__:
-        if name in base.__dict__:
-            attribute = base.__dict__[name]
-            if not is_own(base) or getattr(attribute, "is_invokable", False):
-                return base is not object
-            if isinstance(attribute, int) or (
-                isinstance(attribute, QtCore.Signal) and name not in cpp_signals(cls).values()
-            ):
-                return True  # an enum value of a stand-in, or a signal under its own name
-    if isinstance(
-        getattr(cls, name, None), enum.Enum
-    ):  # unscoped: PySide6 finds it, but in no class's __dict__
-        return True
-    return any(name == known.split("(")[0] for known in cpp_signals(cls))
-
-
-def cpp_signals(cls: type) -> dict[str, str]:
-    """C++ signature → attribute, for a stand-in's signals whose arguments PySide6 cannot name (nodes)."""
-    return {
-        key: name
-        for base in reversed(cls.__mro__)
-        for key, name in base.__dict__.get("CPP_SIGNALS", {}).items()
-    }
 
 
 def _replacement(cls: type, name: str) -> Replacement | None:
@@ -354,7 +316,9 @@ def _descendants(parent: Any) -> list[Any]:
     return list(children) + [found for child in children for found in _descendants(child)]
 
 
-def _find_children(wrapper: InstanceWrapper, kind: Any, name: str | None = None) -> list[InstanceWrapper]:
+def _find_children(
+    wrapper: InstanceWrapper, kind: Any, name: str | None = None
+) -> tuple[InstanceWrapper, ...]:
     """Descendants of a class (or class name) and, if given, an object name."""
     wanted = (
         kind
@@ -366,7 +330,7 @@ def _find_children(wrapper: InstanceWrapper, kind: Any, name: str | None = None)
     found = [
         child for child in _descendants(living(wrapper, "call 'findChildren'")) if inherits(child, wanted)
     ]
-    return [wrap(child) for child in found if name is None or child.objectName() == name]
+    return tuple(wrap(child) for child in found if name is None or child.objectName() == name)
 
 
 def inherits(obj: Any, class_name: str) -> bool:
