@@ -87,24 +87,26 @@ class _Batch:
             for entry in read_rows(self._output)
             if entry["case"] not in self._rows and (self._output / entry["case"]).is_dir()
         ]
+        self._waiting: deque[Case] = deque()
+        self._killed: set[Case] = set()
         self._fractions: dict[str, float] = {}
         self._settings = scratch / "config.json"
         self._settings.write_text(request.config.to_json(), encoding="utf-8")
 
     def run(self) -> None:
         """Sort out what is done, do the rest, say how it went."""
-        waiting = deque(case for case in self._cases if self._is_to_do(case))
+        self._waiting.extend(case for case in self._cases if self._is_to_do(case))
         before = sum(entry["status"] == "done" for entry in self._rows.values())
-        self._fractions = {case.name: 0.0 for case in waiting}
+        self._fractions = {case.name: 0.0 for case in self._waiting}
         self._write()
         running: dict[Case, Child] = {}
-        while waiting or running:
+        while self._waiting or running:
             if self._session.cancelled():
-                waiting.clear()
+                self._waiting.clear()
                 for child in running.values():
                     child.cancel()
-            while waiting and len(running) < self._request.jobs:
-                self._start(waiting.popleft(), running)
+            while self._waiting and len(running) < self._request.jobs:
+                self._start(self._waiting.popleft(), running)
             for case, child in list(running.items()):
                 self._follow(case, child)
                 if not child.running:
@@ -180,10 +182,16 @@ class _Batch:
 
     def _settle(self, case: Case, error: DiffSegLungError | None) -> None:
         """The row of a case that has ended."""
-        self._fractions[case.name] = 1.0
-        result = _read_result(self._output / case.name) if error is None else None
         if error is not None and error.code == "worker-died":
             remove_stale(self._output)
+            if case not in self._killed and not self._session.cancelled():
+                # Memory may have run out, or someone tidied up: neither need happen again.
+                self._killed.add(case)
+                self._waiting.append(case)
+                self._session.display.note(f"{case.name}: {error.message} It is tried once more at the end.")
+                return
+        self._fractions[case.name] = 1.0
+        result = _read_result(self._output / case.name) if error is None else None
         if result is not None:
             self._rows[case.name] = row_of_result(case.name, result)
         elif isinstance(error, Cancelled):

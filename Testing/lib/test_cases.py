@@ -1,0 +1,110 @@
+"""Which files and folders of a cohort are cases, and that their names are unique, stable and harmless."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from smallchest import chest, write_dicom
+
+from DiffSegLungLib.cases import find_cases
+from DiffSegLungLib.errors import InputError
+from DiffSegLungLib.fingerprint import fingerprint, is_same_input
+
+
+def touch(root: Path, *names: str) -> None:
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(b"x")
+
+
+def named(*sources: Path, leave_out: Path | None = None) -> dict[str, Path]:
+    return {case.name: case.path for case in find_cases(sources, leave_out=leave_out)}
+
+
+def test_volumes_below_a_folder_are_cases_named_by_their_path(tmp_path: Path) -> None:
+    touch(tmp_path, "a.nii.gz", "b.NRRD", "site 1/a.nii.gz", "site 1/deep/c.mhd", "site 1/deep/c.raw")
+    assert named(tmp_path) == {
+        "a": tmp_path / "a.nii.gz",
+        "b": tmp_path / "b.NRRD",
+        "site 1_a": tmp_path / "site 1" / "a.nii.gz",
+        "site 1_deep_c": tmp_path / "site 1" / "deep" / "c.mhd",
+    }
+
+
+def test_what_is_no_ct_is_passed_over(tmp_path: Path) -> None:
+    touch(tmp_path, "a.nii", "notes.txt", "a.seg.nrrd", ".hidden.nii", ".cache/b.nii", "scan.zip", "x.json")
+    touch(tmp_path, "old/result.json", "old/labels.nii.gz", "old/entropy.nii.gz", "out/c/c.nii")
+    assert named(tmp_path, leave_out=tmp_path / "out") == {"a": tmp_path / "a.nii"}
+
+
+def test_a_dicom_folder_is_one_case_and_other_modalities_are_none(tmp_path: Path) -> None:
+    write_dicom(tmp_path / "p1" / "ct", chest(6))
+    write_dicom(tmp_path / "p1" / "mr", chest(6), Modality="MR")
+    write_dicom(tmp_path / "p2", chest(6))
+    write_dicom(tmp_path / "p2" / "second", chest(6), number=2)
+    assert named(tmp_path) == {"p1_ct": tmp_path / "p1" / "ct", "p2": tmp_path / "p2"}
+    assert named(tmp_path / "p2") == {"p2": tmp_path / "p2"}
+
+
+def test_names_that_would_collide_become_distinct_in_a_stable_way(tmp_path: Path) -> None:
+    one, two = tmp_path / "one", tmp_path / "two"
+    touch(one, "a.nii", "a.nrrd", "x_y.nii", "x/y.nii", "B.nii")
+    touch(two, "a.nii", "b.nii")
+    names = named(one, two)
+    assert len({name.casefold() for name in names}) == len(names) == 7
+    assert names == named(one, two)
+    assert names["two_a"] == two / "a.nii"
+    assert {names[n] for n in ("one_B", "two_b")} == {one / "B.nii", two / "b.nii"}
+    assert {n for n, path in names.items() if path.parent == one and path.stem == "a"} == {
+        "one_a.nii",
+        "one_a.nrrd",
+    }
+
+
+def test_a_cohort_that_grows_keeps_its_names(tmp_path: Path) -> None:
+    touch(tmp_path, "a.nii", "s/b.nii")
+    before = named(tmp_path)
+    touch(tmp_path, "s/a.nii", "b.nii", "t/b.nii")
+    assert before.items() <= named(tmp_path).items()
+
+
+def test_a_file_named_itself_is_a_case_once(tmp_path: Path) -> None:
+    touch(tmp_path, "a.nii", "odd.dat")
+    assert list(named(tmp_path / "odd.dat", tmp_path / "a.nii", tmp_path)) == ["odd.dat", "a"]
+
+
+def test_names_are_fit_for_folders(tmp_path: Path) -> None:
+    touch(tmp_path, 'we"ird:<n>?.nii', "...nii", "dots..nii")
+    assert set(named(tmp_path)) == {"we_ird__n__", "dots"}
+
+
+@pytest.mark.parametrize(("name", "code"), [("nowhere", "no-such-file"), ("empty", "no-cases")])
+def test_nothing_to_do_is_an_error(name: str, code: str, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError) as caught:
+        find_cases([tmp_path / name])
+    assert caught.value.code == code
+
+
+def test_a_fingerprint_is_of_the_content_not_of_name_or_date(tmp_path: Path) -> None:
+    touch(tmp_path, "a.nii", "b.nii")
+    known = fingerprint(tmp_path / "a.nii")
+    assert is_same_input(tmp_path / "a.nii", known)
+    assert is_same_input(tmp_path / "b.nii", known)
+    (tmp_path / "b.nii").write_bytes(b"y")
+    assert not is_same_input(tmp_path / "b.nii", {**known, "modified_ns": 0})
+    assert not is_same_input(tmp_path / "a.nii", None)
+
+
+def test_a_fingerprint_covers_detached_data_folders_and_choices(tmp_path: Path) -> None:
+    touch(tmp_path, "a.mhd", "a.raw", "d/1.dcm", "d/2.dcm")
+    header, series = fingerprint(tmp_path / "a.mhd"), fingerprint(tmp_path / "d")
+    assert header["bytes"] == series["bytes"] == 2
+    (tmp_path / "a.raw").write_bytes(b"y")
+    (tmp_path / "d" / "2.dcm").write_bytes(b"y")
+    assert fingerprint(tmp_path / "a.mhd")["sha256"] != header["sha256"]
+    assert fingerprint(tmp_path / "d")["sha256"] != series["sha256"]
+    chosen = fingerprint(tmp_path / "d", series="3")
+    assert chosen["choice"] != fingerprint(tmp_path / "d", lungs=tmp_path / "a.raw")["choice"]
+    assert not is_same_input(tmp_path / "d", chosen)
