@@ -6,7 +6,8 @@ models, markups, tables, texts, colour tables and scenes (.mrml, .mrb, folder).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -113,25 +114,33 @@ class CoreIOManager:
             node = self._scene.GetNodeByID(node_id)
             if harden:
                 node = self._hardened_copy(node)
-            storage = node.CreateDefaultStorageNode()
-            storage.UnRegister(None)
-            storage.SetFileName(str(name))
-            storage.SetUseCompression(int(properties.get("useCompression", True)))
-            done = bool(storage.WriteData(node)) and done
+            with self._temporary_storage(node) as storage:
+                storage.SetFileName(str(name))
+                storage.SetUseCompression(int(properties.get("useCompression", True)))
+                done = bool(storage.WriteData(node)) and done
             if harden:
                 self._scene.RemoveNode(node)
         return done
 
     def extractKnownExtension(self, fileName: str, node: Any) -> str:
-        storage = node.CreateDefaultStorageNode()
-        storage.UnRegister(None)
-        return storage.GetSupportedFileExtension(fileName, False, True)
+        with self._temporary_storage(node) as storage:
+            return storage.GetSupportedFileExtension(str(fileName), False, True)
 
     def fileWriterExtensions(self, node: Any) -> list[str]:
+        with self._temporary_storage(node) as storage:
+            types = storage.GetSupportedWriteFileTypes()
+            return [types.GetValue(index) for index in range(types.GetNumberOfValues())]
+
+    @contextmanager
+    def _temporary_storage(self, node: Any) -> Iterator[Any]:
+        """A storage node as the node's class likes it; in the scene, without which it knows no file types."""
         storage = node.CreateDefaultStorageNode()
         storage.UnRegister(None)
-        types = storage.GetSupportedWriteFileTypes()
-        return [types.GetValue(index) for index in range(types.GetNumberOfValues())]
+        self._scene.AddNode(storage)
+        try:
+            yield storage
+        finally:
+            self._scene.RemoveNode(storage)
 
     def _read_volume(self, path: str, properties: dict[str, Any], messages: Any) -> Any:
         logic = self._real.module_logics["Volumes"]

@@ -25,7 +25,7 @@ Wish = str | Requirement | list[str | Requirement]
 class Packages:
     """`missing`, `refuse`, `fail` are set by the test; the other fields say what was asked for.
 
-    `installed` holds what pip would have been given, `asked` who asked the user, `removed` what was uninstalled.
+    `installed` is what pip would have been given, `asked` who asked the user, `removed` what was uninstalled.
     """
 
     missing: set[str] = field(default_factory=set)
@@ -46,9 +46,7 @@ class Packages:
         module.load_requirements = load_requirements
         module.isPipInstallInProgress = lambda: False
         slicer.packaging = sys.modules["slicer.packaging"] = module
-        torch_utils = types.ModuleType(
-            "PyTorchUtils", "The module PyTorchUtils of the extension SlicerPyTorch."
-        )
+        torch_utils = types.ModuleType("PyTorchUtils", "Of the extension SlicerPyTorch.")
         torch_utils.PyTorchUtilsLogic = type("PyTorchUtilsLogic", (_TorchLogic,), {"packages": self})
         sys.modules["PyTorchUtils"] = torch_utils
         real_version = importlib.metadata.version
@@ -87,7 +85,7 @@ class Packages:
         self.install([str(requirement) for requirement in wanted])
 
     def install(self, wish: str | list[str], *_: Any, **__: Any) -> None:
-        """slicer.packaging.pip_install, slicer.util.pip_install. Raises CalledProcessError where pip fails."""
+        """slicer.packaging.pip_install, also slicer.util's. Raises CalledProcessError where pip fails."""
         words = wish.split() if isinstance(wish, str) else [str(word) for word in wish]
         self.installed += words
         if self.fail:

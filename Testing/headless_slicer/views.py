@@ -129,6 +129,6 @@ class Views:
         image = vtk.vtkActor2D()
         image.SetMapper(mapper)
         image.GetProperty().SetDisplayLocationToBackground()
-        renderer.AddActor2D(image)
+        renderer.AddViewProp(image)
         factory = slicer.vtkMRMLSliceViewDisplayableManagerFactory.GetInstance()
         return _OffscreenView(self._real, factory, SLICE_MANAGERS, renderer, logic.GetSliceNode()), mapper

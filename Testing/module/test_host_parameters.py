@@ -1,0 +1,157 @@
+"""The host's parameterNodeWrapper does what Slicer's does, on a real parameter node."""
+
+from __future__ import annotations
+
+import enum
+from pathlib import Path
+from typing import Annotated, Any, Optional
+
+import pytest
+import slicer
+import vtk
+from headless_slicer import Host
+from slicer.parameterNodeWrapper import (
+    Choice,
+    Default,
+    Exclude,
+    FloatRange,
+    Maximum,
+    Minimum,
+    RangeBounds,
+    WithinRange,
+    parameterNodeWrapper,
+    parameterPack,
+)
+from slicer.ScriptedLoadableModule import ScriptedLoadableModuleLogic
+
+
+class Mode(enum.Enum):
+    PER_VOLUME = "per-volume"
+    ADAPTED = "adapted"
+
+
+@parameterPack
+class Numbers:
+    count: Annotated[int, WithinRange(2, 8)] = 5
+    names: list[str]
+
+
+@parameterPack
+class Settings:
+    strength: Annotated[float, Minimum(0.0), Maximum(1.0)] = 0.5
+    numbers: Numbers
+
+
+@parameterNodeWrapper
+class Parameters:
+    ct: slicer.vtkMRMLScalarVolumeNode
+    lungs: slicer.vtkMRMLSegmentationNode
+    preset: Annotated[str, Choice(["fast", "balanced"])] = "balanced"
+    seed: Annotated[int, Exclude([13]), Default(7)]
+    mode: Mode = Mode.ADAPTED
+    model: Path
+    timesteps: list[int]
+    window: tuple[int, float] = (1400, -500.0)
+    limit: Optional[int] = None  # noqa: UP045 - Slicer 5.10 does not take `int | None`
+    range: Annotated[FloatRange, RangeBounds(-1000, 400)] = FloatRange(-900, 100)
+    weights: dict[str, float]
+    automatic: bool = True
+    settings: Settings
+
+
+class HostFidelityLogic(ScriptedLoadableModuleLogic):
+    """Its parameter node is the test's."""
+
+
+def parameters() -> Any:
+    return Parameters(HostFidelityLogic().getParameterNode())
+
+
+def test_parameters_have_their_defaults(host: Host) -> None:
+    given = parameters()
+    assert (given.ct, given.preset, given.seed, given.mode) == (None, "balanced", 7, Mode.ADAPTED)
+    assert (given.model, given.limit, given.window) == (Path(), None, (1400, -500.0))
+    assert (given.timesteps, given.weights, given.automatic) == ([], {}, True)
+    assert given.settings == Settings(0.5, Numbers(5, []))
+    assert given.default("seed").value == 7
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "error"),
+    [
+        ("preset", "slow", ValueError),
+        ("seed", 13, ValueError),
+        ("seed", 7.5, TypeError),
+        ("automatic", 1, TypeError),
+        ("model", "/a/string", TypeError),
+        ("settings.strength", 1.5, ValueError),
+        ("settings.numbers.count", 9, ValueError),
+        ("range", FloatRange(-2000, 0), ValueError),
+        ("timesteps", [1, "2"], TypeError),
+        ("nothing", 1, ValueError),
+        ("settings.nothing", 1, ValueError),
+    ],
+)
+def test_refused_values_change_nothing(host: Host, name: str, value: Any, error: type[Exception]) -> None:
+    given = parameters()
+    before = {key: str(given.getValue(key)) for key in Parameters.allParameters}
+    with pytest.raises(error):
+        given.setValue(name, value)
+    assert {key: str(given.getValue(key)) for key in Parameters.allParameters} == before
+
+
+def test_values_are_kept_as_slicer_keeps_them(host: Host) -> None:
+    given = parameters()
+    given.ct = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode")
+    given.timesteps = [50, 150]
+    given.timesteps.append(250)
+    given.mode = Mode.PER_VOLUME
+    given.limit = 4
+    given.settings.numbers.count = 3
+    node = given.parameterNode
+    texts = {
+        "timesteps.len": "3",
+        "timesteps.2": "250",
+        "mode": "PER_VOLUME",
+        "limit.0": "4",
+        "settings.numbers.count": "3",
+        "automatic": "True",
+        "ct": "",
+    }
+    assert {name: node.GetParameter(name) for name in texts} == texts
+    assert node.GetNodeReference("ct") is given.ct
+
+
+def test_one_assignment_is_one_modified_event_and_the_value_is_there(host: Host) -> None:
+    given, seen = parameters(), []
+    given.AddObserver(vtk.vtkCommand.ModifiedEvent, lambda *_: seen.append(list(given.timesteps)))
+    given.timesteps = [1, 2, 3]
+    assert seen == [[1, 2, 3]]
+
+
+def test_two_views_of_one_node_agree(host: Host) -> None:
+    first, second = parameters(), parameters()
+    first.seed = 21
+    assert second.seed == 21
+
+
+def test_a_removed_node_is_no_longer_referenced(host: Host) -> None:
+    given = parameters()
+    given.ct = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode")
+    slicer.mrmlScene.RemoveNode(given.ct)
+    assert given.ct is None
+
+
+def test_scene_close_takes_parameters_to_their_defaults(host: Host) -> None:
+    given = parameters()
+    given.seed = 21
+    host.close_scene()
+    assert parameters().seed == 7
+
+
+def test_a_union_with_a_bar_is_refused_as_by_slicer_5_10(host: Host) -> None:
+    with pytest.raises(TypeError):
+
+        @parameterNodeWrapper
+        class Modern:
+            limit: int | None = None
