@@ -36,7 +36,9 @@ class Installer:
     def missing(self) -> list[str]:
         """Requirements that are not met, torch first; reads metadata only, imports nothing."""
         importlib.invalidate_caches()
-        return [text for text in (TORCH, *_lines(self._file)) if not _isMet(text)]
+        packaging = _slicerPackaging()
+        isMet = _isMet if packaging is None else packaging.pip_check
+        return [text for text in (TORCH, *_lines(self._file)) if not isMet(text)]
 
     def question(self, missing: list[str]) -> str:
         """What to ask before anything is downloaded."""

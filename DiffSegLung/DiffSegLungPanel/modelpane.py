@@ -49,6 +49,7 @@ class ModelPane:
         self._showModels(parameters.bundle)
         self._ui.estimateLabel.text = self._estimateText(parameters) if inputUsable else ""
         self._ui.estimateLabel.visible = bool(self._ui.estimateLabel.text)
+        self._ui.estimateLabel.wordWrap = len(self._ui.estimateLabel.text) > 40  # a warning, not the estimate
 
     def remember(self) -> None:
         """Put the chosen model among the recent ones."""

@@ -153,7 +153,15 @@ def _checkModel(advanced: AdvancedSettings, timesteps: tuple[int, ...], card: Mo
             _("The timestep {step} is beyond the model's last one.").format(step=max(timesteps)),
             _("{model} knows 1 to {last}.").format(model=card.name, last=card.lastTimestep),
         )
-    if advanced.mixture is Mixture.adapted and card.fittedTimesteps and timesteps != card.fittedTimesteps:
+    if advanced.mixture is Mixture.perVolume:
+        return
+    if not card.fittedTimesteps:
+        raise InputError(
+            "no-population",
+            _("The model {model} has no mixture of its own.").format(model=card.name),
+            _("Choose a mixture fitted to this CT alone, under Advanced."),
+        )
+    if timesteps != card.fittedTimesteps:
         raise InputError(
             "no-population",
             _("The model's mixture was fitted at the timesteps {steps}.").format(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import time
 from collections.abc import Callable, Generator
 from typing import Any
 
@@ -39,7 +40,8 @@ class RunPane:
         self._ui, self._onApply, self._onState = ui, onApply, onState
         self._task: Task | None = None
         self._onDone: Callable[[Task], None] | None = None
-        self._problem = ""
+        self._problem = self._stage = ""
+        self._started = 0.0
         self.state = RunState.idle
         ui.applyButton.connect("clicked(bool)", self._onClicked)
         self._show()
@@ -52,6 +54,7 @@ class RunPane:
     def follow(self, task: Task, onDone: Callable[[Task], None]) -> None:
         """Show a task that has been started; ``onDone`` is called with it when it ends, however it ends."""
         self._task, self._onDone = task, onDone
+        self._stage, self._started = "", time.monotonic()
         task.progressed.connect(self._onProgress)
         task.logged.connect(self.log)
         task.finished.connect(self._onFinished)
@@ -86,6 +89,9 @@ class RunPane:
     def _onProgress(self, progress: TaskProgress) -> None:
         self._ui.progressBar.value = round(1000 * progress.fraction)
         self._ui.progressLabel.text = progressText(progress)
+        if progress.stage and progress.stage != self._stage:
+            self._stage = progress.stage
+            self.log(f"{time.monotonic() - self._started:6.1f} s  {progress.stage}")
 
     def _onFinished(self, task: Task) -> None:
         onDone = self._onDone

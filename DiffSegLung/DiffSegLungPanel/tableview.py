@@ -27,6 +27,7 @@ class ClassTableView:
         self._ui = ui
         self.regions: list[str] = []
         ui.classTableView.verticalHeader().visible = False
+        ui.classTableView.verticalHeader().setSectionResizeMode(qt.QHeaderView.ResizeToContents)
 
     def show(self, found: Any, region: str) -> None:
         """Show these results (None: nothing).

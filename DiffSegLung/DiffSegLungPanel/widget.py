@@ -67,7 +67,7 @@ class Panel(VTKObservationMixin):
         self.advanced = AdvancedPane(ui)
         self.uncertainty = UncertaintyPane(ui, scene)
         self.refine = RefinePane(ui, scene, self._onRefreshed)
-        self.run = RunPane(ui, lambda: self.actions.apply(), self.update)
+        self.run = RunPane(ui, self._onApply, self.update)
         self.actions = Actions(
             logic,
             self.run,
@@ -210,6 +210,9 @@ class Panel(VTKObservationMixin):
         self.parameters.outputSegmentation = node
         self.results.show(node)
         self.ui.resultsCollapsibleButton.collapsed = False
+
+    def _onApply(self) -> None:
+        self.actions.apply()
 
     def _onRefreshed(self) -> None:
         self.results.refresh()
