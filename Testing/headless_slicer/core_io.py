@@ -101,6 +101,9 @@ class CoreIOManager:
         if storage is None:
             node.AddDefaultStorageNode(path)
             storage = node.GetStorageNode()
+        if storage is None:  # a short text, for example, is kept in the scene file
+            userMessages.AddMessage(vtk.vtkCommand.ErrorEvent, f"{node.GetName()} has no file of its own")
+            return False
         storage.SetFileName(path)
         storage.SetUseCompression(int(properties.get("useCompression", True)))
         return bool(storage.WriteData(node))
