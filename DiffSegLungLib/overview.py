@@ -88,9 +88,8 @@ def each_panel(
     if entropy is not None:
         entropy = _reorient(entropy, axes, flips)
     box = _box(lungs, spacing)
-    pathology = np.isin(labels, PATHOLOGY)
     for axis, plane in enumerate(("Axial", "Coronal", "Sagittal")):
-        index = _telling_slice(pathology, lungs, axis)
+        index = _telling_slice(labels, lungs, axis)
         cut: list[Any] = list(box)
         cut[axis] = index
         shown = tuple(cut)
@@ -216,11 +215,16 @@ def _box(lungs: NDArray[np.bool_], spacing: tuple[float, ...]) -> tuple[slice, s
     return sides[0], sides[1], sides[2]
 
 
-def _telling_slice(pathology: NDArray[np.bool_], lungs: NDArray[np.bool_], axis: int) -> int:
-    """The slice with most pathology; where that is below 0.5 % of the lung, the one with most lung."""
+def _telling_slice(labels: NDArray[np.uint8], lungs: NDArray[np.bool_], axis: int) -> int:
+    """The slice with most pathology; where that is below 0.5 % of the lung, the one with most lung.
+
+    Every fourth voxel along the other axes tells it, for a sixteenth of the time.
+    """
+    thin = tuple(slice(None) if a == axis else slice(None, None, 4) for a in range(3))
     others = tuple(a for a in range(3) if a != axis)
-    shown = pathology if pathology.sum() > 0.005 * lungs.sum() else lungs
-    return int(np.argmax(shown.sum(axis=others)))
+    pathology = np.isin(labels[thin], PATHOLOGY)
+    shown = pathology if pathology.sum() > 0.005 * lungs[thin].sum() else lungs[thin]
+    return int(np.argmax(np.count_nonzero(shown, axis=others)))
 
 
 def _enlarge(plane: NDArray[Any], step: tuple[float, ...], *, order: Literal[0, 1]) -> NDArray[Any]:

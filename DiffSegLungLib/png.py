@@ -8,6 +8,9 @@ import zlib
 import numpy as np
 from numpy.typing import NDArray
 
+_LEVEL = 3
+"""Of zlib: a fifth of the time of its default, and files a tenth larger."""
+
 
 def encode_png(picture: NDArray[np.uint8]) -> bytes:
     """A picture (rows, columns, 3) uint8 RGB as the bytes of a PNG file (W3C specification).
@@ -23,7 +26,7 @@ def encode_png(picture: NDArray[np.uint8]) -> bytes:
     lines[0, 1:] = flat[0]
     np.subtract(flat[1:], flat[:-1], out=lines[1:, 1:])
     header = struct.pack(">IIBBBBB", columns, rows, 8, 2, 0, 0, 0)
-    parts = ((b"IHDR", header), (b"IDAT", zlib.compress(lines.tobytes(), 6)), (b"IEND", b""))
+    parts = ((b"IHDR", header), (b"IDAT", zlib.compress(lines.data, _LEVEL)), (b"IEND", b""))
     return b"\x89PNG\r\n\x1a\n" + b"".join(_chunk(name, content) for name, content in parts)
 
 

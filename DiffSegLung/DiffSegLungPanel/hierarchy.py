@@ -20,6 +20,15 @@ def placeBeside(
         hierarchy.SetItemParent(_itemOf(hierarchy, node), parent)
 
 
+def removeNode(scene: slicer.vtkMRMLScene, node: slicer.vtkMRMLNode) -> None:
+    """Remove a node and its item in the subject hierarchy."""
+    hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(scene)
+    item = hierarchy.GetItemByDataNode(node) if hierarchy is not None else 0
+    if item:
+        hierarchy.RemoveItem(item, False, False)
+    scene.RemoveNode(node)
+
+
 def _itemOf(hierarchy: slicer.vtkMRMLSubjectHierarchyNode, node: slicer.vtkMRMLNode) -> int:
     item = hierarchy.GetItemByDataNode(node)
     if item == slicer.vtkMRMLSubjectHierarchyNode.GetInvalidItemID():

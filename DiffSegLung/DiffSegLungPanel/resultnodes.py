@@ -9,6 +9,8 @@ from slicer.i18n import tr as _
 
 from DiffSegLungLib.errors import DiffSegLungError
 
+from .hierarchy import removeNode
+
 ROLE = "DiffSegLung."
 """Prefix of the node reference roles on the segmentation node; the fields of :class:`Results` follow."""
 
@@ -79,8 +81,8 @@ def removeResults(scene: slicer.vtkMRMLScene, segmentationNode: slicer.vtkMRMLSe
             for number in reversed(range(node.GetNumberOfPlotSeriesNodes())):
                 series = node.GetNthPlotSeriesNode(number)
                 if series is not None:
-                    scene.RemoveNode(series)
-        scene.RemoveNode(node)
+                    removeNode(scene, series)
+        removeNode(scene, node)
     for attribute in (BUNDLE, CREATED, SHIFT, PROVENANCE, UNCERTAIN):
         segmentationNode.RemoveAttribute(attribute)
 

@@ -258,7 +258,7 @@ def test_csv_without_a_result_is_said(scene, tmp_path: Path) -> None:
 
 
 def test_the_report_shows_the_edits_and_no_names(scene, node, tmp_path: Path) -> None:
-    finish(results.exportReport(scene, node, tmp_path / "before.html"))
+    finish(results.exportReport(scene, node, str(tmp_path / "before.html")))
     paint(node, "emphysema", BOX)
     finish(results.exportReport(scene, node, tmp_path / "after.html"))
     before, after = ((tmp_path / name).read_text("utf-8") for name in ("before.html", "after.html"))
