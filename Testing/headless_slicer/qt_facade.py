@@ -70,7 +70,7 @@ def ensure_application() -> QtWidgets.QApplication:
     application = QtWidgets.QApplication.instance()
     if application is not None:
         return application
-    _shield_none()
+    _shield_singletons()
     settings = QtCore.QSettings
     settings.setDefaultFormat(settings.Format.IniFormat)
     folder = tempfile.TemporaryDirectory(prefix="headless-slicer-")
@@ -94,14 +94,16 @@ def _message(kind: QtCore.QtMsgType, context: QtCore.QMessageLogContext, text: s
         sys.stderr.write(f"Qt: {text}\n")
 
 
-def _shield_none() -> None:
-    """PySide6 6.12 drops one reference too many to the None that a connected function returns.
+def _shield_singletons() -> None:
+    """Give Python's shared constants more references than a test run can lose.
 
-    On Python 3.11 that ends the process ("none_dealloc") after some thousand signals; from 3.12 on None is
-    immortal. PySide6 6.8 and 6.10 do not do it.
+    PySide6 6.12 counts on their being immortal (Python 3.12) and drops one reference too many, e.g. to the None
+    that a connected function returns; on Python 3.11 that ends the process ("none_dealloc", "bool_dealloc").
+    PySide6 6.8 and 6.10 do not do it.
     """
     if sys.version_info < (3, 12):
-        ctypes.c_ssize_t.from_address(id(None)).value += 1 << 40
+        for constant in (None, True, False, "", b"", (), *range(-5, 257)):
+            ctypes.c_ssize_t.from_address(id(constant)).value += 1 << 40
 
 
 def _light_palette() -> QtGui.QPalette:

@@ -230,7 +230,7 @@ def test_signals_survive_their_wrapper_and_many_calls() -> None:
     button.clicked.connect(lambda: count.append(1))
     del button
     gc.collect()
-    for _ in range(5000):  # more than None has references, see qt_facade._shield_none
+    for _ in range(5000):  # more than None has references, see qt_facade._shield_singletons
         widget.apply.click()
     assert len(count) == 5000
 
