@@ -97,9 +97,9 @@ def _message(kind: QtCore.QtMsgType, context: QtCore.QMessageLogContext, text: s
 def _shield_singletons() -> None:
     """Give Python's shared constants more references than a test run can lose.
 
-    PySide6 6.12 counts on their being immortal (Python 3.12) and drops one reference too many, e.g. to the None
-    that a connected function returns; on Python 3.11 that ends the process ("none_dealloc", "bool_dealloc").
-    PySide6 6.8 and 6.10 do not do it.
+    PySide6 6.12 counts on their being immortal (Python 3.12) and drops one reference too many, e.g. to the
+    None that a connected function returns; on Python 3.11 that ends the process ("none_dealloc",
+    "bool_dealloc"). PySide6 6.8 and 6.10 do not do it.
     """
     if sys.version_info < (3, 12):
         for constant in (None, True, False, "", b"", (), *range(-5, 257)):
