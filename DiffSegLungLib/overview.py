@@ -124,7 +124,7 @@ def draw_montage(
     spacing = tuple(geometry.spacing_zyx[a] for a in axes)
     hu, labels, lungs = (_reorient(a, axes, flips) for a in (hu, labels, lungs))
     box = _box(lungs, spacing)
-    levels = np.flatnonzero(lungs.any(axis=(1, 2)))
+    levels = np.flatnonzero(_along(lungs, 0).any(axis=(1, 2)))
     chosen = levels[np.linspace(len(levels) * 0.94, len(levels) * 0.06, count).astype(int)]
     pictures = []
     for index in dict.fromkeys(int(i) for i in chosen):
@@ -209,22 +209,26 @@ def _position(world: NDArray[np.float64], axis: int) -> str:
 def _box(lungs: NDArray[np.bool_], spacing: tuple[float, ...]) -> tuple[slice, slice, slice]:
     sides = []
     for axis in range(3):
-        hit = np.flatnonzero(lungs.any(axis=tuple(a for a in range(3) if a != axis)))
+        hit = np.flatnonzero(_along(lungs, axis).any(axis=_others(axis)))
         margin = round(_MARGIN_MM / spacing[axis])
         sides.append(slice(max(0, int(hit[0]) - margin), int(hit[-1]) + margin + 1))
     return sides[0], sides[1], sides[2]
 
 
-def _telling_slice(labels: NDArray[np.uint8], lungs: NDArray[np.bool_], axis: int) -> int:
-    """The slice with most pathology; where that is below 0.5 % of the lung, the one with most lung.
+def _along(array: NDArray[Any], axis: int) -> NDArray[Any]:
+    """The array with every fourth voxel of the other axes: tells slices apart in a sixteenth of the time."""
+    return array[tuple(slice(None) if a == axis else slice(None, None, 4) for a in range(3))]
 
-    Every fourth voxel along the other axes tells it, for a sixteenth of the time.
-    """
-    thin = tuple(slice(None) if a == axis else slice(None, None, 4) for a in range(3))
-    others = tuple(a for a in range(3) if a != axis)
-    pathology = np.isin(labels[thin], PATHOLOGY)
-    shown = pathology if pathology.sum() > 0.005 * lungs[thin].sum() else lungs[thin]
-    return int(np.argmax(np.count_nonzero(shown, axis=others)))
+
+def _others(axis: int) -> tuple[int, ...]:
+    return tuple(a for a in range(3) if a != axis)
+
+
+def _telling_slice(labels: NDArray[np.uint8], lungs: NDArray[np.bool_], axis: int) -> int:
+    """The slice with most pathology; where that is below 0.5 % of the lung, the one with most lung."""
+    pathology, lung = np.isin(_along(labels, axis), PATHOLOGY), _along(lungs, axis)
+    shown = pathology if pathology.sum() > 0.005 * lung.sum() else lung
+    return int(np.argmax(np.count_nonzero(shown, axis=_others(axis))))
 
 
 def _enlarge(plane: NDArray[Any], step: tuple[float, ...], *, order: Literal[0, 1]) -> NDArray[Any]:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 
 import numpy as np
 import pytest
 
 from DiffSegLungLib.classes import CONSOLIDATION, EMPHYSEMA, HEALTHY
-from DiffSegLungLib.quantify import Quantities, quantify
+from DiffSegLungLib.quantify import Quantities, Tally, quantify
 
 VOXEL_ML = 0.002
 
@@ -107,3 +108,69 @@ def test_the_csv_says_the_same(measured: Quantities) -> None:
     assert float(healthy["percent_of_region"]) == pytest.approx(60.0)
     assert healthy["laa_950_percent"] == ""
     assert len(rows) == 8 * len(measured.regions)
+
+
+def noisy_lungs(dtype: str) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Random HU with random classes, sides and thirds: nothing agrees by symmetry."""
+    rng = np.random.default_rng(3)
+    shape = (40, 12, 14)
+    hu = rng.normal(-750, 250, shape).astype(dtype)
+    labels = rng.integers(0, 8, shape, np.uint8)
+    side, third = rng.integers(0, 3, shape, np.uint8), rng.integers(1, 4, shape, np.uint8)
+    return hu, labels, side, third
+
+
+@pytest.mark.parametrize(("dtype", "exact"), [("int16", 1e-9), ("float32", 0.13)])
+def test_the_joint_histogram_gives_what_the_voxels_give(dtype: str, exact: float) -> None:
+    """numpy on the voxels themselves, in float64; fractions of HU are counted to the nearest quarter."""
+    hu, labels, side, third = noisy_lungs(dtype)
+    chosen = (side == 2) & (third == 3)
+    values = hu[chosen].astype(np.float64) + 7.5
+    found = quantify(hu, labels, side, third, VOXEL_ML, shift_hu=7.5)
+    region = next(r for r in found.regions if r.name == "left lower")
+    assert region.density.mean_hu == pytest.approx(values.mean(), abs=exact)
+    assert region.density.perc15_hu == pytest.approx(np.percentile(values, 15), abs=exact)
+    mass = np.maximum(values + 1000, 0).sum() / 1000 * VOXEL_ML
+    assert region.density.mass_g == pytest.approx(mass, abs=exact * len(values) / 1000 * VOXEL_ML)
+    assert region.density.laa_950_percent == pytest.approx(100 * (values < -950).mean(), abs=0.6)
+    for c in region.classes:
+        own = labels[chosen] == c.id
+        assert c.volume_ml == pytest.approx(own.sum() * VOXEL_ML)
+        assert c.mean_hu == pytest.approx(values[own].mean(), abs=exact)
+
+
+@pytest.mark.parametrize("dtype", ["int16", "float32", "float64", "int32"])
+def test_pieces_add_up_to_the_whole(dtype: str) -> None:
+    hu, labels, side, third = noisy_lungs(dtype)
+    tally = Tally(VOXEL_ML, shift_hu=-3.25)
+    for part in (slice(30, 40), slice(0, 1), slice(1, 30)):
+        tally.add(hu[part], labels[part], side[part], third[part])
+    assert tally.result() == quantify(hu, labels, side, third, VOXEL_ML, shift_hu=-3.25)
+
+
+def test_whole_values_count_alike_in_every_type() -> None:
+    hu, labels, side, third = noisy_lungs("int16")
+    whole = quantify(hu, labels, side, third, VOXEL_ML)
+    assert quantify(hu.astype(np.float64), labels, side, third, VOXEL_ML) == whole
+
+
+def test_fractions_may_come_late() -> None:
+    hu, labels, side, third = noisy_lungs("int16")
+    late = hu.astype(np.float32)
+    late[-1, -1, -1] += 0.25
+    side[-1, -1, -1] = 1
+    found = quantify(late, labels, side, third, VOXEL_ML)
+    whole = quantify(hu, labels, side, third, VOXEL_ML)
+    voxels = (side > 0).sum()
+    assert found.lungs.density.mean_hu - whole.lungs.density.mean_hu == pytest.approx(0.25 / voxels)
+
+
+def test_a_piece_without_lung_changes_nothing() -> None:
+    hu, labels, side, third = noisy_lungs("int16")
+    tally = Tally(VOXEL_ML)
+    tally.add(hu, labels, np.zeros_like(side), third)
+    assert tally.result().regions == ()
+
+
+def test_the_numbers_survive_json(measured: Quantities) -> None:
+    assert Quantities.from_mapping(json.loads(json.dumps(measured.to_mapping()))) == measured
