@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -36,19 +37,27 @@ class Lungs:
     third: NDArray[np.uint8]
 
 
-def segment_lungs(ct: CT) -> Lungs:
+def segment_lungs(ct: CT, progress: Callable[[float], None] = lambda fraction: None) -> Lungs:
     """Find the lungs of a CT, whole or cropped, one side or both, in any orientation.
 
     Shapes are found on cubes of 2.5 mm in the patient's own axes; the border to aerated lung is then drawn at
     the CT's resolution, half-way between the HU of lung and of soft tissue.
 
+    Args:
+        ct: the CT.
+        progress: called between steps with the share done; may raise to stop.
+
     Raises:
         InputError: code ``no-lungs``, there is less than 200 ml of aerated lung in the field of view.
     """
     chest = chest_of(ct)
+    progress(0.2)
     airway = airway_lumen(chest)
+    progress(0.25)
     aerated = aerated_lung(chest, airway)
+    progress(0.45)
     sides = lung_sides(chest, aerated, airway)
+    progress(0.6)
     solid = np.zeros(chest.hu.shape, np.uint8)
     for side in (RIGHT, LEFT):
         shape = solid_lung(sides == side)
@@ -56,7 +65,9 @@ def segment_lungs(ct: CT) -> Lungs:
     solid[chest.exterior | dilated(airway, COARSE_MM)] = 0
     dense = dense_lung(chest, solid) & ~dilated(airway, COARSE_MM)
     solid[dense] = nearest_side(solid)[dense]
+    progress(0.75)
     labels, lumen = lungs_at_full_resolution(ct, chest, solid, aerated, airway)
+    progress(0.95)
     return Lungs(labels > 0, labels, lumen, thirds_of(labels, ct.geometry))
 
 
