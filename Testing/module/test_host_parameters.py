@@ -155,3 +155,9 @@ def test_a_union_with_a_bar_is_refused_as_by_slicer_5_10(host: Host) -> None:
         @parameterNodeWrapper
         class Modern:
             limit: int | None = None
+
+
+def test_nothing_of_one_test_reaches_the_next(host: Host) -> None:
+    parameters().seed = 21
+    host.reset()
+    assert slicer.util.getNodesByClass("vtkMRMLScriptedModuleNode") == []
