@@ -49,7 +49,8 @@ __all__ = [
     "uncertainRegions",
 ]
 
-_COLOURS = "vtkMRMLColorTableNodeFileInferno.txt"
+_COLOURS = ("Inferno", "Iron")
+"""Colour tables from dark to bright, the first that there is; Slicer builds the second in."""
 _SHOWN_ABOVE = 0.2
 """Uncertainty below this is not drawn, so that the CT stays readable."""
 
@@ -216,8 +217,9 @@ def _fillUncertainty(
     uncertainty.SetAndObserveTransformNodeID(volumeNode.GetTransformNodeID())
     if uncertainty.GetDisplayNode() is None:  # before the voxels: nothing is then computed from them
         display = scene.AddNewNodeByClass("vtkMRMLScalarVolumeDisplayNode")
-        if scene.GetNodeByID(_COLOURS) is not None:
-            display.SetAndObserveColorNodeID(_COLOURS)
+        colours = next((c for c in (scene.GetFirstNode(n, "vtkMRMLColorNode") for n in _COLOURS) if c), None)
+        if colours is not None:
+            display.SetAndObserveColorNodeID(colours.GetID())
         display.SetAutoWindowLevel(False)
         display.SetWindowLevelMinMax(0.0, 1.0)
         display.SetThreshold(_SHOWN_ABOVE, 1.0)

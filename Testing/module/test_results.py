@@ -152,6 +152,10 @@ def test_uncertainty_lies_over_the_ct(ct, node) -> None:
     assert values.dtype == np.float32
     assert np.array_equal(values > 0, lung_labels() == CLASSES[2].id)
     assert uncertainty.GetSpacing() == ct.GetSpacing()
+    display = uncertainty.GetDisplayNode()
+    assert display.GetColorNode() is not None
+    assert (display.GetWindowLevelMin(), display.GetWindowLevelMax()) == (0.0, 1.0)
+    assert display.GetApplyThreshold(), "certain voxels are clear: the CT shows through"
 
 
 def test_places_to_review_come_with_words(ct, node) -> None:
