@@ -73,26 +73,29 @@ def uncertain_regions(
     from scipy import ndimage
 
     undecided = (entropy >= UNDECIDED) & (labels > 0)
-    parts, _ = ndimage.label(undecided)
-    voxels = np.flatnonzero(undecided)
-    if not voxels.size:
+    boxes = ndimage.find_objects(undecided.astype(np.uint8))
+    if not boxes:
         return []
-    part = parts.reshape(-1)[voxels].astype(np.int64)
-    position = np.stack(np.unravel_index(voxels, undecided.shape), axis=-1)
+    entropy, labels, undecided = entropy[boxes[0]], labels[boxes[0]], undecided[boxes[0]]
+    parts, _ = ndimage.label(undecided)  # four bytes a voxel: of the box alone
+    position = np.argwhere(undecided)
+    voxels = tuple(position.T)
+    part = parts[voxels].astype(np.int64)
     corner = np.array([[s.start for s in box] for box in ndimage.find_objects(parts)])
     cube = ((position - corner[part - 1]) * geometry.spacing_zyx // STOP_MM).astype(np.int64)
     key = np.ravel_multi_index((part, *cube.T), (part.max() + 1, *(cube.max(axis=0) + 1)))
     _, region, size = np.unique(key, return_inverse=True, return_counts=True)
-    weight = np.bincount(region, weights=entropy.reshape(-1)[voxels].astype(np.float64))
+    weight = np.bincount(region, weights=entropy[voxels].astype(np.float64))
     large = np.flatnonzero(size >= LEAST_ML / geometry.voxel_ml - 1e-6)
     chosen = large[np.argsort(-weight[large], kind="stable")][:MOST_REGIONS]
+    start = [s.start for s in boxes[0]]
     regions = []
     for number in chosen:
         own = np.flatnonzero(region == number)
-        first, second = _two_most_frequent(labels.reshape(-1)[voxels[own]])
+        first, second = _two_most_frequent(labels[voxels][own])
         regions.append(
             UncertainRegion(
-                index=_deepest(position[own], geometry),
+                index=_deepest(position[own] + start, geometry),
                 volume_ml=float(size[number] * geometry.voxel_ml),
                 entropy=float(weight[number] / size[number]),
                 class_key=first,
