@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any, Optional
 
 import pytest
+import qt
 import slicer
 import vtk
 from headless_slicer import Host
@@ -56,6 +57,7 @@ class Parameters:
     range: Annotated[FloatRange, RangeBounds(-1000, 400)] = FloatRange(-900, 100)
     weights: dict[str, float]
     automatic: bool = True
+    note: str
     settings: Settings
 
 
@@ -161,3 +163,52 @@ def test_nothing_of_one_test_reaches_the_next(host: Host) -> None:
     parameters().seed = 21
     host.reset()
     assert slicer.util.getNodesByClass("vtkMRMLScriptedModuleNode") == []
+
+
+# widgets
+
+
+def panel(**named: str) -> Any:
+    """A widget with one child per parameter: {widget class: parameter name}."""
+    parent = qt.QWidget()
+    layout = qt.QVBoxLayout(parent)
+    for class_name, parameter in named.items():
+        child = getattr(qt, class_name)()
+        child.setProperty("SlicerParameterName", parameter)
+        child.name = class_name
+        layout.addWidget(child)
+    return parent
+
+
+def test_widgets_and_parameters_follow_each_other(host: Host) -> None:
+    given = parameters()
+    gui = panel(
+        QSpinBox="settings.numbers.count", QCheckBox="automatic", QComboBox="preset", QLineEdit="note"
+    )
+    given.connectGui(gui)
+    spin, check, combo, line = gui.QSpinBox, gui.QCheckBox, gui.QComboBox, gui.QLineEdit
+    assert (spin.value, spin.minimum, spin.maximum, check.checked) == (5, 2, 8, True)
+    assert [combo.itemText(index) for index in range(combo.count)] == ["fast", "balanced"]
+    spin.value, check.checked, combo.currentText, line.text = 3, False, "fast", "left"
+    assert (given.settings.numbers.count, given.automatic, given.preset, given.note) == (
+        3,
+        False,
+        "fast",
+        "left",
+    )
+    given.settings.numbers.count = 8
+    given.note = "right"
+    assert (spin.value, line.text) == (8, "right")
+
+
+def test_a_disconnected_widget_leaves_its_parameter_alone(host: Host) -> None:
+    given = parameters()
+    gui = panel(QCheckBox="automatic")
+    given.disconnectGui(given.connectGui(gui))
+    gui.QCheckBox.checked = False
+    assert given.automatic is True
+
+
+def test_a_widget_for_an_unknown_parameter_is_refused(host: Host) -> None:
+    with pytest.raises(ValueError, match="no member 'nothing'"):
+        parameters().connectGui(panel(QSpinBox="settings.nothing"))
