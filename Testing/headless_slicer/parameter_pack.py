@@ -11,7 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from .serializers import Serializer, serializer_for, split_type
+from .serializer_types import serializer_for, split_type
+from .serializers import Serializer
 from .validators import IsInstance, NotNone, split_annotations
 
 

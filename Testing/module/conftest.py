@@ -16,17 +16,23 @@ os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 os.environ.setdefault("VTK_DEFAULT_OPENGL_WINDOW", "vtkOSOpenGLRenderWindow")
 
 from headless_slicer import Host, start  # noqa: E402 - the path is set above
+from headless_slicer.qt_facade_signals import errors  # noqa: E402
 
 start()  # before any test file imports slicer's application side, or the module
 
 
 @pytest.fixture
 def host() -> Iterator[Host]:
-    """The running host with an empty scene and nothing recorded; reset again afterwards."""
+    """The running host with an empty scene and nothing recorded; reset again afterwards.
+
+    An exception in a function connected to a signal is printed and swallowed, as in Slicer; here it fails the test.
+    """
     running = start()
     running.reset()
     yield running
+    swallowed = list(errors)
     running.reset()
+    assert swallowed == []
 
 
 @pytest.fixture
