@@ -25,7 +25,8 @@ start()  # before any test file imports slicer's application side, or the module
 def host() -> Iterator[Host]:
     """The running host with an empty scene and nothing recorded; reset again afterwards.
 
-    An exception in a function connected to a signal is printed and swallowed, as in Slicer; here it fails the test.
+    An exception in a function connected to a signal is printed and swallowed as in Slicer; here it fails the
+    test.
     """
     running = start()
     running.reset()
