@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
 import sys
 from pathlib import Path
 from typing import Any
@@ -98,10 +98,7 @@ class Modules:
         if str(path.parent) not in sys.path:
             sys.path.insert(0, str(path.parent))
         module = ScriptedModule(path)
-        spec = importlib.util.spec_from_file_location(module.name, path)
-        source = importlib.util.module_from_spec(spec)
-        sys.modules[module.name] = source
-        spec.loader.exec_module(source)
+        source = importlib.import_module(module.name)  # not executed again where a test has imported it
         self._add(module.name, module)
         module.instance = getattr(source, module.name)(module)
         setattr(self, f"{module.name}Instance", module.instance)
