@@ -17,7 +17,8 @@ TREE = ET.parse(FILE).getroot()
 WIDGETS = {element.get("name"): element for element in TREE.iter("widget")}
 CONTROLS = {
     "QPushButton", "QToolButton", "QComboBox", "QLineEdit", "QSpinBox", "QCheckBox", "QSlider",
-    "QPlainTextEdit", "qMRMLNodeComboBox", "qMRMLSegmentsTableView", "qMRMLTableView", "qMRMLSegmentEditorWidget",
+    "QPlainTextEdit", "qMRMLNodeComboBox", "qMRMLSegmentsTableView", "qMRMLTableView",
+    "qMRMLSegmentEditorWidget",
 }  # fmt: skip
 SLICERS_MENUS = set("fevh")
 """Alt with these opens Slicer's own menus File, Edit, View, Help."""
