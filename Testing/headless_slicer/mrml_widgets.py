@@ -147,17 +147,21 @@ class qMRMLNodeComboBox(SceneWidget):
         row.setContentsMargins(0, 0, 0, 0)
         row.addWidget(self._box)
         self.setFocusProxy(self._box)
-        self._box.setEnabled(False)
+        self._requested = ""  # chosen before there was a scene
+        self.setEnabled(False)
         self._box.activated.connect(self._chosen)
 
     def _scene_set(self) -> None:
         self._scene_observers.clear()
-        self._box.setEnabled(self._scene is not None)
+        self.setEnabled(self._scene is not None)  # as in Slicer, whatever the .ui file says
         if self._scene is not None:
             scene = slicer.vtkMRMLScene
             events = (scene.NodeAddedEvent, scene.NodeRemovedEvent, scene.EndBatchProcessEvent)
             self._scene_observers.observe(self._scene, events, "_update")
         self._update()
+        requested, self._requested = self._requested, ""
+        if requested in self._ids:
+            self._select(requested)
 
     def _candidates(self) -> list[Any]:
         """All nodes of the types, hidden ones too."""
@@ -196,8 +200,13 @@ class qMRMLNodeComboBox(SceneWidget):
             if identifier not in before:
                 self.node_added.emit(self._scene.GetNodeByID(identifier))
         if self._current not in self._ids:
-            self._select(self._ids[0] if self._ids and not self.noneEnabled else "")
+            self._select("" if self.noneEnabled or not self._ids else self._neighbour(before))
         self._show_current()
+
+    def _neighbour(self, before: list[str]) -> str:
+        """What a QComboBox makes current when the current node is gone: the one that took its place."""
+        place = before.index(self._current) if self._current in before else 0
+        return self._ids[min(place, len(self._ids) - 1)]
 
     def _fill(self, nodes: list[Any]) -> None:
         self._box.blockSignals(True)
@@ -274,6 +283,8 @@ class qMRMLNodeComboBox(SceneWidget):
         self._set_current_id(node.GetID() if node is not None and node.GetID() else "")
 
     def _set_current_id(self, identifier: str) -> None:
+        if self._scene is None:
+            self._requested = identifier
         self._select(identifier if identifier in self._ids else "")
         self._show_current()
 

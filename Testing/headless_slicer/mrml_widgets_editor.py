@@ -145,9 +145,9 @@ class qMRMLSegmentEditorWidget(SceneWidget):
             found = segments_of(node)
             self._node.SetSelectedSegmentID(found[0][0] if found else "")
             role = slicer.vtkMRMLSegmentationNode.GetReferenceImageGeometryReferenceRole()
-            reference = node.GetNodeReference(role) if node is not None else None
-            if reference is not None:
-                self._node.SetAndObserveSourceVolumeNode(reference)
+            if node is not None:  # Slicer chooses the reference volume, also if there is none
+                node.CreateDefaultDisplayNodes()
+                self._node.SetAndObserveSourceVolumeNode(node.GetNodeReference(role))
         self._update()
 
     @invokable

@@ -135,6 +135,21 @@ def test_a_deleted_widget_stops_observing(scene: slicer.vtkMRMLScene) -> None:
     assert not box
 
 
+def test_the_scene_enables_the_widget_and_brings_the_node_asked_for(scene: slicer.vtkMRMLScene) -> None:
+    first, second, third = volume("a"), volume("b"), volume("c")
+    box = slicer.qMRMLNodeComboBox()
+    box.nodeTypes = ["vtkMRMLScalarVolumeNode"]
+    assert not box.enabled
+    box.setCurrentNode(second)
+    assert box.currentNode() is None
+    box.setMRMLScene(scene)
+    assert (box.enabled, box.currentNode()) == (True, second)
+    scene.RemoveNode(second)
+    assert box.currentNode() is third  # it took the place
+    scene.RemoveNode(third)
+    assert box.currentNode() is first
+
+
 # Segments
 
 
