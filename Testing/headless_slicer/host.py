@@ -41,7 +41,6 @@ class Host:
 
     def __init__(self) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="headless_slicer_"))
-        atexit.register(shutil.rmtree, self.folder, ignore_errors=True)
         qt_facade.ensure_application()
         self.packages = Packages()
         self.messages = Messages()
@@ -58,7 +57,7 @@ class Host:
         slicer.qSlicerScriptedLoadableModuleWidget = wrapper_class(qSlicerScriptedLoadableModuleWidget)
         qt_facade.install()
         self.messages.install()
-        atexit.register(self._detach)
+        atexit.register(self.end)
 
     def _install_modules(self) -> None:
         for name, module in {
@@ -122,7 +121,9 @@ class Host:
             module.unload()
         QtCore.QCoreApplication.sendPostedEvents(None, QtCore.QEvent.Type.DeferredDelete.value)
 
-    def _detach(self) -> None:
+    def end(self) -> None:
+        """The last thing in the process's life: by itself at its end, earlier where a process ends without."""
+        shutil.rmtree(self.folder, ignore_errors=True)
         # At its end Python frees scene and logics in any order; a logic observing a freed scene crashes.
         real = self.real
         logics = [*real.module_logics.values(), *real.slice_logics.values()]

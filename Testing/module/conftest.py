@@ -21,6 +21,11 @@ from headless_slicer.qt_facade_signals import errors  # noqa: E402
 start()  # before any test file imports slicer's application side, or the module
 
 
+def pytest_sessionfinish() -> None:
+    """Removes the host's temporary folder: pytest-xdist's workers end without Python's own clean-up."""
+    start().end()
+
+
 @pytest.fixture
 def host() -> Iterator[Host]:
     """The running host with an empty scene and nothing recorded; reset again afterwards.
