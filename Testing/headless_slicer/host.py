@@ -122,7 +122,7 @@ class Host:
         QtCore.QCoreApplication.sendPostedEvents(None, QtCore.QEvent.Type.DeferredDelete.value)
 
     def end(self) -> None:
-        """Last of all: called at the process's end, or by those whose process ends without Python's clean-up."""
+        """Last of all: at the process's end, or before it in a process that ends without clean-up."""
         shutil.rmtree(self.folder, ignore_errors=True)
         # At its end Python frees scene and logics in any order; a logic observing a freed scene crashes.
         real = self.real
