@@ -80,6 +80,9 @@ def createSegmentation(
 
     Returns:
         ``target``, or a new node.
+
+    Raises:
+        InputError: ``target`` is under a non-linear transform.
     """
     node = target or _newNode(scene, _("{name} lung tissue").format(name=volumeNode.GetName()))
     entries = [
@@ -206,13 +209,17 @@ def _fill(
 ) -> None:
     """Give a node its segments, in one shared layer on the volume's grid and under its transform."""
     segmentation = node.GetSegmentation()
+    image = _layerImage(volumeNode, labels)
+    towardsCt = np.linalg.inv(worldMatrix(volumeNode)) @ worldMatrix(node)
     wasModified = node.StartModify()
     with notAnEdit(node):
+        if node.GetTransformNodeID() != volumeNode.GetTransformNodeID():
+            node.ApplyTransformMatrix(asMatrix(towardsCt))  # the user's own segments stay in place
         # The transform first: the reference geometry is stored relative to it.
         node.SetAndObserveTransformNodeID(volumeNode.GetTransformNodeID())
         node.SetReferenceImageGeometryParameterFromVolumeNode(volumeNode)
-        segmentation.SetSourceRepresentationName(LABELMAP)
-        image = _layerImage(volumeNode, labels)
+        if segmentation.GetSourceRepresentationName() != LABELMAP:
+            node.SetSourceRepresentationToBinaryLabelmap()
         earlier = classSegments(node)
         for entry in entries:
             same = [i for i, key in earlier.items() if key == entry.tags.get(CLASS_TAG)]

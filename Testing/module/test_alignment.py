@@ -11,6 +11,7 @@ import slicer
 import slicer.util
 import vtk
 from DiffSegLungPanel import exchange, results
+from DiffSegLungPanel.grid import Grid
 from DiffSegLungPanel.segmentation import classMap
 from mrml_scenes import (
     add_ct,
@@ -49,6 +50,12 @@ CASES = {
     "under stretching": (LPS_AXES, (0.7, 0.7, 1.0), (1.1, 0.9, 1.3)),
     "all together": (rotation((-30, 14, 8)) @ np.diag([1.0, -1.0, 1.0]), (0.6, 0.85, 2.5), (1.1, 0.9, -1.3)),
 }
+
+
+@pytest.fixture(autouse=True)
+def thin_slabs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Small volumes in several pieces, as large ones are."""
+    monkeypatch.setattr(Grid.slabs, "__defaults__", (5 * 40 * 44,))
 
 
 @pytest.fixture(params=CASES, ids=list(CASES))

@@ -262,14 +262,16 @@ def test_a_fingerprint_sees_one_voxel_and_nothing_else(scene, ct, node) -> None:
     node.GetSegmentation().SeparateSegmentLabelmap("Segment_fibrosis")
     node.GetSegmentation().GetSegment("Segment_fibrosis").SetLabelValue(1)
     assert finish(fingerprints(node)) == before
-    labels = lung_labels()
-    k, j, i = np.argwhere(labels == EMPHYSEMA)[0]
-    labels[k, j, i], labels[k, j, i - 1] = labels[k, j, i - 1], EMPHYSEMA
-    other = createSegmentation(scene, ct, labels, algorithmName="x")
-    after = finish(fingerprints(other))
-    assert {key for key in before if before[key] != after[key]} == {"healthy", "emphysema"}
-    counts = [int(value.split(":")[0]) for value in (before["emphysema"], after["emphysema"])]
-    assert counts[0] == counts[1], "one voxel moved: the count alone would not tell"
+    for step in (np.array([0, 0, -1]), np.array([0, -1, 0]), np.array([-1, 0, 0])):
+        labels = lung_labels()
+        here = np.argwhere(labels == EMPHYSEMA)[0]
+        there = here + step
+        labels[tuple(here)], labels[tuple(there)] = labels[tuple(there)], EMPHYSEMA
+        other = createSegmentation(scene, ct, labels, algorithmName="x")
+        after = finish(fingerprints(other))
+        assert {key for key in before if before[key] != after[key]} == {"healthy", "emphysema"}
+        counts = [int(value.split(":")[0]) for value in (before["emphysema"], after["emphysema"])]
+        assert counts[0] == counts[1], "one voxel moved: the count alone would not tell"
 
 
 def test_settling_says_which_classes_changed(node) -> None:

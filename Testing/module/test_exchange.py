@@ -11,6 +11,7 @@ import slicer
 import slicer.util
 import vtk
 from DiffSegLungPanel import exchange
+from DiffSegLungPanel.grid import Grid
 from DiffSegLungPanel.segmentation import createSegmentation
 from mrml_scenes import (
     SHAPE,
@@ -26,6 +27,12 @@ from mrml_scenes import (
 
 from DiffSegLungLib.ct import CT, read_mask, write_image
 from DiffSegLungLib.errors import DiffSegLungError, InputError
+
+
+@pytest.fixture(autouse=True)
+def thin_slabs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Small volumes in several pieces, as large ones are."""
+    monkeypatch.setattr(Grid.slabs, "__defaults__", (5 * 40 * 44,))
 
 
 @pytest.mark.parametrize("dtype", ["int8", "uint8", "int16", "uint16", "int32", "uint32", "float32"])

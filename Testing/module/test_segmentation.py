@@ -27,10 +27,12 @@ from mrml_scenes import (
     lung_labels,
     lung_regions,
     put_under,
+    rotation,
     write_worker_output,
 )
 
 from DiffSegLungLib.classes import BY_KEY, CLASSES, FIBROSIS, GROUND_GLASS
+from DiffSegLungLib.errors import InputError
 
 TAGS = "DICOM.SegmentAlgorithmType", "DICOM.SegmentAlgorithmName", "DiffSegLung.class", "TerminologyEntry"
 
@@ -196,6 +198,36 @@ def test_any_segmentation_of_the_user_can_receive_the_result(scene, ct) -> None:
     assert node.GetName() == "Mine"
     assert ids(node)[0] == "tumour"
     assert np.array_equal(finish(classMap(node, ct)), lung_labels())
+
+
+@pytest.mark.parametrize("surfaces", [False, True], ids=["voxels", "surfaces"])
+def test_a_target_elsewhere_comes_to_the_ct_and_its_own_segments_stay(scene, ct, surfaces: bool) -> None:
+    mine = scene.AddNewNodeByClass("vtkMRMLSegmentationNode", "Mine")
+    if surfaces:
+        mine.SetSourceRepresentationToClosedSurface()
+    turn = np.eye(4)
+    turn[:3, :3], turn[:3, 3] = rotation((10, 20, 30)), (5.0, 6.0, 7.0)
+    put_under(scene, mine, turn)
+    sphere = vtk.vtkSphereSource()
+    sphere.SetRadius(4.0)
+    sphere.SetCenter(3.0, 2.0, 1.0)
+    sphere.Update()
+    mine.AddSegmentFromClosedSurfaceRepresentation(sphere.GetOutput(), "Ball", [1, 0, 0], "ball")
+    before = mine.GetSegmentCenterRAS("ball")
+    put_under(scene, ct, np.diag([1.0, 1.0, 1.0, 1.0]) + np.eye(4, k=3) * 9.0)
+    createSegmentation(scene, ct, lung_labels(), algorithmName="x", target=mine)
+    assert mine.GetTransformNodeID() == ct.GetTransformNodeID()
+    assert mine.GetSegmentCenterRAS("ball") == pytest.approx(before, abs=0.2)
+    assert np.array_equal(finish(classMap(mine, ct)), lung_labels())
+
+
+def test_a_target_under_a_non_linear_transform_is_refused(scene, ct) -> None:
+    mine = scene.AddNewNodeByClass("vtkMRMLSegmentationNode", "Mine")
+    mine.SetAndObserveTransformNodeID(scene.AddNewNodeByClass("vtkMRMLBSplineTransformNode").GetID())
+    with pytest.raises(InputError) as refused:
+        createSegmentation(scene, ct, lung_labels(), algorithmName="x", target=mine)
+    assert refused.value.code == "nonlinear-transform"
+    assert mine.GetSegmentation().GetNumberOfSegments() == 0
 
 
 def test_exported_with_its_colours_it_keeps_the_class_ids(scene, ct, node) -> None:
