@@ -408,3 +408,25 @@ def test_a_child_may_get_variables_of_its_own(folder):
     while child.running:
         child.poll()
     assert child.result == "7"
+
+
+def test_cancelling_a_batch_stops_its_cases_too(ct, folder):
+    cohort, target = folder / "in", folder / "out"
+    cohort.mkdir()
+    for name in ("one", "two"):
+        (cohort / f"{name}.nii.gz").write_bytes(ct.read_bytes())
+    worker = Worker(["batch", str(cohort), "-o", str(target), "--jobs", "2", *QUICK], folder)
+    worker.start()
+    seen = set()
+    while not {"one: lungs", "two: lungs"} <= seen:
+        seen |= {p.stage for p in worker.poll()}
+        time.sleep(0.01)
+    tree = psutil.Process(worker.pid).children(recursive=True)
+    begin = time.monotonic()
+    worker.cancel()
+    finish(worker)
+    assert time.monotonic() - begin < 5.0
+    assert isinstance(worker.error, Cancelled)
+    assert len(tree) == 2
+    assert not any(alive(process.pid) for process in tree)
+    assert [p.name for p in target.iterdir()] == ["summary.csv"]
