@@ -219,6 +219,7 @@ def _fill(
         node.SetAndObserveTransformNodeID(volumeNode.GetTransformNodeID())
         node.SetReferenceImageGeometryParameterFromVolumeNode(volumeNode)
         if segmentation.GetSourceRepresentationName() != LABELMAP:
+            node.CreateBinaryLabelmapRepresentation()
             node.SetSourceRepresentationToBinaryLabelmap()
         earlier = classSegments(node)
         for entry in entries:
