@@ -235,6 +235,8 @@ class Child:
         variables["PYTHONPATH"] = os.pathsep.join(dict.fromkeys(p for p in paths if p))
         variables["PYTHONSAFEPATH"] = "1"  # a file in the current folder must not replace a library
         variables["PYTHONIOENCODING"] = "utf-8"
+        # Threads that spin while they wait would steal the cores from whoever started this.
+        variables.setdefault("OMP_WAIT_POLICY", "passive")
         return variables
 
 
