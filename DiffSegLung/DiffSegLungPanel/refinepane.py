@@ -15,11 +15,15 @@ from . import results
 from .runpane import announced
 from .segmentation import EditWatcher
 from .segments import AUTOMATIC, TYPE_TAG, classSegments, tagOf
+from .surfaces import hideIn3D
 from .tasks import Task
 from .wording import listText
 
 EDITOR_TAG = "DiffSegLung"
 """Singleton tag of the panel's own editor node: the Segment Editor module keeps its own state."""
+
+PREPARED = "DiffSegLung.prepared"
+"""Attribute of the editor node whose masking was set once; what the user changes afterwards stays."""
 
 SETTLE_MS = 300
 """Pause after the last edit before the numbers are computed anew."""
@@ -100,6 +104,7 @@ class RefinePane:
             self._deactivate()
         elif not self._active:
             self._active = True
+            hideIn3D(self._node)
             editor = self._ui.segmentEditor
             editor.setMRMLSegmentEditorNode(self._editorNode())
             editor.setSegmentationNode(self._node)
@@ -124,9 +129,11 @@ class RefinePane:
         if node is None:
             node = slicer.vtkMRMLSegmentEditorNode()
             node.SetSingletonTag(EDITOR_TAG)
+            node = self._scene.AddNode(node)
+        if node.GetAttribute(PREPARED) is None:  # new, or reset by closing the scene, which keeps singletons
+            node.SetAttribute(PREPARED, "1")
             node.SetMaskMode(slicer.vtkMRMLSegmentationNode.EditAllowedInsideAllSegments)
             node.SetOverwriteMode(slicer.vtkMRMLSegmentEditorNode.OverwriteAllSegments)
-            node = self._scene.AddNode(node)
         return node
 
     def _onCollapsed(self, _collapsed: bool) -> None:

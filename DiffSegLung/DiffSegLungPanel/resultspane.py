@@ -9,20 +9,16 @@ from typing import Any
 import slicer
 from slicer.i18n import tr as _
 
-from DiffSegLungLib.classes import BY_ID, PATHOLOGY
 from DiffSegLungLib.errors import DiffSegLungError
 
 from . import results
 from .dialogs import Dialogs
-from .masks import SURFACE
 from .messageline import MessageLine
 from .parameters import DiffSegLungParameters
 from .runpane import announced
-from .segments import classSegments
+from .surfaces import hideIn3D, isShownIn3D, surfaceSteps
 from .tableview import ClassTableView
 from .tasks import Task
-
-FINDINGS = frozenset(BY_ID[number].key for number in PATHOLOGY)
 
 
 class ResultsPane:
@@ -80,7 +76,7 @@ class ResultsPane:
         self._table.show(found, region)
         self._ui.volumeChartButton.enabled = found is not None and found.volumeChart is not None
         self._ui.histogramChartButton.enabled = found is not None and found.histogramChart is not None
-        self._ui.show3DButton.checked = node is not None and _isShownIn3D(node)
+        self._ui.show3DButton.checked = node is not None and isShownIn3D(node)
 
     def show(self, node: slicer.vtkMRMLSegmentationNode) -> None:
         """Bring a segmentation's CT, and the segmentation over it, into the slice views."""
@@ -102,10 +98,14 @@ class ResultsPane:
         if self.node is None:
             return
         if shown:
-            with slicer.util.WaitCursor():
-                _showFindingsIn3D(self.node)
+            self._run(Task(surfaceSteps(self.node)), self._onSurfacesMade)
         else:
-            self.node.GetDisplayNode().SetVisibility3D(False)
+            hideIn3D(self.node)
+
+    def _onSurfacesMade(self, task: Task) -> None:
+        if task.error is not None and not task.wasCancelled:
+            self._messages.error(task.error)
+        self.refresh()
 
     def _onVolumeChart(self, _checked: bool = False) -> None:
         self._showChart(results.resultsOf(self.node).volumeChart if self.node is not None else None)
@@ -149,20 +149,3 @@ class ResultsPane:
         if chosen is None or chosen.suffix.lower() == f".{ending}":
             return chosen
         return chosen.with_name(f"{chosen.name}.{ending}")
-
-
-def _isShownIn3D(node: slicer.vtkMRMLSegmentationNode) -> bool:
-    display = node.GetDisplayNode()
-    made = node.GetSegmentation().ContainsRepresentation(SURFACE)
-    return bool(made and display is not None and display.GetVisibility3D())
-
-
-def _showFindingsIn3D(node: slicer.vtkMRMLSegmentationNode) -> None:
-    """Surfaces of the findings; healthy lung and vessels would hide them and are left out."""
-    display = node.GetDisplayNode()
-    for segmentID, key in classSegments(node).items():
-        display.SetSegmentVisibility3D(segmentID, key in FINDINGS)
-    node.CreateClosedSurfaceRepresentation()
-    display.SetPreferredDisplayRepresentationName3D(SURFACE)
-    display.SetVisibility(True)
-    display.SetVisibility3D(True)

@@ -67,6 +67,7 @@ class Panel(VTKObservationMixin):
         self.advanced = AdvancedPane(ui)
         self.uncertainty = UncertaintyPane(ui, scene)
         self.refine = RefinePane(ui, scene, self._onRefreshed)
+        ui.refineCollapsibleButton.connect("contentsCollapsed(bool)", self._onRefineCollapsed)
         self.run = RunPane(ui, self._onApply, self.update)
         self.actions = Actions(
             logic,
@@ -122,6 +123,8 @@ class Panel(VTKObservationMixin):
             self.run.setProblem(self._problem())
             self.ui.testDeviceButton.enabled = idle and parameters is not None and self.model.card is not None
             self.ui.exportReportButton.enabled = idle
+            # Surfaces would be computed anew at every stroke of the brush.
+            self.ui.show3DButton.enabled = idle and self.ui.refineCollapsibleButton.collapsed
         finally:
             self._updating = False
 
@@ -210,6 +213,9 @@ class Panel(VTKObservationMixin):
         self.parameters.outputSegmentation = node
         self.results.show(node)
         self.ui.resultsCollapsibleButton.collapsed = False
+
+    def _onRefineCollapsed(self, _collapsed: bool) -> None:
+        self.update()
 
     def _onApply(self) -> None:
         self.actions.apply()

@@ -5,6 +5,7 @@ import time
 import numpy as np
 import pytest
 import slicer
+import vtk
 from DiffSegLungPanel.dialogs import Answer, Dialogs
 from DiffSegLungPanel.results import resultsOf
 from DiffSegLungPanel.segments import TYPE_TAG, tagOf
@@ -76,15 +77,42 @@ def test_charts_come_into_the_layout(desk, button, chart):
 
 def test_only_findings_are_shown_in_3d(desk):
     desk.ui.show3DButton.click()
-    display = desk.node.GetDisplayNode()
-    assert desk.node.GetSegmentation().ContainsRepresentation("Closed surface")
-    assert display.GetVisibility3D()
-    in_3d = {i for i in desk.node.GetSegmentation().GetSegmentIDs() if display.GetSegmentVisibility3D(i)}
-    assert in_3d == {
-        f"Segment_{k}" for k in ("emphysema", "ground_glass", "fibrosis", "consolidation", "cavity")
-    }
+    desk.finish_run()
+    display, segments = desk.node.GetDisplayNode(), desk.node.GetSegmentation()
+    assert display.GetVisibility3D() and desk.ui.show3DButton.checked
+    in_3d = {i for i in segments.GetSegmentIDs() if display.GetSegmentVisibility3D(i)}
+    findings = ("emphysema", "ground_glass", "fibrosis", "consolidation", "cavity")
+    assert in_3d == {f"Segment_{key}" for key in findings}
+    hull = segments.GetSegment("Segment_ground_glass").GetRepresentation("Closed surface").GetBounds()
+    inside = slicer.util.arrayFromSegmentBinaryLabelmap(desk.node, "Segment_ground_glass", desk.ct) > 0
+    matrix = vtk.vtkMatrix4x4()
+    desk.ct.GetIJKToRASMatrix(matrix)
+    corners = np.argwhere(inside)[:, ::-1]
+    points = corners @ slicer.util.arrayFromVTKMatrix(matrix)[:3, :3].T
+    points += slicer.util.arrayFromVTKMatrix(matrix)[:3, 3]
+    assert np.allclose(hull[0::2], points.min(axis=0), atol=2.0)  # one voxel, rounded off
+    assert np.allclose(hull[1::2], points.max(axis=0), atol=2.0)
+    assert not desk.ui.editedLabel.text.startswith("Edited")
     desk.ui.show3DButton.click()
-    assert not display.GetVisibility3D()
+    assert not segments.ContainsRepresentation("Closed surface")
+
+
+def test_surfaces_give_way_to_the_brush(desk):
+    desk.ui.show3DButton.click()
+    desk.finish_run()
+    desk.ui.refineCollapsibleButton.collapsed = False
+    assert not desk.node.GetSegmentation().ContainsRepresentation("Closed surface")
+    assert not desk.ui.show3DButton.checked and not desk.ui.show3DButton.enabled
+    desk.ui.refineCollapsibleButton.collapsed = True
+    assert desk.ui.show3DButton.enabled
+
+
+def test_surfaces_that_are_cancelled_are_not_there(desk):
+    desk.ui.show3DButton.click()
+    desk.ui.applyButton.click()
+    desk.finish_run()
+    assert not desk.node.GetSegmentation().ContainsRepresentation("Closed surface")
+    assert not desk.ui.show3DButton.checked
 
 
 def test_the_ct_comes_into_the_slices(desk):
