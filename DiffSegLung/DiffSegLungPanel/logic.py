@@ -130,7 +130,7 @@ class DiffSegLungLogic(ScriptedLoadableModuleLogic):
             folder: CT files, or folders of DICOM series.
             outputFolder: receives a folder of results for every CT, and ``summary.csv``.
             jobs: how many CT to work on at a time.
-            overwrite: do finished CT again.
+            overwrite: replace results that come from other settings, another model or another CT.
 
         Returns:
             The path of ``summary.csv``, or the task.

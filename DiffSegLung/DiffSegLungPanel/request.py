@@ -13,6 +13,7 @@ from DiffSegLungLib.config import Config
 from DiffSegLungLib.errors import InputError
 
 from . import segmentation
+from .grid import worldMatrix
 
 
 @dataclass(frozen=True)
@@ -53,8 +54,8 @@ class Request:
         """Refuse what cannot work, before any work is done.
 
         Raises:
-            InputError: no CT, a CT that cannot be used, settings out of range, lungs without such a segment,
-                or an edited output without permission to replace it.
+            InputError: no CT, a CT or an output that cannot be used, settings out of range, lungs without such
+                a segment, or an edited output without permission to replace it.
         """
         if self.inputVolume is None:
             raise InputError("no-input", _("No CT is chosen."), _("Choose a chest CT first."))
@@ -79,6 +80,7 @@ class Request:
         output = self.outputSegmentation
         if output is None:
             return
+        worldMatrix(output)
         if output is self.lungs:
             raise InputError(
                 "output-is-input",
