@@ -54,8 +54,8 @@ class Request:
         """Refuse what cannot work, before any work is done.
 
         Raises:
-            InputError: no CT, a CT or an output that cannot be used, settings out of range, no such segment of
-                the lungs, or an edited output without permission to replace it.
+            InputError: no CT, a CT or an output that cannot be used, settings out of range, lungs without
+                such a segment, or an edited output without permission to replace it.
         """
         if self.inputVolume is None:
             raise InputError("no-input", _("No CT is chosen."), _("Choose a chest CT first."))

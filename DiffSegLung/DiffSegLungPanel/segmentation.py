@@ -38,6 +38,9 @@ __all__ = [
     "notAnEdit",
 ]
 
+_FAINT = {"healthy": 0.2, "vessel": 0.4}
+"""Fill in slices of what is no finding, so that the CT under it can be read; the user may change it."""
+
 _REGION_COLOURS = (
     (240, 170, 120),
     (230, 130, 100),
@@ -101,7 +104,11 @@ def createSegmentation(
         )
         for c in CLASSES
     ]
+    known = classSegments(node)
     _fill(node, volumeNode, labels, entries)
+    for segmentId, key in classSegments(node).items():
+        if segmentId not in known and node.GetDisplayNode() is not None:
+            node.GetDisplayNode().SetSegmentOpacity2DFill(segmentId, _FAINT.get(key, 1.0))
     placeBeside(scene, volumeNode, node)
     return node
 

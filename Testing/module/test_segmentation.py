@@ -268,3 +268,12 @@ def test_slicer_knows_every_class_s_terminology(scene, node) -> None:
                     tuple(found.GetRecommendedDisplayRGBValue()),
                 )
         assert names[c.type.value] == (c.category.value, c.colour)
+
+
+def test_what_is_no_finding_is_drawn_faintly_until_the_user_wants_otherwise(scene, ct, node):
+    display = node.GetDisplayNode()
+    assert display.GetSegmentOpacity2DFill("Segment_healthy") == pytest.approx(0.2)
+    assert display.GetSegmentOpacity2DFill("Segment_consolidation") == 1.0
+    display.SetSegmentOpacity2DFill("Segment_healthy", 0.7)
+    createSegmentation(scene, ct, lung_labels(), algorithmName="test 1", target=node)
+    assert display.GetSegmentOpacity2DFill("Segment_healthy") == pytest.approx(0.7)
