@@ -1,7 +1,8 @@
-"""Findings as surfaces in the 3D view, one after the other, on a grid that is fine enough to look at.
+"""Findings as surfaces in the 3D view, inside the translucent thirds of the lungs.
 
 Slicer's own button converts every class at the CT's full resolution; for healthy lung with its vessels that
-takes minutes, and nobody looks at it. Classes that are no findings get an empty surface, because the 3D view
+takes minutes, and nobody looks at it. Here findings are made on a grid that is fine enough to look at, and
+the lungs around them on a coarse one. Classes that are no findings get an empty surface, because the 3D view
 draws nothing while any segment has none.
 """
 
@@ -19,12 +20,14 @@ from DiffSegLungLib.classes import BY_ID, BY_KEY, PATHOLOGY
 from .exchange import vtkArrayOf
 from .grid import asMatrix
 from .masks import LABELMAP, SURFACE, Layer, layersOf
+from .resultnodes import resultsOf
 from .segments import classSegments, notAnEdit
 from .tasks import TaskProgress
 
 FINDINGS = frozenset(BY_ID[number].key for number in PATHOLOGY)
-FINEST_MM = 1.2
-"""Voxels smaller than this are joined in pairs along their axis before a surface is made."""
+FINDING_MM, LUNG_MM = 1.5, 4.0
+"""About how large voxels are made, by joining them, before their surface is computed."""
+LUNG_OPACITY = 0.12
 
 
 def isShownIn3D(node: slicer.vtkMRMLSegmentationNode) -> bool:
@@ -39,10 +42,15 @@ def hideIn3D(node: slicer.vtkMRMLSegmentationNode) -> None:
     if node.GetSegmentation().ContainsRepresentation(SURFACE):
         with notAnEdit(node):
             node.RemoveClosedSurfaceRepresentation()
+    regions = resultsOf(node).regions
+    if regions is not None:
+        regions.RemoveClosedSurfaceRepresentation()
+        regions.GetDisplayNode().SetVisibility(False)
 
 
 def surfaceSteps(node: slicer.vtkMRMLSegmentationNode) -> Generator[TaskProgress, None, None]:
-    """Make the surfaces of the findings and show them; the steps of a task."""
+    """Make the surfaces of the findings and of the lungs around them, and show them; the steps of a task."""
+    yield from _showLungs(resultsOf(node).regions)
     found = [(i, key) for i, key in classSegments(node).items() if key in FINDINGS]
     surfaces: dict[str, vtk.vtkPolyData] = {}
     for number, (segmentID, key) in enumerate(found):
@@ -50,7 +58,7 @@ def surfaceSteps(node: slicer.vtkMRMLSegmentationNode) -> Generator[TaskProgress
         yield TaskProgress(stage, number / len(found))
         layer = next((layer for layer in layersOf(node) if segmentID in layer.labels), None)
         if layer is not None:
-            surfaces[segmentID] = _surface(layer, segmentID)
+            surfaces[segmentID] = _surface(layer, segmentID, FINDING_MM)
     segments, display = node.GetSegmentation(), node.GetDisplayNode()
     with notAnEdit(node):
         for segmentID in segments.GetSegmentIDs():
@@ -63,7 +71,23 @@ def surfaceSteps(node: slicer.vtkMRMLSegmentationNode) -> Generator[TaskProgress
         node.Modified()
 
 
-def _surface(layer: Layer, segmentID: str) -> vtk.vtkPolyData:
+def _showLungs(regions: slicer.vtkMRMLSegmentationNode | None) -> Generator[TaskProgress, None, None]:
+    """The thirds of the lungs, translucent, in 3D only."""
+    if regions is None or regions.GetDisplayNode() is None:
+        return
+    segments, display = regions.GetSegmentation(), regions.GetDisplayNode()
+    for layer in layersOf(regions):
+        for segmentID in layer.labels:
+            yield TaskProgress(_("Making the surface of the lungs"), 0.0)
+            segments.GetSegment(segmentID).AddRepresentation(SURFACE, _surface(layer, segmentID, LUNG_MM))
+    display.SetPreferredDisplayRepresentationName3D(SURFACE)
+    display.SetOpacity3D(LUNG_OPACITY)
+    display.SetVisibility2D(False)
+    display.SetVisibility3D(True)
+    display.SetVisibility(True)
+
+
+def _surface(layer: Layer, segmentID: str, voxelMm: float) -> vtk.vtkPolyData:
     """The closed surface of one segment, in the segmentation's own coordinates."""
     inside = layer.values == layer.labels[segmentID]
     if not inside.any():
@@ -72,7 +96,8 @@ def _surface(layer: Layer, segmentID: str) -> vtk.vtkPolyData:
         slice(max(0, int(hits[0]) - 1), int(hits[-1]) + 2)
         for hits in (np.flatnonzero(inside.any(axis=other)) for other in ((1, 2), (0, 2), (0, 1)))
     )
-    steps = [2 if spacing < FINEST_MM else 1 for spacing in np.linalg.norm(layer.ijkToRas[:3, :3], axis=0)]
+    spacings = np.linalg.norm(layer.ijkToRas[:3, :3], axis=0)
+    steps = [max(1, round(voxelMm / float(spacing))) for spacing in spacings]
     image = _image(_joined(inside[box], steps[::-1]))
     ijkToRas = layer.ijkToRas.copy()
     first = np.array([part.start for part in box[::-1]]) + (np.array(steps) - 1) / 2
