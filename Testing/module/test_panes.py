@@ -225,6 +225,21 @@ def test_an_edit_during_a_run_is_measured_after_it(desk):
     desk.wait(lambda: volume_of(desk, "Consolidation") != before)
 
 
+def test_measuring_what_was_deleted_is_said_where_the_edits_are(desk):
+    slicer.mrmlScene.RemoveNode(resultsOf(desk.node).regions)
+    paint(desk.node, "Segment_consolidation", desk.ct, LESION)
+    desk.wait(lambda: desk.ui.editedLabel.text != "The tables are being updated…")
+    assert not desk.ui.editedLabel.text.startswith("Edited")
+
+
+def test_the_uncertainty_of_a_warped_ct_is_not_reviewed(desk):
+    transform = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLTransformNode", "warp")
+    transform.SetAndObserveTransformToParent(vtk.vtkThinPlateSplineTransform())
+    desk.ct.SetAndObserveTransformNodeID(transform.GetID())
+    desk.panel.update()
+    assert not desk.ui.nextRegionButton.enabled
+
+
 def test_the_editor_works_only_while_it_is_seen(desk):
     editor = desk.ui.segmentEditor
     assert editor.segmentationNode() is None

@@ -284,6 +284,29 @@ def test_an_installation_that_fails_says_what_to_do(desk):
     assert "connection" in desk.panel.messages.text
 
 
+def test_an_installation_can_be_cancelled(desk):
+    desk.parameters.inputVolume = add_chest()
+    desk.host.testing, desk.dialogs.install = False, True
+    desk.host.packages.missing = {"psutil", "safetensors"}
+    desk.ui.applyButton.click()
+    assert desk.ui.applyButton.text == "Cancel"
+    desk.ui.applyButton.click()
+    desk.finish_run()
+    assert desk.panel.messages.text.startswith("The installation was cancelled")
+    assert desk.parameters.outputSegmentation is None
+
+
+def test_a_run_from_the_console_is_not_disturbed(desk):
+    desk.parameters.inputVolume = add_chest()
+    task = desk.logic.segment(desk.parameters.inputVolume, waitForCompletion=False)
+    desk.ui.applyButton.click()
+    assert "working already" in desk.panel.messages.text
+    desk.ui.testDeviceButton.click()
+    assert "working already" in desk.panel.messages.text
+    assert task.isRunning and desk.ui.applyButton.text == "Apply"
+    task.abort()
+
+
 def test_nothing_is_asked_or_installed_at_start(desk):
     assert desk.dialogs.questions == []
     assert desk.host.packages.installed == []
