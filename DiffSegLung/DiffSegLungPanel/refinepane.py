@@ -25,7 +25,7 @@ EDITOR_TAG = "DiffSegLung"
 PREPARED = "DiffSegLung.prepared"
 """Attribute of the editor node whose masking was set once; what the user changes afterwards stays."""
 
-SETTLE_MS = 300
+SETTLE_MS = 200
 """Pause after the last edit before the numbers are computed anew."""
 
 

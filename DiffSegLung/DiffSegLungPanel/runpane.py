@@ -14,6 +14,8 @@ from .tasks import Steps, Task, TaskProgress
 from .wording import durationText
 
 SHORTCUT = "Ctrl+Return"
+BUSY_S = 0.1
+"""How long steps may keep the application busy before it may draw and listen again."""
 
 
 class RunState(enum.Enum):
@@ -43,6 +45,9 @@ class RunPane:
         self._problem = self._stage = ""
         self._started = 0.0
         self.state = RunState.idle
+        self._conclusion = qt.QTimer()
+        self._conclusion.setSingleShot(True)
+        self._conclusion.connect("timeout()", self._conclude)
         ui.applyButton.connect("clicked(bool)", self._onClicked)
         self._show()
 
@@ -72,6 +77,7 @@ class RunPane:
 
     def release(self) -> None:
         """Stop following: the scene or the panel is going away."""
+        self._conclusion.stop()
         if self._task is not None:
             self._task.progressed.disconnect(self._onProgress)
             self._task.logged.disconnect(self.log)
@@ -93,10 +99,13 @@ class RunPane:
             self._stage = progress.stage
             self.log(f"{time.monotonic() - self._started:6.1f} s  {progress.stage}")
 
-    def _onFinished(self, task: Task) -> None:
-        onDone = self._onDone
+    def _onFinished(self, _task: Task) -> None:
+        self._conclusion.start(0)  # showing a result takes a moment: not in one go with the task's last step
+
+    def _conclude(self) -> None:
+        task, onDone = self._task, self._onDone
         self.release()
-        if onDone is not None:
+        if task is not None and onDone is not None:
             onDone(task)
 
     def _setState(self, state: RunState) -> None:
@@ -127,11 +136,13 @@ class RunPane:
 
 
 def announced(stage: str, steps: Generator[Any, None, Any]) -> Steps:
-    """Steps that do not say what they do, under one name."""
+    """Steps that do not say what they do, under one name; many short ones are taken at a time."""
     try:
         yield TaskProgress(stage, 0.0)
         while True:
-            next(steps)
+            begin = time.monotonic()
+            while time.monotonic() - begin < BUSY_S:
+                next(steps)
             yield None
     except StopIteration as end:
         return end.value

@@ -27,7 +27,6 @@ class ClassTableView:
         self._ui = ui
         self.regions: list[str] = []
         ui.classTableView.verticalHeader().visible = False
-        ui.classTableView.verticalHeader().setSectionResizeMode(qt.QHeaderView.ResizeToContents)
 
     def show(self, found: Any, region: str) -> None:
         """Show these results (None: nothing).
@@ -42,7 +41,8 @@ class ClassTableView:
             view.setMRMLTableNode(table)
         names = _column(table, 0)
         regions = list(dict.fromkeys(names))
-        chosen = region if region in regions or region == ALL_REGIONS else (regions[0] if regions else "")
+        whole = regions[0] if regions else ""
+        chosen = region if region in (*regions, ALL_REGIONS) else whole
         self._showRegions(regions, chosen)
         for row, name in enumerate(names):
             view.setRowHidden(row, chosen not in (ALL_REGIONS, name))
@@ -52,8 +52,9 @@ class ClassTableView:
             header.setSectionResizeMode(qt.QHeaderView.ResizeToContents)
             if chosen != ALL_REGIONS:  # with the regions' names it is wider than the panel and scrolls
                 header.setSectionResizeMode(1, qt.QHeaderView.Stretch)
+            view.resizeRowsToContents()
         density = found.densityTable if found is not None else None
-        self._ui.densityLabel.text = _densityText(density, regions[0] if chosen == ALL_REGIONS else chosen)
+        self._ui.densityLabel.text = _densityText(density, whole if chosen == ALL_REGIONS else chosen)
 
     def _showRegions(self, regions: list[str], chosen: str) -> None:
         self.regions = [*regions, ALL_REGIONS] if regions else []

@@ -52,6 +52,8 @@ def test_the_table_shows_one_region_or_all(desk):
     desk.choose(desk.ui.regionComboBox, "All regions")
     assert len(rows_shown(view)) == view.mrmlTableNode().GetNumberOfRows()
     assert not view.isColumnHidden(0)
+    desk.parameters.outputSegmentation = None
+    assert desk.ui.densityLabel.text == "" and desk.ui.regionComboBox.count == 0
 
 
 def test_the_line_of_densitometry_is_that_of_the_region(desk):
