@@ -229,7 +229,8 @@ def pictures(panel: Any, node: Any, volume: Any, out: Path) -> None:
         host.render_slice(name, out / f"{view}_uncertainty.png")
     panel.ui.overlayCheckBox.click()
     panel.ui.show3DButton.click()
-    spin(lambda: True)
+    surfaces = panel.actions._task
+    spin(lambda: not surfaces.isRunning)
     host.render_3d(out / "three_d.png")
 
 
