@@ -123,10 +123,19 @@ class Panel(VTKObservationMixin):
             self.run.setProblem(self._problem())
             self.ui.testDeviceButton.enabled = idle and parameters is not None and self.model.card is not None
             self.ui.exportReportButton.enabled = idle
-            # Surfaces would be computed anew at every stroke of the brush.
-            self.ui.show3DButton.enabled = idle and self.ui.refineCollapsibleButton.collapsed
+            self._showWhether3D(idle)
         finally:
             self._updating = False
+
+    def _showWhether3D(self, idle: bool) -> None:
+        """Surfaces would be computed anew at every stroke of the brush: none while the editor is open."""
+        refining = self.results.node is not None and not self.ui.refineCollapsibleButton.collapsed
+        self.ui.show3DButton.enabled = idle and not refining
+        self.ui.show3DButton.toolTip = (
+            _("Close Refine first: surfaces would slow down every stroke of the brush")
+            if refining
+            else _("Show the findings as surfaces in the 3D view, inside translucent lungs")
+        )
 
     def _useParameterNode(self) -> None:
         """Take the scene's parameter node, which is another one after the scene was closed or loaded."""
