@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import slicer
-from slicer.i18n import tr as _
 
 from .segmentationsteps import workerSteps
 from .tasks import Task
@@ -28,9 +27,6 @@ def registerSampleData(iconFolder: Path) -> None:
         nodeNames=SAMPLE_NAME,
         thumbnailFileName=str(iconFolder / "DiffSegLung.png"),
         customDownloader=lambda _source=None: loadPhantom(),
-        sampleDescription=_(
-            "Generated (synthetic) chest CT with emphysema, ground glass, fibrosis, consolidation, cavity"
-        ),
     )
 
 

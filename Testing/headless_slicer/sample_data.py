@@ -77,9 +77,32 @@ class SampleDataLogic:
         self.logMessage = logMessage
 
     @staticmethod
-    def registerCustomSampleDataSource(category: str = "Custom", **fields: Any) -> None:
-        fields.setdefault("loadFileType", "VolumeFile")
-        source = SampleDataSource(**fields)
+    def registerCustomSampleDataSource(
+        category: str = "Custom",
+        sampleName: str | None = None,
+        uris: Any = None,
+        fileNames: Any = None,
+        nodeNames: Any = None,
+        customDownloader: Any = None,
+        thumbnailFileName: str | None = None,
+        loadFileType: Any = "VolumeFile",
+        loadFiles: Any = None,
+        loadFileProperties: Any = None,
+        checksums: Any = None,
+    ) -> None:
+        """Slicer's signature: there is no `sampleDescription`, the button shows the sample's name."""
+        source = SampleDataSource(
+            sampleName=sampleName,
+            uris=uris,
+            fileNames=fileNames,
+            nodeNames=nodeNames,
+            customDownloader=customDownloader,
+            thumbnailFileName=thumbnailFileName,
+            loadFileType=loadFileType,
+            loadFiles=loadFiles,
+            loadFileProperties=loadFileProperties,
+            checksums=checksums,
+        )
         known = SampleDataLogic.sampleDataSourcesByCategory().setdefault(category, [])
         if source not in known:
             known.append(source)
