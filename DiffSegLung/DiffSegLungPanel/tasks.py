@@ -154,7 +154,8 @@ class Task:
 
     def start(self) -> None:
         """Advance by a timer from now on; returns at once."""
-        self._timer.start(0)
+        if self.isRunning:
+            self._timer.start(0)
 
     def wait(self) -> Any:
         """Advance until the end, keeping the application alive, and return the result.
@@ -162,7 +163,8 @@ class Task:
         Raises:
             DiffSegLungError: the task failed or was cancelled.
         """
-        self._timer.stop()
+        if self.isRunning:
+            self._timer.stop()
         while self.isRunning:
             self._advance()
             slicer.app.processEvents()
@@ -230,6 +232,7 @@ class Task:
         if not self.isRunning:
             return
         self._timer.stop()
+        self._timer.deleteLater()  # its connection would keep this task, and its result, for ever
         self.isRunning = False
         self.result, self.error = result, error
         self.finished.emit(self)
