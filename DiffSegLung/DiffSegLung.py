@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import sys
 from pathlib import Path
 
@@ -83,12 +82,18 @@ class DiffSegLungWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def cleanup(self) -> None:
         """Slicer quits or the module is reloaded."""
         self.removeObservers()
-        self.panel.cleanup()
+        if self.panel is not None:
+            self.panel.cleanup()
 
     def onReload(self) -> None:
-        """Reload everything that belongs to the module (developer mode)."""
-        for name in [name for name in sys.modules if name.startswith("DiffSegLungPanel.")]:
-            importlib.reload(sys.modules[name])
+        """Reload everything that belongs to the module (developer mode).
+
+        Forgotten rather than reloaded one by one: the new module file imports all of it anew, each file after
+        those that it needs, so that no old class is left anywhere.
+        """
+        own = ("DiffSegLungPanel", "DiffSegLungLib")
+        for name in [name for name in sys.modules if name.split(".")[0] in own]:
+            del sys.modules[name]
         super().onReload()
 
 

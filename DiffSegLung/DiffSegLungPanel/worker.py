@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -97,4 +98,5 @@ def pythonExecutable() -> str:
     except (ImportError, AttributeError):
         return sys.executable
     launcher = home / "bin" / ("PythonSlicer.exe" if os.name == "nt" else "PythonSlicer")
-    return str(launcher) if launcher.is_file() else sys.executable
+    # A build tree has it elsewhere, but Slicer always puts it on the path.
+    return str(launcher) if launcher.is_file() else shutil.which("PythonSlicer") or sys.executable

@@ -1,5 +1,8 @@
 """Tasks: steps run by a timer or to the end, cancelled, aborted, failing, each with its clean-up."""
 
+import gc
+import weakref
+
 import pytest
 import qt
 import slicer
@@ -178,3 +181,24 @@ def test_spanned_steps_move_progress_and_pass_everything_else_on():
     next(steps)
     steps.close()
     assert trace == ["tidy"]
+
+
+def test_a_task_that_has_ended_keeps_nothing_alive():
+    """PythonQt holds what is connected to a signal: without care every result would stay in memory."""
+    ended = []
+    task = Task(counting(2, []))
+    task.finished.connect(lambda which: ended.append(weakref.ref(which)))
+    task.start()
+    del task
+    spin_until(lambda: ended and gc.collect() is not None and ended[0]() is None)
+
+
+def test_a_task_that_has_ended_can_be_asked_again():
+    task = Task(counting(2, []))
+    assert task.wait() == "done"
+    slicer.app.processEvents()
+    task.start()
+    assert task.wait() == "done"
+    task.cancel()
+    task.abort()
+    assert task.result == "done"

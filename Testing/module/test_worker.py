@@ -396,6 +396,15 @@ def test_pythonslicer_is_preferred_where_it_is(tmp_path, monkeypatch):
     assert pythonExecutable() == str(launcher)
 
 
+@pytest.mark.skipif(os.name == "nt", reason="needs a file that counts as a program")
+def test_pythonslicer_of_a_build_tree_is_found_on_the_path(tmp_path, monkeypatch):
+    monkeypatch.setattr(slicer.app, "slicerHome", str(tmp_path / "Slicer-build"))
+    launcher = tmp_path / "PythonSlicer"
+    launcher.touch(mode=0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    assert pythonExecutable() == str(launcher)
+
+
 def test_without_slicer_it_is_this_interpreter(monkeypatch):
     monkeypatch.setitem(sys.modules, "slicer", None)
     assert pythonExecutable() == sys.executable
