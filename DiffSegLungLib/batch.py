@@ -6,6 +6,7 @@ import json
 import os
 import time
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -85,13 +86,16 @@ class _Batch:
         self._others = [
             entry
             for entry in read_rows(self._output)
-            if entry["case"] not in self._rows and (self._output / entry["case"]).is_dir()
+            if entry["case"] not in self._rows and _is_folder(self._output / entry["case"])
         ]
         self._waiting: deque[Case] = deque()
         self._killed: set[Case] = set()
         self._fractions: dict[str, float] = {}
         self._settings = scratch / "config.json"
-        self._settings.write_text(request.config.to_json(), encoding="utf-8")
+        try:
+            self._settings.write_text(request.config.to_json(), encoding="utf-8")
+        except OSError as error:
+            raise _not_writable(self._output, error) from error
 
     def run(self) -> None:
         """Sort out what is done, do the rest, say how it went."""
@@ -141,14 +145,14 @@ class _Batch:
             return ["format"]
         differences = []
         wanted = json.loads(self._request.config.to_json())
-        had = result.get("config", {})
+        had, model, run = (_mapping(result.get(key)) for key in ("config", "model", "run"))
         # The device changes no label (architecture.md): a cohort may be finished on another machine.
         changed = sorted(name for name in wanted if name != "device" and wanted[name] != had.get(name))
         if changed:
             differences.append(f"setting ({', '.join(changed)})")
-        if (result.get("model") or {}).get("sha256", "") != self._model:
+        if model.get("sha256", "") != self._model:
             differences.append("model")
-        if result.get("run", {}).get("diffseglung") != __version__:
+        if run.get("diffseglung") != __version__:
             differences.append("program version")
         if not is_same_input(case.path, result.get("input")):
             differences.append("CT")
@@ -156,7 +160,6 @@ class _Batch:
 
     def _start(self, case: Case, running: dict[Case, Child]) -> None:
         folder = self._scratch / case.name
-        folder.mkdir(exist_ok=True)
         arguments = ["segment", str(case.path), "--output", str(self._output / case.name)]
         arguments += ["--config", str(self._settings), "--bundle", self._request.bundle]
         arguments += [
@@ -166,7 +169,10 @@ class _Batch:
         ]
         child = Child(arguments, folder, environment=_threads(self._request.jobs))
         try:
+            folder.mkdir(exist_ok=True)
             child.start()
+        except OSError as error:
+            self._settle(case, _not_writable(self._output, error))
         except DiffSegLungError as error:
             self._settle(case, error)
         else:
@@ -248,14 +254,42 @@ def _scratch(output: Path) -> OutputFolder:
     """A hidden folder in the output folder, which also tells other batches that this one is at work."""
     if output.is_file():
         raise InputError("output-is-a-file", f"The output {output} is a file.", "Name a folder with -o.")
-    others = other_users(output, _SCRATCH)
+    _refuse_company(output, other_users(output, _SCRATCH))
+    scratch = OutputFolder(output / _SCRATCH, ())
+    try:  # two that started together: each sees the other now, whoever was first
+        _refuse_company(output, [found for found in other_users(output, _SCRATCH) if found != scratch.path])
+    except InputError:
+        scratch.discard()
+        raise
+    return scratch
+
+
+def _refuse_company(output: Path, others: list[Path]) -> None:
     if others:
         raise InputError(
             "batch-running",
             f"Another batch is writing into {output}.",
-            f"Wait until it has ended; if it was killed on another computer, remove {others[0].name} there.",
+            f"Wait until it has ended; if there is none any more, remove {others[0].name} there.",
         )
-    return OutputFolder(output / _SCRATCH, ())
+
+
+def _not_writable(output: Path, error: OSError) -> InputError:
+    return InputError(
+        "output-not-writable",
+        f"The folder {output} cannot be written ({error.strerror or error}).",
+        "Choose a folder you may write to, with room on its disk.",
+    )
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except (OSError, ValueError):  # no file can have such a name
+        return False
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
 
 
 def _read_result(folder: Path) -> dict[str, Any] | None:
@@ -263,7 +297,7 @@ def _read_result(folder: Path) -> dict[str, Any] | None:
     try:
         content = json.loads((folder / "result.json").read_text(encoding="utf-8"))
         row_of_result("", content)
-    except (OSError, ValueError, LookupError, TypeError):
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
         return None
     return dict(content)
 

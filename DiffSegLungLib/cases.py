@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 from collections import Counter
@@ -9,12 +10,25 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from .commands import OUTPUT_FILES
 from .dicomfiles import headers, is_dicom_file
 from .errors import InputError
 from .imagefile import FORMATS, is_volume_file
 
-_FORBIDDEN = re.compile(r'[<>:"|?*\\/\x00-\x1f]')
+_FORBIDDEN = re.compile(r'[<>:"|?*\\/\x00-\x1f\x7f\u2028\u2029\ud800-\udfff]')
+"""What some file system or program does not take, undecodable bytes of a name included."""
+
+_FORMULA = ("=", "+", "-", "@")
+"""A spreadsheet would run a name that begins so, and a command would take ``-o`` for an option."""
+
+_RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d|summary\.csv)(\.|$)", re.IGNORECASE)
+"""Names that Windows keeps for devices, and the one that the batch itself writes."""
+
+_LONGEST = 120
+"""Bytes of a name; file systems take 255, of which the hidden folder of a run needs some."""
+
 _NEVER_A_CT = (".seg.nrrd", ".seg.nhdr")
+_SYSTEM = ("lost+found", "System Volume Information", "$RECYCLE.BIN")
 
 
 @dataclass(frozen=True)
@@ -36,12 +50,12 @@ def find_cases(
     """Every CT at or below the sources, in a stable order.
 
     A folder is searched: each NIfTI, NRRD or MetaImage file is a case, and so is each folder with DICOM CT in
-    it, with all that lies below. Hidden files, segmentations and folders of results are passed over. A file
-    that is named itself is always a case.
+    it, with all that lies below. Hidden files, segmentations and results are passed over. A file that is
+    named itself is always a case, and so is a folder that cannot be read: its run will say so.
 
     Args:
         sources: files and folders.
-        leave_out: a folder that is not searched, such as that of the results.
+        leave_out: a folder below a source that is not searched, such as that of the results.
         going_on: called for every folder; may raise to stop.
 
     Raises:
@@ -67,19 +81,25 @@ def find_cases(
 
 def _search(root: Path, leave_out: Path | None, going_on: Callable[[], None]) -> list[Path]:
     """Cases below a folder, sorted by their path."""
-    cases = []
-    for folder, below, files in os.walk(root):
+    cases: list[Path] = []
+    left_out = None if leave_out is None else leave_out.resolve()
+
+    def unreadable(error: OSError) -> None:
+        cases.append(Path(error.filename))
+
+    for folder, below, files in os.walk(root, onerror=unreadable):
         going_on()
         place = Path(folder)
-        if (leave_out is not None and place == leave_out.absolute()) or _holds_results(files):
+        if place != root and place.resolve() == left_out:
             below.clear()
             continue
-        seen = [name for name in files if not name.startswith(".")]
+        results = OUTPUT_FILES if _holds_results(files) else ()
+        seen = [name for name in files if not name.startswith(".") and name not in results]
         cases += [place / name for name in seen if _may_be_ct(name)]
         if _holds_dicom_ct(place, seen):
             cases.append(place)
             below.clear()
-        below[:] = sorted(name for name in below if not name.startswith("."))
+        below[:] = sorted(name for name in below if not name.startswith(".") and name not in _SYSTEM)
     return sorted(cases)
 
 
@@ -133,7 +153,7 @@ def _names(places: Sequence[tuple[Path, PurePosixPath, Path]]) -> list[str]:
 def _joined(below: PurePosixPath, path: Path) -> str:
     """The parts of a path in one name, without a volume file's suffix."""
     name = "_".join(below.parts)
-    if path.is_file():
+    if not path.is_dir():
         for suffix in sorted(FORMATS, key=len, reverse=True):
             if name.lower().endswith(suffix):
                 name = name[: -len(suffix)]
@@ -143,4 +163,10 @@ def _joined(below: PurePosixPath, path: Path) -> str:
 
 def _safe(name: str) -> str:
     """What every file system takes as a folder's name, and does not hide."""
-    return _FORBIDDEN.sub("_", name).strip(". ") or "case"
+    safe = _FORBIDDEN.sub("_", name).strip(". ") or "case"
+    if safe.startswith(_FORMULA) or _RESERVED.match(safe):
+        safe = f"_{safe}"
+    if len(safe.encode()) > _LONGEST:
+        digest = hashlib.sha256(safe.encode()).hexdigest()[:8]
+        safe = f"{safe.encode()[: _LONGEST - 9].decode(errors='ignore')}_{digest}"
+    return safe

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from .errors import InputError
 from .geometry import Geometry, to_image
 from .nifti import check_nifti
-from .refusals import THICKEST_MM, THINNEST_MM, bad_direction, bad_spacing, unreadable
+from .refusals import THICKEST_MM, THINNEST_MM, bad_direction, bad_spacing, check_name, unreadable
 from .textheader import check_text_header
 
 if TYPE_CHECKING:
@@ -67,6 +67,7 @@ def read_image(path: Path) -> tuple[sitk.Image, tuple[str, ...]]:
 @contextmanager
 def opened_or_refused(path: Path) -> Iterator[None]:
     """Turn what the operating system says (no permission, a lost network folder) into a refusal."""
+    check_name(path)
     try:
         yield
     except OSError as error:

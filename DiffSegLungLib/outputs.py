@@ -16,8 +16,10 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from .errors import InputError
+from .refusals import check_name
 
 _MARK = ".diffseglung-partial"
+_DAY_S = 86_400.0
 
 
 class OutputFolder:
@@ -32,11 +34,12 @@ class OutputFolder:
         path: the hidden folder to write into.
 
     Raises:
-        InputError: the target is a file, holds results already, or cannot be written.
+        InputError: the target has an unreadable name, is a file, holds results, or cannot be written.
     """
 
     def __init__(self, target: Path, names: Iterable[str], *, overwrite: bool = False) -> None:
         self.target = target.expanduser().absolute()
+        check_name(self.target)
         self.committed = False
         self._lock = threading.Lock()
         self._closed = False
@@ -138,7 +141,7 @@ def remove_stale(home: Path) -> None:
     """Remove what killed runs on this computer left in a folder."""
     for folder in home.glob(f"{_MARK}-{_host()}-*"):
         pid = folder.name.removeprefix(f"{_MARK}-{_host()}-").split("-")[0]
-        if pid.isdigit() and not _alive(int(pid)):
+        if pid.isdigit() and not owner_lives(int(pid), folder):
             shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -147,10 +150,24 @@ def other_users(home: Path, name: str) -> list[Path]:
     if not home.is_dir():
         return []
     remove_stale(home)
-    return sorted(home.glob(f"{_MARK}-*-{name}"))
+    return sorted(
+        found
+        for found in home.glob(f"{_MARK}-*-{name}")
+        if found.name.removeprefix(f"{_MARK}-").split("-", 2)[2:] == [name]
+    )
 
 
-def _alive(pid: int) -> bool:
+def owner_lives(pid: int, folder: Path) -> bool:
+    """Whether the process that made a folder is still there; its number may be another program's by now.
+
+    Needs psutil. A program that started more than a day after the folder was last written cannot
+    have made it; a clock that was set by less does no harm.
+    """
     import psutil
 
-    return bool(psutil.pid_exists(pid))
+    try:
+        return bool(psutil.Process(pid).create_time() < folder.stat().st_mtime + _DAY_S)
+    except (psutil.NoSuchProcess, FileNotFoundError):
+        return False
+    except (psutil.Error, OSError):
+        return True

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from .errors import InputError
 
 THINNEST_MM, THICKEST_MM = 0.05, 20.0
@@ -49,3 +51,20 @@ def bad_spacing(name: str, stored: str) -> InputError:
         f"{name} has a voxel spacing of {stored} mm.",
         f"Every spacing must lie between {THINNEST_MM:g} and {THICKEST_MM:g} mm, as in the scan's DICOM.",
     )
+
+
+def check_name(path: Path) -> None:
+    """Refuse a path with bytes that are no UTF-8: the libraries that read and write images end the program.
+
+    Raises:
+        InputError: code ``undecodable-name``.
+    """
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        shown = path.name.encode(errors="replace").decode()
+        raise InputError(
+            "undecodable-name",
+            f"The path of {shown} holds characters that cannot be read.",
+            "Rename the file or its folder with ordinary letters and digits.",
+        ) from None

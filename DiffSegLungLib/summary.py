@@ -55,7 +55,10 @@ def read_rows(folder: Path) -> list[Row]:
         text = (folder / FILE).read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError):
         return []
-    rows = csv.DictReader(io.StringIO(text))
+    try:
+        rows = list(csv.DictReader(io.StringIO(text)))
+    except csv.Error:
+        return []
     return [{name: str(entry.get(name) or "") for name in COLUMNS} for entry in rows if entry.get("case")]
 
 

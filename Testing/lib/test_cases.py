@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -108,3 +109,38 @@ def test_a_fingerprint_covers_detached_data_folders_and_choices(tmp_path: Path) 
     chosen = fingerprint(tmp_path / "d", series="3")
     assert chosen["choice"] != fingerprint(tmp_path / "d", lungs=tmp_path / "a.raw")["choice"]
     assert not is_same_input(tmp_path / "d", chosen)
+
+
+def test_names_harm_neither_a_spreadsheet_nor_a_command_nor_a_disk(tmp_path: Path) -> None:
+    touch(tmp_path, "=1+1.nii", "-o.nii", "@x.nii", "CON.nii", "summary.csv.nii", "a\nb.nii")
+    touch(tmp_path, "d" * 200 + "/" + "e" * 200 + "/c.nii")
+    (tmp_path / os.fsdecode(b"\xff.nii")).write_bytes(b"x")
+    names = set(named(tmp_path))
+    assert {"_=1+1", "_-o", "_@x", "_CON", "_summary.csv", "a_b", "_"} < names
+    assert all(len(name.encode()) <= 120 for name in names)
+
+
+def test_results_are_no_cases_wherever_they_lie(tmp_path: Path) -> None:
+    touch(tmp_path, "p/ct.nii", "p/result.json", "p/labels.nii.gz", "p/entropy.nii.gz", "out/x.nii")
+    (tmp_path / "link").symlink_to(tmp_path / "out")
+    for output in (tmp_path / "p" / ".." / "out", tmp_path / "link"):
+        assert list(named(tmp_path, leave_out=output)) == ["p_ct"]
+    assert list(named(tmp_path / "p", leave_out=tmp_path / "p")) == ["ct"], (
+        "the results may lie beside the CT"
+    )
+
+
+def test_a_folder_that_cannot_be_read_is_a_case_and_links_in_circles_end(tmp_path: Path, monkeypatch) -> None:
+    touch(tmp_path, "a.nii", "closed/b.nii")
+    (tmp_path / "circle").symlink_to(tmp_path)
+    (tmp_path / "loop.nii").symlink_to("loop.nii")
+    scan = os.scandir
+
+    def refusing(path):
+        if Path(path).name == "closed":
+            raise PermissionError(13, "Permission denied", str(path))
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", refusing)
+    assert set(named(tmp_path)) == {"a", "closed", "loop"}
+    assert not is_same_input(tmp_path / "loop.nii", {"bytes": 1, "choice": None})

@@ -7,10 +7,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import psutil
 import pytest
 
 from DiffSegLungLib.errors import InputError
-from DiffSegLungLib.outputs import OutputFolder
+from DiffSegLungLib.outputs import OutputFolder, other_users
 
 NAMES = ("a.txt", "b.txt")
 
@@ -113,3 +114,18 @@ def test_debris_of_a_killed_run_is_removed_but_not_that_of_a_living_one(tmp_path
     living.mkdir()
     filled(target).commit()
     assert sorted(p.name for p in tmp_path.iterdir()) == sorted([living.name, "result"])
+
+
+def test_a_number_that_another_program_got_meanwhile_owns_nothing(tmp_path: Path) -> None:
+    """Process numbers are given again: a program started days after the folder was left has not made it."""
+    begun = filled(tmp_path / "old")
+    week_ago = psutil.Process().create_time() - 7 * 86_400
+    os.utime(begun.path, (week_ago, week_ago))
+    assert other_users(tmp_path, "old") == []
+    assert not begun.path.exists()
+
+
+def test_only_runs_into_the_very_folder_are_company(tmp_path: Path) -> None:
+    begun = filled(tmp_path / "site-batch")
+    assert other_users(tmp_path, "batch") == []
+    assert other_users(tmp_path, "site-batch") == [begun.path]
