@@ -13,8 +13,8 @@ from DiffSegLungLib.errors import Cancelled, DiffSegLungError, InputError
 
 from .request import Request
 from .segmentationsteps import segmentationSteps, workerSteps
-from .tasks import Steps, TaskProgress, spanned
-from .temporary import temporaryFolder
+from .tasks import CancelRequested, Steps, TaskProgress, describedError, spanned
+from .temporary import temporaryFolder, writeText
 
 
 @dataclass(frozen=True)
@@ -69,8 +69,10 @@ def folderSteps(
     """
     with temporaryFolder() as private:
         config = private / "config.json"
-        config.write_text(settings, encoding="utf-8")
-        arguments = ["batch", str(folder), "--output", str(outputFolder), "--config", str(config), *options]
+        writeText(config, settings)
+        # Absolute, so that no folder's name is taken for an option.
+        places = [str(folder.expanduser().absolute()), "--output", str(outputFolder.expanduser().absolute())]
+        arguments = ["batch", *places, "--config", str(config), *options]
         result = yield from workerSteps(arguments, private)
     return Path(result)
 
@@ -84,7 +86,10 @@ def _one(
         node = yield from spanned(steps, number / count, (number + 1) / count, prefix=f"{place}: ")
     except Cancelled:
         raise
-    except DiffSegLungError as error:
-        yield f"{place}: {error}\n"
-        return Outcome(request.inputVolume, None, error)
+    except CancelRequested:
+        raise
+    except Exception as error:
+        known = describedError(error)
+        yield f"{place}: {known}\n"
+        return Outcome(request.inputVolume, None, known)
     return Outcome(request.inputVolume, node)

@@ -20,6 +20,7 @@ from DiffSegLungLib.segfile import CLASS_TAG
 
 from .grid import Grid, asArray
 from .masks import LABELMAP, layersOf, numbersOnGrid
+from .resultnodes import stored
 from .segments import AUTOMATIC, SEMIAUTOMATIC, TYPE_TAG, classSegments, isOwnChange, notAnEdit, tagOf
 
 CHECKSUM = "DiffSegLung.checksum"
@@ -54,11 +55,12 @@ def rememberUnedited(segmentationNode: slicer.vtkMRMLSegmentationNode) -> Genera
 
 def changedClasses(segmentationNode: slicer.vtkMRMLSegmentationNode) -> Generator[None, None, set[str]]:
     """The keys of the classes whose voxels differ from what the model made, deleted ones included."""
-    stored = segmentationNode.GetAttribute(CHECKSUM)
-    if not stored:
+    if not segmentationNode.GetAttribute(CHECKSUM):
         return set()
-    before: dict[str, str] = json.loads(stored)
+    before = stored(segmentationNode, CHECKSUM)
     now = yield from fingerprints(segmentationNode)
+    if not isinstance(before, dict):  # damaged: nobody can say that a class is as the model made it
+        return set(now)
     return {key for key in before.keys() | now.keys() if before.get(key, "0") != now.get(key, "0")}
 
 

@@ -8,6 +8,7 @@ comes back fits voxel for voxel whatever the transform.
 from __future__ import annotations
 
 import gzip
+import json
 from collections.abc import Generator, Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -44,13 +45,9 @@ def checkInput(volumeNode: slicer.vtkMRMLScalarVolumeNode) -> None:
 
     Raises:
         InputError: no voxels, one slice only, several values a voxel, a label map, voxels not at right
-            angles, or a parent transform that is not linear.
+            angles or without a volume, or a parent transform that is not linear.
     """
-    name, image = volumeNode.GetName(), volumeNode.GetImageData()
-    if image is None or image.GetPointData().GetScalars() is None:
-        raise InputError(
-            "no-voxels", _("The volume {name} holds no voxels.").format(name=name), _("Load a chest CT.")
-        )
+    name, image, grid = volumeNode.GetName(), volumeNode.GetImageData(), gridOf(volumeNode)
     if volumeNode.IsA("vtkMRMLLabelMapVolumeNode"):
         raise InputError(
             "label-map", _("{name} is a label map.").format(name=name), _("Choose the CT itself.")
@@ -67,7 +64,7 @@ def checkInput(volumeNode: slicer.vtkMRMLScalarVolumeNode) -> None:
         raise InputError(
             "not-3d", _("{name} is a single slice.").format(name=name), _("Choose a volume of all slices.")
         )
-    axes = gridOf(volumeNode).ijkToRas[:3, :3]
+    axes = grid.ijkToRas[:3, :3]
     axes = axes / np.linalg.norm(axes, axis=0)
     if np.abs(axes.T @ axes - np.eye(3)).max() > 2e-4:  # a hundredth of a degree, as the library has it
         raise InputError(
@@ -151,6 +148,18 @@ def readScalars(path: Path, volumeNode: slicer.vtkMRMLScalarVolumeNode) -> Gener
     return (yield from _read(path, volumeNode, np.dtype(np.float32)))
 
 
+def readContent(path: Path) -> dict[str, Any]:
+    """The worker's ``result.json``.
+
+    Raises:
+        DiffSegLungError: code ``damaged-result``.
+    """
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as error:
+        raise _damaged(path) from error
+
+
 def newArray(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
     """An array, not initialised, in memory that VTK owns: a node can take it without a copy."""
     values = vtk.vtkDataArray.CreateDataArray(get_vtk_array_type(dtype))
@@ -227,12 +236,16 @@ def _read(
         values = newArray(grid.shape, dtype)
         yield from _inflate(path, values)
     except (OSError, EOFError, RuntimeError) as error:
-        raise DiffSegLungError(
-            "damaged-result",
-            _("The result file {name} cannot be read.").format(name=path.name),
-            _("Run the segmentation again; if this happens twice, please report it."),
-        ) from error
+        raise _damaged(path) from error
     return values
+
+
+def _damaged(path: Path) -> DiffSegLungError:
+    return DiffSegLungError(
+        "damaged-result",
+        _("The result file {name} cannot be read.").format(name=path.name),
+        _("Run the segmentation again; if this happens twice, please report it."),
+    )
 
 
 def _checkGeometry(path: Path, grid: Grid, volumeName: str) -> None:

@@ -63,11 +63,25 @@ def gridOf(volumeNode: slicer.vtkMRMLVolumeNode) -> Grid:
     """The grid of a volume.
 
     Raises:
-        InputError: its parent transform is not linear.
+        InputError: it holds no voxels, they have no volume, or its parent transform is not linear.
     """
-    matrix = vtk.vtkMatrix4x4()
+    image, matrix = volumeNode.GetImageData(), vtk.vtkMatrix4x4()
+    if image is None or image.GetPointData().GetScalars() is None:
+        raise InputError(
+            "no-voxels",
+            _("The volume {name} holds no voxels.").format(name=volumeNode.GetName()),
+            _("Load a chest CT."),
+        )
     volumeNode.GetIJKToRASMatrix(matrix)
-    i, j, k = volumeNode.GetImageData().GetDimensions()
+    if not _isInvertible(asArray(matrix)):
+        raise InputError(
+            "bad-geometry",
+            _("The voxels of {name} have no volume: spacing or axes are wrong.").format(
+                name=volumeNode.GetName()
+            ),
+            _("Load the CT again, or correct its spacing in the module Volumes."),
+        )
+    i, j, k = image.GetDimensions()
     return Grid((k, j, i), asArray(matrix), worldMatrix(volumeNode))
 
 
@@ -75,7 +89,7 @@ def worldMatrix(node: slicer.vtkMRMLTransformableNode) -> np.ndarray:
     """(4, 4) from the node's own coordinates to the world.
 
     Raises:
-        InputError: code ``nonlinear-transform``.
+        InputError: code ``nonlinear-transform``, or ``flat-transform`` where it makes a plane of the space.
     """
     transform = node.GetParentTransformNode()
     matrix = vtk.vtkMatrix4x4()
@@ -89,7 +103,23 @@ def worldMatrix(node: slicer.vtkMRMLTransformableNode) -> np.ndarray:
                 _("Harden that transform (module Transforms), or remove it, and try again."),
             )
         transform.GetMatrixTransformToWorld(matrix)
+        if not _isInvertible(asArray(matrix)):
+            raise InputError(
+                "flat-transform",
+                _("The transform {transform} of {name} makes it flat.").format(
+                    name=node.GetName(), transform=transform.GetName()
+                ),
+                _("Correct that transform (module Transforms), or remove it, and try again."),
+            )
     return asArray(matrix)
+
+
+def _isInvertible(matrix: np.ndarray) -> bool:
+    """Whether a transform (4, 4) keeps three directions apart, whatever their lengths."""
+    lengths = np.linalg.norm(matrix[:3, :3], axis=0)
+    if not np.isfinite(matrix).all() or lengths.min() < 1e-9:
+        return False
+    return bool(abs(np.linalg.det(matrix[:3, :3] / lengths)) > 1e-6)
 
 
 def asArray(matrix: vtk.vtkMatrix4x4) -> np.ndarray:

@@ -136,7 +136,7 @@ class DiffSegLungLogic(ScriptedLoadableModuleLogic):
             The path of ``summary.csv``, or the task.
         """
         config = Config.from_mapping({"preset": preset, "device": device, **(settings or {})})
-        options = ["--bundle", bundle, "--jobs", str(jobs), *(["--overwrite"] if overwrite else [])]
+        options = [f"--bundle={bundle}", "--jobs", str(jobs), *(["--overwrite"] if overwrite else [])]
         return self._run(
             folderSteps(Path(folder), Path(outputFolder), options, config.to_json()), waitForCompletion
         )
@@ -189,4 +189,4 @@ def _scale() -> float:
 
 def _deviceSteps(device: str, bundle: str) -> Steps:
     with temporaryFolder() as folder:
-        return (yield from workerSteps(["device", "--device", device, "--bundle", bundle], folder))
+        return (yield from workerSteps(["device", f"--device={device}", f"--bundle={bundle}"], folder))

@@ -13,10 +13,12 @@ from slicer.i18n import tr as _
 from DiffSegLungLib.errors import DiffSegLungError
 from DiffSegLungLib.hounsfield import AIR, PADDING_BELOW
 from DiffSegLungLib.quantify import Quantities, Tally
+from DiffSegLungLib.refusals import not_finite
 
 from .edits import settleTags
+from .exchange import checkInput
 from .grid import gridOf
-from .resultnodes import SHIFT, resultsOf
+from .resultnodes import SHIFT, damagedResult, resultsOf
 from .segmentation import classMap, regionMap
 
 _COARSE = 64
@@ -51,7 +53,8 @@ def measure(
     lung mask missed finds it in the tables. Erased voxels stay lung, without a class.
 
     Raises:
-        DiffSegLungError: code ``missing-node``: the segmentation, the CT or the regions were deleted.
+        DiffSegLungError: code ``missing-node``: the segmentation, the CT or the regions were deleted; others
+            where the CT is none any more, or what was stored with the segmentation is damaged.
     """
     _require(scene, segmentationNode)
     results = resultsOf(segmentationNode)
@@ -62,13 +65,16 @@ def measure(
     _require(scene, segmentationNode)
     grid = gridOf(results.volume)
     values = slicer.util.arrayFromVolume(results.volume)
-    tally = Tally(grid.voxelMl, shift_hu=float(segmentationNode.GetAttribute(SHIFT) or 0.0))
+    tally = Tally(grid.voxelMl, shift_hu=_shiftOf(segmentationNode))
     nearest = _nearestRegion(regions)
     yield
     for part in grid.slabs():
         _takeIn(regions, classes, nearest, part)
         hu, region = values[part], regions[part]
-        hu = np.where(hu < PADDING_BELOW, hu.dtype.type(AIR), hu)  # as the library reads a CT
+        if hu.dtype.kind == "f" and not np.isfinite(hu).all():
+            raise not_finite(int(hu.size - np.isfinite(hu).sum()), results.volume.GetName())
+        if (padding := hu < PADDING_BELOW).any():
+            hu = np.where(padding, hu.dtype.type(AIR), hu)  # as the library reads a CT
         tally.add(hu, classes[part], _SIDE[region], _THIRD[region])
         yield
     _require(scene, segmentationNode)
@@ -82,17 +88,19 @@ def measure(
 
 
 def _require(scene: slicer.vtkMRMLScene, segmentationNode: slicer.vtkMRMLSegmentationNode | None) -> None:
-    """Say what is missing.
+    """Say what is missing or cannot be measured.
 
     Raises:
-        DiffSegLungError: code ``missing-node``.
+        DiffSegLungError: code ``missing-node``, or those of :func:`.exchange.checkInput`.
     """
     if segmentationNode is None or not scene.IsNodePresent(segmentationNode):
         raise DiffSegLungError(
             "missing-node", _("The segmentation is no longer in the scene."), _("Run it again on the CT.")
         )
     results, name = resultsOf(segmentationNode), segmentationNode.GetName()
-    if results.volume is None or results.volume.GetImageData() is None:
+    if results.volume is not None and results.volume.GetImageData() is not None:
+        checkInput(results.volume)
+    else:
         raise DiffSegLungError(
             "missing-node",
             _("The CT of {name} is no longer in the scene.").format(name=name),
@@ -104,6 +112,17 @@ def _require(scene: slicer.vtkMRMLScene, segmentationNode: slicer.vtkMRMLSegment
             _("The lung regions of {name} are no longer in the scene.").format(name=name),
             _("Run the segmentation again; a new output keeps this one as it is."),
         )
+
+
+def _shiftOf(segmentationNode: slicer.vtkMRMLSegmentationNode) -> float:
+    """The air-offset correction of the run: no number may be shown without it."""
+    try:
+        shift = float(segmentationNode.GetAttribute(SHIFT) or 0.0)
+    except ValueError:
+        shift = float("nan")
+    if not abs(shift) < -AIR:
+        raise damagedResult(segmentationNode)
+    return shift
 
 
 def _nearestRegion(regions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

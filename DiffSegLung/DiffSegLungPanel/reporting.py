@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Generator
 from pathlib import Path
@@ -18,7 +17,7 @@ from DiffSegLungLib.report import write_report
 
 from .grid import Grid, gridOf
 from .measure import measure
-from .resultnodes import PROVENANCE, noResult, resultsOf
+from .resultnodes import PROVENANCE, damagedResult, noResult, resultsOf, stored
 from .tables import notWritten
 
 _MARGIN = 16
@@ -41,11 +40,9 @@ def exportReport(
         ``path``.
 
     Raises:
-        DiffSegLungError: something that is needed was deleted, or the file cannot be written.
+        DiffSegLungError: something that is needed was deleted or is damaged, or the file cannot be written.
     """
-    provenance: dict[str, Any] = json.loads(segmentationNode.GetAttribute(PROVENANCE) or "{}")
-    if not provenance:
-        raise noResult(segmentationNode)
+    provenance = _provenanceOf(segmentationNode)
     path = Path(path)
     measured = yield from measure(scene, segmentationNode)
     results = resultsOf(segmentationNode)
@@ -73,6 +70,26 @@ def exportReport(
         aside.unlink(missing_ok=True)
         raise notWritten(path, error) from error
     return path
+
+
+def _provenanceOf(segmentationNode: slicer.vtkMRMLSegmentationNode) -> dict[str, Any]:
+    """What the run was, as the report needs it; a scene may come from anywhere."""
+    if not segmentationNode.GetAttribute(PROVENANCE):
+        raise noResult(segmentationNode)
+    found = stored(segmentationNode, PROVENANCE)
+    model = found.get("model") or {} if isinstance(found, dict) else None
+    sound = (
+        isinstance(model, dict)
+        and {"source", "grid", "created"} <= found.keys()
+        and all(isinstance(found.get(key), dict) for key in ("run", "config"))
+        and isinstance(found.get("notes"), list)
+        and all(isinstance(note, str) for note in found["notes"])
+        and (not model or "name" in model)
+        and all(isinstance(model.get(key, {}), dict) for key in ("training", "data", "population"))
+    )
+    if not sound:
+        raise damagedResult(segmentationNode)
+    return found
 
 
 def _boxAround(regions: np.ndarray, grid: Grid) -> Generator[None, None, Box]:

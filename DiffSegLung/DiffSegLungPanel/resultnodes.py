@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+import json
+from dataclasses import dataclass
+from typing import Any
 
 import slicer
 from slicer.i18n import tr as _
@@ -16,6 +18,16 @@ ROLE = "DiffSegLung."
 
 BUNDLE, CREATED, SHIFT = "DiffSegLung.bundle", "DiffSegLung.created", "DiffSegLung.airShiftHU"
 PROVENANCE, UNCERTAIN = "DiffSegLung.provenance", "DiffSegLung.uncertainRegions"
+
+
+_CT_ROLE = slicer.vtkMRMLSegmentationNode.GetReferenceImageGeometryReferenceRole()
+_CLASSES = {
+    "uncertainty": "vtkMRMLScalarVolumeNode",
+    "regions": "vtkMRMLSegmentationNode",
+    **dict.fromkeys(("classTable", "densityTable", "histogramTable", "abnormalTable"), "vtkMRMLTableNode"),
+    **dict.fromkeys(("volumeChart", "histogramChart"), "vtkMRMLPlotChartNode"),
+}
+"""The class of the node in every role; another one there is as good as none."""
 
 
 @dataclass(frozen=True)
@@ -47,11 +59,10 @@ class Results:
 
 def resultsOf(segmentationNode: slicer.vtkMRMLSegmentationNode) -> Results:
     """The nodes that hang on a segmentation."""
+    volume = segmentationNode.GetNodeReference(_CT_ROLE)
     return Results(
-        volume=segmentationNode.GetNodeReference(
-            slicer.vtkMRMLSegmentationNode.GetReferenceImageGeometryReferenceRole()
-        ),
-        **{name: segmentationNode.GetNodeReference(ROLE + name) for name in _ownRoles()},
+        volume=volume if volume is not None and volume.IsA("vtkMRMLScalarVolumeNode") else None,
+        **{role: _own(segmentationNode, role) for role in _CLASSES},
     )
 
 
@@ -59,23 +70,23 @@ def resultNode(
     scene: slicer.vtkMRMLScene,
     segmentationNode: slicer.vtkMRMLSegmentationNode,
     role: str,
-    className: str,
     name: str,
 ) -> slicer.vtkMRMLNode:
     """The node with a role, made where it is missing; ``role`` is a field of :class:`Results`."""
-    node = segmentationNode.GetNodeReference(ROLE + role)
+    node = _own(segmentationNode, role)
     if node is None:
-        node = scene.AddNewNodeByClass(className, scene.GenerateUniqueName(name))
+        node = scene.AddNewNodeByClass(_CLASSES[role], scene.GenerateUniqueName(name))
         segmentationNode.SetNodeReferenceID(ROLE + role, node.GetID())
     return node
 
 
 def removeResults(scene: slicer.vtkMRMLScene, segmentationNode: slicer.vtkMRMLSegmentationNode) -> None:
     """Remove what hangs on a segmentation, but not the segmentation itself nor the CT."""
-    results = resultsOf(segmentationNode)
-    for role in _ownRoles():
-        node = getattr(results, role)
-        if node is None:
+    ct = segmentationNode.GetNodeReferenceID(_CT_ROLE)
+    for role, className in _CLASSES.items():
+        # By id: a segmentation that was deleted itself still knows the ids, but no node any more.
+        node = scene.GetNodeByID(segmentationNode.GetNodeReferenceID(ROLE + role) or "")
+        if node is None or node.GetID() == ct or node is segmentationNode or not node.IsA(className):
             continue
         if node.IsA("vtkMRMLPlotChartNode"):
             for number in reversed(range(node.GetNumberOfPlotSeriesNodes())):
@@ -96,5 +107,26 @@ def noResult(segmentationNode: slicer.vtkMRMLSegmentationNode) -> DiffSegLungErr
     )
 
 
-def _ownRoles() -> list[str]:
-    return [field.name for field in fields(Results) if field.name != "volume"]
+def damagedResult(segmentationNode: slicer.vtkMRMLSegmentationNode) -> DiffSegLungError:
+    """What to say where that which a run stored with a segmentation cannot be understood."""
+    return DiffSegLungError(
+        "damaged-result",
+        _("What was stored with {name} about its run is damaged.").format(name=segmentationNode.GetName()),
+        _("Run the segmentation again; a new output keeps this one as it is."),
+    )
+
+
+def stored(segmentationNode: slicer.vtkMRMLSegmentationNode, attribute: str) -> Any:
+    """The value of an attribute that holds JSON; None where there is none, or none that can be read."""
+    try:
+        return json.loads(segmentationNode.GetAttribute(attribute) or "null")
+    except (ValueError, RecursionError):
+        return None
+
+
+def _own(segmentationNode: slicer.vtkMRMLSegmentationNode, role: str) -> slicer.vtkMRMLNode | None:
+    node = segmentationNode.GetNodeReference(ROLE + role)
+    if node is None or not node.IsA(_CLASSES[role]):
+        return None
+    foreign = (segmentationNode, segmentationNode.GetNodeReference(_CT_ROLE))
+    return None if any(node is one for one in foreign) else node

@@ -14,12 +14,13 @@ import vtk
 from slicer.i18n import tr as _
 
 from DiffSegLungLib.classes import BY_KEY
+from DiffSegLungLib.errors import DiffSegLungError
 from DiffSegLungLib.quantify import Quantities
 
 from . import charts, exchange, tables
 from .edits import rememberUnedited
 from .grid import asMatrix, gridOf
-from .hierarchy import placeBeside
+from .hierarchy import placeBeside, removeNode
 from .measure import measure
 from .reporting import exportReport
 from .resultnodes import (
@@ -33,6 +34,7 @@ from .resultnodes import (
     removeResults,
     resultNode,
     resultsOf,
+    stored,
 )
 from .segmentation import createRegions, createSegmentation
 from .tasks import checked, unstoppable
@@ -83,8 +85,8 @@ def importResults(
     """Bring all that a worker wrote into the scene.
 
     Every file is read before any node changes, so that a run which is cancelled or fails while reading leaves
-    the scene, and an existing ``target`` with its tables, as they were. What follows cannot be interrupted;
-    it is done in pieces only to let the application breathe.
+    the scene, and an existing ``target`` with its tables, as they were. What follows cannot be interrupted,
+    except by deleting the CT or the segmentation; it is done in pieces to let the application breathe.
 
     Args:
         scene: where to make nodes.
@@ -133,14 +135,20 @@ def uncertainRegions(
     """The places most in need of a look, the most important first; under the CT's present transform."""
     ijkToWorld = gridOf(volumeNode).ijkToWorld
     regions = []
-    for entry in json.loads(segmentationNode.GetAttribute(UNCERTAIN) or "[]"):
-        x, y, z = (float(v) for v in (ijkToWorld @ [*entry["index"], 1.0])[:3])
-        ml, entropy = float(entry["volume_ml"]), float(entry["entropy"])
-        regions.append(UncertainRegion((x, y, z), ml, entropy, _described(entry, ml)))
+    entries = stored(segmentationNode, UNCERTAIN)
+    for entry in entries if isinstance(entries, list) else []:
+        try:
+            i, j, k = (float(v) for v in entry["index"])
+            ml, entropy, text = float(entry["volume_ml"]), float(entry["entropy"]), _described(entry)
+        except (LookupError, TypeError, ValueError, AttributeError):  # a scene may come from anywhere
+            continue
+        x, y, z = (float(v) for v in (ijkToWorld @ [i, j, k, 1.0])[:3])
+        regions.append(UncertainRegion((x, y, z), ml, entropy, text))
     return regions
 
 
-def _described(entry: Mapping[str, Any], ml: float) -> str:
+def _described(entry: Mapping[str, Any]) -> str:
+    ml = float(entry["volume_ml"])
     first, second = (BY_KEY.get(str(entry.get(key) or "")) for key in ("class", "second"))
     if first is None:
         return _("{ml:.1f} ml undecided").format(ml=ml)
@@ -160,7 +168,7 @@ class _WorkerOutput:
 
 
 def _read(volumeNode: slicer.vtkMRMLScalarVolumeNode, folder: Path) -> Generator[None, None, _WorkerOutput]:
-    content = json.loads((folder / "result.json").read_text(encoding="utf-8"))
+    content = exchange.readContent(folder / "result.json")
     labels = yield from exchange.readLabels(folder / "labels.nii.gz", volumeNode)
     entropy = yield from exchange.readScalars(folder / "entropy.nii.gz", volumeNode)
     regions = yield from exchange.readLabels(folder / "regions.nii.gz", volumeNode)
@@ -174,9 +182,27 @@ def _show(
     target: slicer.vtkMRMLSegmentationNode | None,
 ) -> Generator[None, None, slicer.vtkMRMLSegmentationNode]:
     name = (read.content.get("model") or {}).get("name", "statistics")
+    _requireUnchanged(scene, volumeNode, read, target)
     node = createSegmentation(
         scene, volumeNode, read.labels, algorithmName=f"DiffSegLung {name}", target=target
     )
+    try:
+        attaching = _attach(scene, volumeNode, node, read)
+        yield from checked(attaching, lambda: _requireUnchanged(scene, volumeNode, read, node))
+    except DiffSegLungError:
+        if target is None:
+            _takeBack(scene, node)
+        raise
+    return node
+
+
+def _attach(
+    scene: slicer.vtkMRMLScene,
+    volumeNode: slicer.vtkMRMLScalarVolumeNode,
+    node: slicer.vtkMRMLSegmentationNode,
+    read: _WorkerOutput,
+) -> Generator[None, None, None]:
+    """Hang all that belongs to it on a segmentation that has its classes."""
     _describe(node, read.content)
     yield
     yield from rememberUnedited(node)
@@ -186,7 +212,39 @@ def _show(
     _fillUncertainty(scene, volumeNode, node, read.entropy)
     yield
     _fillTables(scene, node, Quantities.from_mapping(read.content["tables"]))
-    return node
+
+
+def _requireUnchanged(
+    scene: slicer.vtkMRMLScene,
+    volumeNode: slicer.vtkMRMLScalarVolumeNode,
+    read: _WorkerOutput,
+    node: slicer.vtkMRMLSegmentationNode | None,
+) -> None:
+    """Stop where the CT or the segmentation went away, or the CT became another, while nodes are filled.
+
+    Raises:
+        DiffSegLungError: code ``node-deleted`` or ``geometry-differs``, or those of :func:`.grid.gridOf`.
+    """
+    gone = [n for n in (volumeNode, node) if n is not None and not scene.IsNodePresent(n)]
+    if gone:
+        raise DiffSegLungError(
+            "node-deleted",
+            _("{name} was deleted while the result was being loaded.").format(name=gone[0].GetName()),
+            _("Choose the CT and the output again and press Apply."),
+        )
+    if gridOf(volumeNode).shape != read.labels.shape:
+        raise DiffSegLungError(
+            "geometry-differs",
+            _("{name} was changed while the result was being loaded.").format(name=volumeNode.GetName()),
+            _("Run the segmentation again."),
+        )
+
+
+def _takeBack(scene: slicer.vtkMRMLScene, node: slicer.vtkMRMLSegmentationNode) -> None:
+    """Remove a new segmentation that could not be completed, with all that hangs on it."""
+    removeResults(scene, node)
+    if scene.IsNodePresent(node):
+        removeNode(scene, node)
 
 
 def _describe(node: slicer.vtkMRMLSegmentationNode, content: Mapping[str, Any]) -> None:
@@ -208,7 +266,7 @@ def _fillUncertainty(
     entropy: np.ndarray,
 ) -> None:
     name = _("{name} uncertainty").format(name=volumeNode.GetName())
-    uncertainty = resultNode(scene, node, "uncertainty", "vtkMRMLScalarVolumeNode", name)
+    uncertainty = resultNode(scene, node, "uncertainty", name)
     grid = gridOf(volumeNode)
     image = vtk.vtkImageData()
     image.SetDimensions(*grid.shape[::-1])
@@ -236,16 +294,15 @@ def _fillTables(
     volume = resultsOf(node).volume
     ct = volume.GetName()
 
-    def made(role: str, className: str, name: str) -> Any:
-        return resultNode(scene, node, role, className, name.format(name=ct))
+    def made(role: str, name: str) -> Any:
+        return resultNode(scene, node, role, name.format(name=ct))
 
-    table, chart = "vtkMRMLTableNode", "vtkMRMLPlotChartNode"
-    classTable = made("classTable", table, _("{name} lung tissue volumes"))
-    densityTable = made("densityTable", table, _("{name} lung density"))
-    histogramTable = made("histogramTable", table, _("{name} HU histogram"))
-    abnormalTable = made("abnormalTable", table, _("{name} abnormal tissue"))
-    volumeChart = made("volumeChart", chart, _("{name} abnormal tissue chart"))
-    histogramChart = made("histogramChart", chart, _("{name} HU histogram chart"))
+    classTable = made("classTable", _("{name} lung tissue volumes"))
+    densityTable = made("densityTable", _("{name} lung density"))
+    histogramTable = made("histogramTable", _("{name} HU histogram"))
+    abnormalTable = made("abnormalTable", _("{name} abnormal tissue"))
+    volumeChart = made("volumeChart", _("{name} abnormal tissue chart"))
+    histogramChart = made("histogramChart", _("{name} HU histogram chart"))
     tables.fillClassTable(classTable, quantities)
     tables.fillDensityTable(densityTable, quantities)
     tables.fillHistogramTable(histogramTable, quantities)

@@ -85,8 +85,9 @@ def createSegmentation(
         ``target``, or a new node.
 
     Raises:
-        InputError: ``target`` is under a non-linear transform.
+        InputError: ``target`` or the CT is under a transform that is not linear.
     """
+    worldMatrix(volumeNode)  # refused before there is a node
     node = target or _newNode(scene, _("{name} lung tissue").format(name=volumeNode.GetName()))
     entries = [
         _Entry(
@@ -237,6 +238,8 @@ def _fill(
             _fillSegment(segmentation, same[0] if same else None, entry, image)
         # Surfaces of the former content; Slicer makes new ones when 3D is shown again.
         segmentation.InvalidateNonSourceRepresentations()
+    if node.GetDisplayNode() is None:
+        node.CreateDefaultDisplayNodes()
     node.EndModify(wasModified)
     node.Modified()
 

@@ -14,7 +14,7 @@ from . import exchange, results, segmentation
 from .request import Request
 from .stages import stageName
 from .tasks import CancelRequested, Steps, TaskProgress, spanned
-from .temporary import temporaryFolder
+from .temporary import temporaryFolder, writeText
 from .worker import Worker
 
 EXPORT_END, WORKER_END = 0.03, 0.95
@@ -36,7 +36,7 @@ def segmentationSteps(scene: slicer.vtkMRMLScene, request: Request) -> Steps:
     """
     request.check()
     with temporaryFolder() as folder:
-        arguments = yield from _export(request, folder)
+        arguments = yield from _export(scene, request, folder)
         run = workerSteps(arguments, folder, check=lambda: requireNodes(scene, request))
         yield from spanned(run, EXPORT_END, WORKER_END)
         return (yield from _import(scene, request, folder / "result"))
@@ -84,16 +84,19 @@ def _newsOf(worker: Worker) -> list[TaskProgress | str | None]:
     return [*news, worker.newLog() or None]
 
 
-def _export(request: Request, folder: Path) -> Generator[TaskProgress | None, None, list[str]]:
+def _export(
+    scene: slicer.vtkMRMLScene, request: Request, folder: Path
+) -> Generator[TaskProgress | None, None, list[str]]:
     """Write the CT, the lungs and the settings; the command line that segments them."""
     stage = _("Writing the CT")
     ct, config = folder / "ct.mhd", folder / "config.json"
     for fraction in exchange.exportVolume(request.inputVolume, ct):
         yield TaskProgress(stage, EXPORT_END * fraction)
-    config.write_text(request.config().to_json(), encoding="utf-8")
+    writeText(config, request.config().to_json())
     arguments = ["segment", str(ct), "--output", str(folder / "result"), "--config", str(config)]
-    arguments += ["--bundle", request.bundle]
+    arguments += [f"--bundle={request.bundle}"]
     if request.lungs is not None:
+        _requireNode(scene, _("lungs"), request.lungs)
         lungs = folder / "lungs.mhd"
         segmentId = request.lungsSegmentID or None
         for _fraction in exchange.exportSegment(request.lungs, segmentId, request.inputVolume, lungs):
@@ -119,18 +122,19 @@ def _import(
 
 
 def requireNodes(scene: slicer.vtkMRMLScene, request: Request) -> None:
-    """Stop a run whose CT, lungs or output were deleted.
+    """Stop a run whose CT or output was deleted.
 
     Raises:
         DiffSegLungError: code ``node-deleted``, naming what is gone.
     """
-    for name, node in (
-        (_("CT"), request.inputVolume),
-        (_("output segmentation"), request.outputSegmentation),
-    ):
-        if node is not None and not scene.IsNodePresent(node):
-            raise DiffSegLungError(
-                "node-deleted",
-                _("The {name} was deleted while it was being worked on.").format(name=name),
-                _("Nothing was changed; choose it again and press Apply."),
-            )
+    _requireNode(scene, _("CT"), request.inputVolume)
+    _requireNode(scene, _("output segmentation"), request.outputSegmentation)
+
+
+def _requireNode(scene: slicer.vtkMRMLScene, name: str, node: slicer.vtkMRMLNode | None) -> None:
+    if node is not None and not scene.IsNodePresent(node):
+        raise DiffSegLungError(
+            "node-deleted",
+            _("The {name} was deleted while it was being worked on.").format(name=name),
+            _("Nothing was changed; choose it again and press Apply."),
+        )

@@ -183,7 +183,7 @@ class Task:
         """Stop at once: processes killed, unfinished output removed. Does nothing after the end."""
         if self.isRunning:
             if not self._advancing:
-                self._steps.close()
+                self._close()
             self._finish(error=Cancelled())
 
     def _onTimeout(self) -> None:
@@ -202,18 +202,22 @@ class Task:
             self._finish(result=end.value)
         except CancelRequested:
             self._finish(error=Cancelled())
-        except DiffSegLungError as error:
-            self._finish(error=error)
         except Exception as error:
-            logging.exception("DiffSegLung")
-            self._finish(error=_unexpected(error))
+            self._finish(error=describedError(error))
         else:
             if self.isRunning:  # else it was aborted within the step
                 self._tell(news)
         finally:
             self._advancing = False
             if not self.isRunning:
-                self._steps.close()  # what was aborted within the step cleans up now
+                self._close()  # what was aborted within the step cleans up now
+
+    def _close(self) -> None:
+        """Let the steps clean up; what goes wrong there cannot keep the task from ending."""
+        try:
+            self._steps.close()
+        except Exception as error:
+            describedError(error)
 
     def _tell(self, news: TaskProgress | str | None) -> None:
         if isinstance(news, str):
@@ -238,7 +242,11 @@ class Task:
         self.finished.emit(self)
 
 
-def _unexpected(error: Exception) -> DiffSegLungError:
+def describedError(error: Exception) -> DiffSegLungError:
+    """An error for people: as it is where it is one of ours, else a defect, which is logged."""
+    if isinstance(error, DiffSegLungError):
+        return error
+    logging.error("DiffSegLung", exc_info=error)
     return DiffSegLungError(
         "unexpected",
         _("Something unexpected happened ({name}: {text}).").format(name=type(error).__name__, text=error),

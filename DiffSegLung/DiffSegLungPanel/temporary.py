@@ -11,21 +11,52 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import slicer
+from slicer.i18n import tr as _
+
+from DiffSegLungLib.errors import InputError
+from DiffSegLungLib.outputs import owner_lives
 
 _PREFIX = "DiffSegLung-"
 
 
 @contextlib.contextmanager
 def temporaryFolder() -> Iterator[Path]:
-    """A folder that only this user can read, inside Slicer's temporary folder, gone at the end."""
+    """A folder that only this user can read, inside Slicer's temporary folder, gone at the end.
+
+    Raises:
+        InputError: code ``not-written``, there can be none.
+    """
     home = Path(slicer.app.temporaryPath)
-    home.mkdir(parents=True, exist_ok=True)
-    _removeStale(home)
-    folder = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-", dir=home))
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        _removeStale(home)
+        folder = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-", dir=home))
+    except OSError as error:
+        raise _notWritten(error) from error
     try:
         yield folder
     finally:
         _remove(folder)
+
+
+def writeText(path: Path, text: str) -> None:
+    """Write a small file for the worker.
+
+    Raises:
+        InputError: code ``not-written``.
+    """
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise _notWritten(error) from error
+
+
+def _notWritten(error: OSError) -> InputError:
+    return InputError(
+        "not-written",
+        _("Slicer's temporary folder cannot be written ({reason}).").format(reason=error.strerror or error),
+        _("Free some space on its disk, or choose another in Edit > Application Settings > Modules."),
+    )
 
 
 def _remove(folder: Path) -> None:
@@ -39,11 +70,8 @@ def _remove(folder: Path) -> None:
 
 def _removeStale(home: Path) -> None:
     """Remove what a Slicer that is no longer alive left behind; without psutil nobody can tell."""
-    try:
-        import psutil
-    except ImportError:
-        return
     for folder in home.glob(f"{_PREFIX}*-*"):
         pid = folder.name.removeprefix(_PREFIX).split("-")[0]
-        if pid.isdigit() and not psutil.pid_exists(int(pid)):
-            shutil.rmtree(folder, ignore_errors=True)
+        with contextlib.suppress(ImportError):
+            if pid.isdigit() and not owner_lives(int(pid), folder):
+                shutil.rmtree(folder, ignore_errors=True)
