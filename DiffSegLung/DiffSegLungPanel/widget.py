@@ -58,8 +58,10 @@ class Panel(VTKObservationMixin):
         dialogs = dialogs or Dialogs(parent)
         self.parameters: DiffSegLungParameters | None = None
         self._guiTag: int | None = None
+        self._bound = _parameterWidgets(ui)
         self._entered = False
         self._updating = False
+        self._closed = False
         self._seenInput: str | None = None
         self.messages = MessageLine(ui)
         self.input = InputPane(ui, self.update)
@@ -80,7 +82,7 @@ class Panel(VTKObservationMixin):
         )
         self.results = ResultsPane(ui, scene, self.messages, dialogs, self.actions.start)
         ui.testDeviceButton.connect("clicked(bool)", self.actions.testDevice)
-        slicer.app.connect("aboutToQuit()", self.cleanup)
+        slicer.app.connect("aboutToQuit()", self._onAboutToQuit)
         self.addObserver(scene, scene.StartCloseEvent, self._onStartClose)
         self.addObserver(scene, scene.EndCloseEvent, self._onSceneChanged)
         self.addObserver(scene, scene.EndImportEvent, self._onSceneChanged)
@@ -100,10 +102,8 @@ class Panel(VTKObservationMixin):
 
     def cleanup(self) -> None:
         """The panel goes away: stop what runs, let go of the scene."""
-        slicer.app.disconnect("aboutToQuit()", self.cleanup)
-        self.actions.stop()
-        self._setParameters(None)
-        self.removeObservers()
+        slicer.app.disconnect("aboutToQuit()", self._onAboutToQuit)
+        self._close()
 
     def update(self) -> None:
         """Show the state of the scene and of the parameters."""
@@ -154,7 +154,8 @@ class Panel(VTKObservationMixin):
         if parameters is not None:
             self._chooseFirstInput(parameters)
             self._seenInput = _idOf(parameters.inputVolume)
-            self._guiTag = parameters.connectGui(self.ui)
+            # connectGui() forgets to return the tag by which to disconnect (Slicer's issue 7547).
+            self._guiTag = parameters.connectParametersToGui(self._bound)
             self.addObserver(parameters.parameterNode, MODIFIED, self._onParametersModified)
         self.update()
 
@@ -252,6 +253,24 @@ class Panel(VTKObservationMixin):
         if self._entered:
             self._useParameterNode()
 
+    def _onAboutToQuit(self) -> None:
+        self._close()
+
+    def _close(self) -> None:
+        """Once only: when Slicer has quit and unloads the module, the widgets may be gone already."""
+        if self._closed:
+            return
+        self._closed = True
+        self.actions.stop()
+        self._setParameters(None)
+        self.removeObservers()
+
 
 def _idOf(node: slicer.vtkMRMLNode | None) -> str | None:
     return node.GetID() if node is not None else None
+
+
+def _parameterWidgets(ui: Any) -> dict[str, Any]:
+    """Parameter name -> widget, by the dynamic property that the ``.ui`` file sets."""
+    named = {widget.property("SlicerParameterName"): widget for widget in vars(ui).values()}
+    return {name: widget for name, widget in named.items() if name}

@@ -102,12 +102,21 @@ class qMRMLTableView(QtWidgets.QTableView):
         self._scene_observers.clear()
         self._scene = scene
         if scene is not None:
-            self._scene_observers.observe(scene, (slicer.vtkMRMLScene.NodeRemovedEvent,), "_check_node")
+            events = slicer.vtkMRMLScene
+            self._scene_observers.observe(scene, (events.NodeRemovedEvent,), "_check_node")
+            self._scene_observers.observe(scene, (events.EndBatchProcessEvent,), "_end_processing")
         self.scene_changed.emit(scene)
 
     def _check_node(self) -> None:
         if self._node is not None and self._node.GetScene() is None:
             self.setMRMLTableNode(None)
+
+    def _end_processing(self) -> None:
+        """As in Slicer: a view with a scene but without a view node is emptied by every load and close."""
+        if self._view_node is None:
+            self.setMRMLTableNode(None)
+        else:
+            self._follow_view()
 
     @invokable
     def mrmlTableNode(self) -> Any:

@@ -122,11 +122,13 @@ class _Wrapper:
     def Modified(self) -> None:
         self.parameterNode.Modified()
 
-    def connectGui(self, gui: Any) -> int:
-        """Ties every widget of `gui` (a widget, or childWidgetVariables) that names a parameter to it;
-        returns a tag.
+    def connectGui(self, gui: Any) -> None:
+        """Ties every widget of `gui` (a widget, or childWidgetVariables) that names a parameter to it.
+
+        As in Slicer up to 5.10 at least, the tag is not returned (issue 7547): only what was tied by
+        `connectParametersToGui` can be untied.
         """
-        return self.connectParametersToGui(dict(_named_widgets(gui)))
+        self.connectParametersToGui(dict(_named_widgets(gui)))
 
     def connectParametersToGui(self, mapping: dict[str, Any]) -> int:
         """Ties widgets to parameters by {parameter name: widget}. Raises ValueError for a name that does not

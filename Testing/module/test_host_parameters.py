@@ -204,9 +204,18 @@ def test_widgets_and_parameters_follow_each_other(host: Host) -> None:
 def test_a_disconnected_widget_leaves_its_parameter_alone(host: Host) -> None:
     given = parameters()
     gui = panel(QCheckBox="automatic")
-    given.disconnectGui(given.connectGui(gui))
+    given.disconnectGui(given.connectParametersToGui({"automatic": gui.QCheckBox}))
     gui.QCheckBox.checked = False
     assert given.automatic is True
+
+
+def test_what_connect_gui_has_tied_cannot_be_untied(host: Host) -> None:
+    """Slicer's issue 7547: no tag comes back, and disconnecting without one does nothing."""
+    given = parameters()
+    gui = panel(QCheckBox="automatic")
+    given.disconnectGui(given.connectGui(gui))
+    gui.QCheckBox.checked = False
+    assert given.automatic is False
 
 
 def test_a_widget_for_an_unknown_parameter_is_refused(host: Host) -> None:

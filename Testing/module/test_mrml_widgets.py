@@ -235,6 +235,20 @@ def test_table_view_follows_the_table(scene: slicer.vtkMRMLScene) -> None:
     assert (view.mrmlTableNode(), model.rowCount()) == (None, 0)
 
 
+def test_table_view_with_a_scene_but_without_a_view_node_is_emptied_by_every_load(
+    scene: slicer.vtkMRMLScene,
+) -> None:
+    """qMRMLTableView.h: "If scene is set then MRMLTableViewNode has to be set, too.\""""
+    bound, free, node = slicer.qMRMLTableView(), slicer.qMRMLTableView(), table_node()
+    bound.setMRMLScene(scene)
+    for view in (bound, free):
+        view.setMRMLTableNode(node)
+    scene.StartState(slicer.vtkMRMLScene.BatchProcessState)
+    scene.EndState(slicer.vtkMRMLScene.BatchProcessState)
+    assert bound.mrmlTableNode() is None
+    assert free.mrmlTableNode() is node
+
+
 def model_horizontal() -> object:
     return unwrap(qt.Qt.Horizontal)
 

@@ -408,12 +408,31 @@ def test_leaving_the_module_lets_a_run_go_on(desk):
     assert desk.panel.messages.kind == "success"
 
 
+def test_the_table_stays_when_something_is_loaded(desk, tmp_path):
+    desk.parameters.inputVolume, desk.parameters.outputSegmentation = add_result(tmp_path)
+    table = resultsOf(desk.parameters.outputSegmentation).classTable
+    slicer.mrmlScene.StartState(slicer.vtkMRMLScene.ImportState)
+    slicer.mrmlScene.EndState(slicer.vtkMRMLScene.ImportState)
+    assert desk.ui.classTableView.mrmlTableNode() is table
+
+
+def test_after_a_scene_close_no_control_writes_into_the_former_parameters(desk):
+    former = desk.parameters
+    desk.host.close_scene()
+    desk.panel.exit()
+    desk.host.close_scene()
+    assert desk.panel.parameters is None
+    desk.ui.overlayOpacitySlider.value = 7
+    assert former.overlayOpacity != 7
+
+
 def test_quitting_stops_the_run(desk):
     desk.parameters.inputVolume = add_chest()
     desk.ui.applyButton.click()
     desk.wait(lambda: desk.ui.progressBar.value > 50)
     desk.host.app.emit("aboutToQuit")
     assert desk.logic.cleanedUp
+    desk.panel.update = lambda: pytest.fail("the widgets may be gone by now")
     desk.panel.cleanup()  # once more, as Slicer does
 
 
