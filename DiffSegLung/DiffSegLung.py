@@ -19,6 +19,7 @@ FOLDER = Path(__file__).resolve().parent
 if (FOLDER.parent / "DiffSegLungLib").is_dir() and str(FOLDER.parent) not in sys.path:
     sys.path.append(str(FOLDER.parent))  # in a checkout; an installation has the library beside this file
 
+from DiffSegLungPanel.install import Installer  # noqa: E402
 from DiffSegLungPanel.logic import DiffSegLungLogic  # noqa: E402
 from DiffSegLungPanel.sampledata import SAMPLE_NAME, loadPhantom, registerSampleData  # noqa: E402
 from DiffSegLungPanel.terminology import loadTerminology  # noqa: E402
@@ -110,7 +111,15 @@ class DiffSegLungTest(ScriptedLoadableModuleTest):
         self.test_phantom()
 
     def test_phantom(self) -> None:
-        """Generate the sample CT, segment it with the fast preset and compare where the result lies."""
+        """Generate the sample CT, segment it with the fast preset and compare where the result lies.
+
+        Skipped, with a word, where the worker's packages are not installed yet: a build machine has none, and
+        a test installs nothing.
+        """
+        missing = Installer().missing()
+        if missing:
+            names = ", ".join(missing)
+            self.skipTest(_("Press Apply once, which installs what is missing: {names}").format(names=names))
         volume = loadPhantom()
         self.assertEqual(volume.GetName(), SAMPLE_NAME)
         logic = DiffSegLungLogic()

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import slicer
+from slicer.i18n import tr as _
 
 from .segmentationsteps import workerSteps
 from .tasks import Task
@@ -26,7 +27,7 @@ def registerSampleData(iconFolder: Path) -> None:
         fileNames="",
         nodeNames=SAMPLE_NAME,
         thumbnailFileName=str(iconFolder / "DiffSegLung.png"),
-        customDownloader=lambda _source=None: loadPhantom(),
+        customDownloader=_onSampleChosen,
     )
 
 
@@ -37,6 +38,12 @@ def loadPhantom() -> slicer.vtkMRMLScalarVolumeNode:
         DiffSegLungError: it could not be generated.
     """
     return Task(_phantomSteps()).wait()
+
+
+def _onSampleChosen(_source: Any = None) -> list[slicer.vtkMRMLScalarVolumeNode]:
+    """Sample Data itself would show an error in the Python console only."""
+    with slicer.util.tryWithErrorDisplay(_("The sample CT could not be generated.")):
+        return [loadPhantom()]
 
 
 def _phantomSteps() -> Generator[Any, None, slicer.vtkMRMLScalarVolumeNode]:
