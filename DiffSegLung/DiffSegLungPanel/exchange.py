@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import SimpleITK as sitk
 import slicer
 import vtk
 from slicer.i18n import tr as _
@@ -249,6 +248,8 @@ def _damaged(path: Path) -> DiffSegLungError:
 
 
 def _checkGeometry(path: Path, grid: Grid, volumeName: str) -> None:
+    import SimpleITK as sitk  # not while Slicer starts
+
     reader = sitk.ImageFileReader()
     reader.SetFileName(str(path))
     reader.ReadImageInformation()

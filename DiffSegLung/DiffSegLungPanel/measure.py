@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import slicer
-from scipy.ndimage import distance_transform_edt
 from slicer.i18n import tr as _
 
 from DiffSegLungLib.errors import DiffSegLungError
@@ -127,6 +126,8 @@ def _shiftOf(segmentationNode: slicer.vtkMRMLSegmentationNode) -> float:
 
 def _nearestRegion(regions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The nearest region (in voxels) on a coarse lattice of the volume, and the lattice's steps."""
+    from scipy.ndimage import distance_transform_edt  # not while Slicer starts
+
     steps = np.maximum(1, np.array(regions.shape) // _COARSE)
     coarse = regions[:: steps[0], :: steps[1], :: steps[2]]
     if coarse.any():
