@@ -29,6 +29,7 @@ GRACE_S = 4.0
 
 _FULL_BYTES = 1_000_000
 _CHUNK = 1 << 20
+_LAST = 8 << 20
 _EXIT_CLASSES = {2: InputError, 4: OutOfMemory}
 
 
@@ -180,13 +181,18 @@ class Child:
         if isinstance(said, dict):
             kind = _EXIT_CLASSES.get(self.exit_code or 0, DiffSegLungError)
             return kind(str(said.get("code")), str(said.get("message")), str(said.get("hint", "")))
-        if shutil.disk_usage(self._folder).free < _FULL_BYTES:
+        if self._disk_is_full():
             return InputError(
                 "disk-full",
                 "The disk that holds the temporary files is full.",
                 "Free some space, or choose another temporary folder.",
             )
         return self._died()
+
+    def _disk_is_full(self) -> bool:
+        with contextlib.suppress(OSError):  # somebody removed the folder
+            return shutil.disk_usage(self._folder).free < _FULL_BYTES
+        return False
 
     def _died(self) -> DiffSegLungError:
         number = processtree.signal_of(self.exit_code)
@@ -249,12 +255,16 @@ class _Tail:
         self._part = ""
 
     def read(self, *, last: bool = False) -> str:
-        """New text: at most 1 MB a call, and all the rest at the last one."""
-        return self._decoder.decode(self._stream.read(-1 if last else _CHUNK), final=last)
+        """New text: at most 1 MB a call, and the last 8 MB of the rest at the last one."""
+        if last:
+            size = os.fstat(self._stream.fileno()).st_size
+            self._stream.seek(max(self._stream.tell(), size - _LAST))
+        return self._decoder.decode(self._stream.read(_LAST if last else _CHUNK), final=last)
 
     def lines(self, *, last: bool = False) -> list[str]:
         """New whole lines; at the last call also one without its end."""
-        *whole, self._part = (self._part + self.read(last=last)).split("\n")
+        # No line of the protocol comes near 1 MB: of one that does not end, its end is enough.
+        *whole, self._part = (self._part[-_CHUNK:] + self.read(last=last)).split("\n")
         return [*whole, self._part] if last and self._part else whole
 
     def close(self) -> None:

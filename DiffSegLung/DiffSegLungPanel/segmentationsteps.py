@@ -96,7 +96,7 @@ def _export(
     arguments = ["segment", str(ct), "--output", str(folder / "result"), "--config", str(config)]
     arguments += [f"--bundle={request.bundle}"]
     if request.lungs is not None:
-        _requireNode(scene, _("lungs"), request.lungs)
+        _requireNode(scene, _("lung segmentation"), request.lungs)
         lungs = folder / "lungs.mhd"
         segmentId = request.lungsSegmentID or None
         for _fraction in exchange.exportSegment(request.lungs, segmentId, request.inputVolume, lungs):

@@ -2,10 +2,12 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
+import tracemalloc
 from pathlib import Path
 
 import psutil
@@ -299,6 +301,35 @@ def test_much_output_blocks_nobody_and_the_log_comes_in_pieces(folder):
     assert 0 < len(first) < 3_000_000
     assert len(first + worker.newLog()) == 3_000_001
     assert worker.newLog() == ""
+
+
+@POSIX
+def test_hundreds_of_megabytes_without_an_end_of_line_cost_neither_time_nor_memory(folder):
+    body = "for _ in range(300): sys.stdout.write('x' * 1_000_000)\nprint(flush=True); say(result='there')"
+    worker = odd(folder, body)
+    wait_for_progress(worker)
+    while alive(worker.pid):
+        time.sleep(0.01)
+    tracemalloc.start()
+    begin = time.monotonic()
+    for _ in range(20):
+        worker.poll()
+    finish(worker)
+    assert time.monotonic() - begin < 5
+    assert tracemalloc.get_traced_memory()[1] < 100_000_000
+    tracemalloc.stop()
+    assert worker.result == "there"
+    assert len(worker.newLog()) < 20_000_000
+
+
+@POSIX
+def test_a_death_is_reported_also_when_its_folder_is_gone(folder):
+    worker = odd(folder, "time.sleep(600)")
+    wait_for_progress(worker)
+    shutil.rmtree(folder)
+    os.kill(worker.pid, signal.SIGKILL)
+    finish(worker)
+    assert worker.error.code == "worker-died"
 
 
 OWNER = """
