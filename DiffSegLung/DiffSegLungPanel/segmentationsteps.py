@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Generator
 from pathlib import Path
 
+import numpy as np
 import slicer
 from slicer.i18n import tr as _
 
 from DiffSegLungLib.errors import DiffSegLungError
 
 from . import exchange, results, segmentation
+from .exchange import checkInput
 from .request import Request
 from .stages import stageName
 from .tasks import CancelRequested, Steps, TaskProgress, spanned
@@ -35,10 +37,13 @@ def segmentationSteps(scene: slicer.vtkMRMLScene, request: Request) -> Steps:
         DiffSegLungError: the request cannot be met, the worker failed, or a node was deleted meanwhile.
     """
     request.check()
+    before = _sampled(request.inputVolume)
     with temporaryFolder() as folder:
         arguments = yield from _export(scene, request, folder)
         run = workerSteps(arguments, folder, check=lambda: requireNodes(scene, request))
         yield from spanned(run, EXPORT_END, WORKER_END)
+        requireNodes(scene, request)
+        _requireSame(request.inputVolume, before)
         return (yield from _import(scene, request, folder / "result"))
 
 
@@ -129,6 +134,23 @@ def requireNodes(scene: slicer.vtkMRMLScene, request: Request) -> None:
     """
     _requireNode(scene, _("CT"), request.inputVolume)
     _requireNode(scene, _("output segmentation"), request.outputSegmentation)
+
+
+def _sampled(volumeNode: slicer.vtkMRMLScalarVolumeNode) -> np.ndarray:
+    """A copy of every fourth voxel along each axis, to know the CT again by."""
+    return slicer.util.arrayFromVolume(volumeNode)[::4, ::4, ::4].copy()
+
+
+def _requireSame(volumeNode: slicer.vtkMRMLScalarVolumeNode, before: np.ndarray) -> None:
+    """Refuse to show a result on voxels that it was not made from; another grid is noticed later."""
+    checkInput(volumeNode)
+    now = _sampled(volumeNode)
+    if now.shape == before.shape and not np.array_equal(now, before):
+        raise DiffSegLungError(
+            "ct-changed",
+            _("The voxels of {name} were changed during the run.").format(name=volumeNode.GetName()),
+            _("Run the segmentation again."),
+        )
 
 
 def _requireNode(scene: slicer.vtkMRMLScene, name: str, node: slicer.vtkMRMLNode | None) -> None:

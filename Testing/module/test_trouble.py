@@ -233,3 +233,16 @@ def test_a_damaged_result_file_is_said(scene, ct, folder: Path) -> None:
         with pytest.raises(DiffSegLungError) as refused:
             finish(results.importResults(scene, ct, folder))
         assert refused.value.code == "damaged-result"
+
+
+def test_a_result_is_not_shown_on_voxels_that_it_was_not_made_from(host) -> None:
+    volume = add_chest()
+    begun = node_ids()
+    task = DiffSegLungLogic().segment(volume, settings=QUICK, waitForCompletion=False)
+    while task.progress.fraction < 0.05:
+        task._advance()
+    slicer.util.updateVolumeFromArray(volume, slicer.util.arrayFromVolume(volume)[::-1].copy())
+    with pytest.raises(DiffSegLungError) as refused:
+        task.wait()
+    assert refused.value.code == "ct-changed"
+    assert node_ids() == begun
