@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import slicer
 import vtk
+from vtk.util.numpy_support import vtk_to_numpy
 
 from DiffSegLungLib.classes import BY_ID, BY_KEY
 from DiffSegLungLib.segfile import CLASS_TAG
@@ -143,17 +144,29 @@ class EditWatcher:
         former, self._stamps = self._stamps, stamps
         if stamps == former or isOwnChange(self._segmentation):
             return
-        if segmentId in stamps and segmentId in former:
+        if segmentId in stamps and segmentId in former and not self._isOnlyStoredAnew(segmentId, former):
             markEdited(self._node, [segmentId])
         self._onEdited()
 
+    def _isOnlyStoredAnew(self, segmentId: str, former: dict[str, Any]) -> bool:
+        """Whether a segment is in another image, as after saving, with as many voxels as the model made."""
+        key, value, address, _modified = self._stamps[segmentId]
+        before = stored(self._node, CHECKSUM)
+        if address == former[segmentId][2] or not isinstance(before, dict):
+            return False
+        image = self._segmentation.GetSegment(segmentId).GetRepresentation(LABELMAP)
+        scalars = image.GetPointData().GetScalars() if image is not None else None
+        count = int(np.count_nonzero(vtk_to_numpy(scalars) == value)) if scalars is not None else 0
+        return int(str(before.get(key, "0")).partition(":")[0] or 0) == count
+
     def _currentStamps(self) -> dict[str, Any]:
-        """Of every class segment: its class, label value and the state of its label map."""
+        """Of every class segment: its class, label value, label map (by its address) and that one's state."""
         stamps = {}
         for segmentId, key in classSegments(self._node).items():
             segment = self._segmentation.GetSegment(segmentId)
             image = segment.GetRepresentation(LABELMAP)
-            stamps[segmentId] = (key, segment.GetLabelValue(), image.GetMTime() if image else 0)
+            state = (image.__this__, image.GetMTime()) if image is not None else ("", 0)
+            stamps[segmentId] = (key, segment.GetLabelValue(), *state)
         return stamps
 
 

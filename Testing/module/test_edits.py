@@ -143,6 +143,17 @@ def test_a_script_s_edit_is_heard_by_the_watcher(node) -> None:
     assert not calls
 
 
+def test_saving_flips_no_tag(node, tmp_path: Path) -> None:
+    """Saving moves every class into one label map again: other images and label values, the same voxels."""
+    watcher = EditWatcher(node, lambda: None)
+    paint(node, "emphysema", BOX)
+    finish(results.refreshResults(node.GetScene(), node))
+    assert edited(node) == {"emphysema", "healthy"}
+    slicer.util.saveNode(node, str(tmp_path / "edited.seg.nrrd"))
+    assert edited(node) == {"emphysema", "healthy"}
+    watcher.stop()
+
+
 def test_an_edit_taken_back_leaves_the_classes_automatic(scene, node) -> None:
     watcher = EditWatcher(node, lambda: None)
     paint(node, "emphysema", BOX)
