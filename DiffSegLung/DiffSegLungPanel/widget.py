@@ -59,7 +59,7 @@ class Panel(VTKObservationMixin):
         self.parameters: DiffSegLungParameters | None = None
         self._guiTag: int | None = None
         self._bound = _parameterWidgets(ui)
-        self._entered = False
+        self._entered = self._imported = False
         self._updating = False
         self._closed = False
         self._seenInput: str | None = None
@@ -85,14 +85,15 @@ class Panel(VTKObservationMixin):
         slicer.app.connect("aboutToQuit()", self._onAboutToQuit)
         self.addObserver(scene, scene.StartCloseEvent, self._onStartClose)
         self.addObserver(scene, scene.EndCloseEvent, self._onSceneChanged)
-        self.addObserver(scene, scene.EndImportEvent, self._onSceneChanged)
+        self.addObserver(scene, scene.EndImportEvent, self._onImported)
+        self.addObserver(scene, scene.EndBatchProcessEvent, self._onBatchEnded)
         self.addObserver(scene, scene.NodeRemovedEvent, self._onNodeRemoved)
         self._useParameterNode()
 
     def enter(self) -> None:
-        """The module was opened."""
+        """The module was opened; the scene may have been another one meanwhile."""
         self._entered = True
-        self._useParameterNode()
+        self._setParameters(self._logic.getParameterNode())
         self.refine.enter()
 
     def exit(self) -> None:
@@ -252,6 +253,16 @@ class Panel(VTKObservationMixin):
     def _onSceneChanged(self, _caller: Any, _event: Any) -> None:
         if self._entered:
             self._useParameterNode()
+
+    def _onImported(self, caller: Any, event: Any) -> None:
+        self._imported = True
+        self._onSceneChanged(caller, event)
+
+    def _onBatchEnded(self, _caller: Any, _event: Any) -> None:
+        """Bind anew after an import: only now the selectors know of the nodes that came with it."""
+        if self._imported and self._entered:
+            self._setParameters(self._logic.getParameterNode())
+        self._imported = False
 
     def _onAboutToQuit(self) -> None:
         self._close()

@@ -393,6 +393,7 @@ def test_a_saved_scene_brings_everything_back(desk, tmp_path):
     assert desk.ui.presetComboBox.currentText == "Balanced"
     slicer.util.loadScene(str(path))
     assert desk.ui.inputSelector.currentNode().GetName() == "CT"
+    assert desk.ui.outputSelector.currentNode().GetName() == "CT lung tissue"
     assert desk.ui.presetComboBox.currentText == "Best"
     assert desk.ui.seedSpinBox.value == 5
     assert desk.ui.regionComboBox.currentText == "Left lung"
