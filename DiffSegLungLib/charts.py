@@ -59,7 +59,10 @@ def hu_histogram(quantities: Quantities) -> str:
 
 
 def region_name(name: str) -> str:
-    """A region as a reader names it."""
+    """A region as a reader names it; thirds are called so, because a lobe may be called the same."""
+    side, _, third = name.partition(" ")
+    if third:
+        return f"Both lungs, {third} third" if side == "lungs" else f"{side.capitalize()} {third} third"
     return {"lungs": "Both lungs", "right": "Right lung", "left": "Left lung"}.get(name, name.capitalize())
 
 

@@ -34,7 +34,7 @@ h3 { margin: 14px 0 6px; font-size: 13.5px; color: var(--soft); font-weight: 600
 .tile span { display: block; color: var(--soft); font-size: 12.5px; }
 .tile b { font-size: 24px; letter-spacing: -0.01em; white-space: nowrap; }
 .tile small { font-size: 13px; font-weight: 500; color: var(--soft); }
-.bar { display: grid; grid-template-columns: 118px 1fr 82px; gap: 12px; align-items: center; margin: 4px 0;
+.bar { display: grid; grid-template-columns: 142px 1fr 82px; gap: 12px; align-items: center; margin: 4px 0;
   font-size: 13px; color: var(--soft); }
 .bar > div { display: flex; height: 11px; border-radius: 3px; overflow: hidden; background: var(--line); }
 .bar.major { margin-top: 9px; color: var(--ink); font-weight: 600; }
@@ -82,7 +82,7 @@ svg line.grid { stroke: var(--line); }
   h3 { break-after: avoid; margin: 7px 0 4px; font-size: 11px; }
   .facts, .banner, .legend, .bar, .origin dl, .notes, .small, .notice { font-size: 10px; }
   .tiles { margin: 10px 0; gap: 8px; } .tile { padding: 6px 9px; } .tile b { font-size: 17px; }
-  .bar { margin: 2px 0; grid-template-columns: 90px 1fr 60px; }
+  .bar { margin: 2px 0; grid-template-columns: 112px 1fr 60px; }
   .bar > div { height: 8px; } .bar.major > div { height: 12px; }
   .planes, .montage { padding: 4px; gap: 4px; } figcaption { font-size: 8.5px; padding: 1px 5px; }
   table { font-size: 9.5px; } thead th { font-size: 9px; } th, td { padding: 2px 3px; }
