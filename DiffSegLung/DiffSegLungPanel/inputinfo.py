@@ -41,9 +41,9 @@ def describeInput(volumeNode: slicer.vtkMRMLScalarVolumeNode | None) -> InputInf
         return InputInfo(error=error)
     sample = _sample(slicer.util.arrayFromVolume(volumeNode))
     try:
-        to_hounsfield(sample.copy(), volumeNode.GetName())
+        to_hounsfield(sample.copy(), _("This volume"))
     except InputError as error:
-        return InputInfo(_line(volumeNode, sample), error)
+        return InputInfo(error=error)
     return InputInfo(_line(volumeNode, sample))
 
 

@@ -167,7 +167,9 @@ class RefinePane:
             return
         names = editedNames(self._node) if self._node is not None else []
         self._ui.editedLabel.text = (
-            _("Edited: {names}").format(names=listText(names)) if names else _("Not edited so far.")
+            _("Edited: {names}").format(names=listText([f"“{name}”" for name in names]))
+            if names
+            else _("Not edited so far.")
         )
         self._ui.editedLabel.visible = self._node is not None
 

@@ -153,8 +153,10 @@ def _described(entry: Mapping[str, Any]) -> str:
     if first is None:
         return _("{ml:.1f} ml undecided").format(ml=ml)
     if second is None:
-        return _("{ml:.1f} ml, perhaps {first}").format(ml=ml, first=first.name)
-    return _("{ml:.1f} ml, {first} or {second}").format(ml=ml, first=first.name, second=second.name)
+        return _("{ml:.1f} ml, perhaps {first}").format(ml=ml, first=first.name.lower())
+    return _("{ml:.1f} ml called {first}, perhaps {second}").format(
+        ml=ml, first=first.name.lower(), second=second.name.lower()
+    )
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,10 +16,14 @@ from . import results
 from .dialogs import Dialogs
 from .messageline import MessageLine
 from .parameters import DiffSegLungParameters
+from .resultnodes import SHIFT
 from .runpane import announced
 from .surfaces import hideIn3D, isShownIn3D, surfaceSteps
 from .tableview import ClassTableView
 from .tasks import Task
+
+LUNG_WINDOW, LUNG_LEVEL = 1500.0, -600.0
+"""How lungs are read, HU."""
 
 
 class ResultsPane:
@@ -73,7 +78,7 @@ class ResultsPane:
         node = self.node
         found = results.resultsOf(node) if node is not None else None
         region = self._parameters.region if self._parameters is not None else ""
-        self._table.show(found, region)
+        self._table.show(found, region, _airShift(node) if node is not None else 0.0)
         self._ui.volumeChartButton.enabled = found is not None and found.volumeChart is not None
         self._ui.histogramChartButton.enabled = found is not None and found.histogramChart is not None
         self._ui.show3DButton.checked = node is not None and isShownIn3D(node)
@@ -83,6 +88,7 @@ class ResultsPane:
         ct = node.GetNodeReference(node.GetReferenceImageGeometryReferenceRole())
         if ct is not None:
             slicer.util.setSliceViewerLayers(background=ct, fit=True)
+            _useLungWindow(ct)
         if node.GetDisplayNode() is not None:
             node.GetDisplayNode().SetVisibility(True)
 
@@ -149,3 +155,20 @@ class ResultsPane:
         if chosen is None or chosen.suffix.lower() == f".{ending}":
             return chosen
         return chosen.with_name(f"{chosen.name}.{ending}")
+
+
+def _useLungWindow(ct: slicer.vtkMRMLScalarVolumeNode) -> None:
+    """Show a CT in the lung window, unless somebody or its DICOM header chose another."""
+    display = ct.GetDisplayNode()
+    if display is not None and display.GetAutoWindowLevel():
+        display.SetAutoWindowLevel(False)
+        display.SetWindowLevel(LUNG_WINDOW, LUNG_LEVEL)
+
+
+def _airShift(node: slicer.vtkMRMLSegmentationNode) -> float:
+    """HU by which the run corrected the CT; 0 where nothing that can be read is stored."""
+    try:
+        shift = float(node.GetAttribute(SHIFT) or 0.0)
+    except ValueError:
+        return 0.0
+    return shift if math.isfinite(shift) else 0.0

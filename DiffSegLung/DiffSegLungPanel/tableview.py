@@ -28,12 +28,13 @@ class ClassTableView:
         self.regions: list[str] = []
         ui.classTableView.verticalHeader().visible = False
 
-    def show(self, found: Any, region: str) -> None:
+    def show(self, found: Any, region: str, airShift: float = 0.0) -> None:
         """Show these results (None: nothing).
 
         Args:
             found: what :func:`.results.resultsOf` gave.
             region: name of a region, ``"*"`` for all, empty for the first one.
+            airShift: HU by which the run corrected the CT, with which everything is measured.
         """
         table = found.classTable if found is not None else None
         view = self._ui.classTableView
@@ -54,7 +55,13 @@ class ClassTableView:
                 header.setSectionResizeMode(1, qt.QHeaderView.Stretch)
             view.resizeRowsToContents()
         density = found.densityTable if found is not None else None
-        self._ui.densityLabel.text = _densityText(density, whole if chosen == ALL_REGIONS else chosen)
+        text = _densityText(density, whole if chosen == ALL_REGIONS else chosen)
+        if text and chosen == ALL_REGIONS:
+            text = _("{region}: {text}").format(region=whole, text=text)
+        if text and round(airShift):
+            shift = numberText(airShift) if airShift < 0 else f"+{numberText(airShift)}"
+            text = _("{text} · air corrected by {shift}\u00a0HU").format(text=text, shift=shift)
+        self._ui.densityLabel.text = text
 
     def _showRegions(self, regions: list[str], chosen: str) -> None:
         self.regions = [*regions, ALL_REGIONS] if regions else []

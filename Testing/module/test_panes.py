@@ -138,6 +138,30 @@ def test_the_overlay_takes_the_place_of_the_foreground_and_gives_it_back(desk):
     }
 
 
+def test_the_ct_is_shown_in_the_lung_window_unless_a_window_was_chosen(desk):
+    display = desk.ct.GetDisplayNode()
+    display.SetAutoWindowLevel(True)
+    desk.ui.showSlicesButton.click()
+    assert (display.GetWindow(), display.GetLevel()) == (1500, -600)
+    display.SetWindowLevel(400, 40)
+    desk.ui.showSlicesButton.click()
+    assert (display.GetWindow(), display.GetLevel()) == (400, 40)
+
+
+def test_numbers_say_which_region_they_are_of_and_how_the_ct_was_corrected(desk):
+    assert [desk.ui.regionComboBox.itemText(i) for i in (0, 1, 4, 5)] == [
+        *("Both lungs", "Both lungs, upper third", "Right lung", "Right upper third")
+    ]
+    desk.choose(desk.ui.regionComboBox, "All regions")
+    assert desk.ui.densityLabel.text.startswith("Both lungs: Volume")
+    desk.node.SetAttribute("DiffSegLung.airShiftHU", "-12.3")
+    desk.panel.update()
+    assert desk.ui.densityLabel.text.endswith("air corrected by −12\u00a0HU")
+    desk.node.SetAttribute("DiffSegLung.airShiftHU", "nan")
+    desk.panel.update()
+    assert "corrected" not in desk.ui.densityLabel.text
+
+
 def test_the_slices_jump_to_the_uncertain_region(desk):
     assert desk.ui.uncertainRegionLabel.text == "1 to review, the most important first."
     desk.ui.nextRegionButton.click()

@@ -160,7 +160,7 @@ def test_uncertainty_lies_over_the_ct(ct, node) -> None:
 
 def test_places_to_review_come_with_words(ct, node) -> None:
     (region,) = results.uncertainRegions(node, ct)
-    assert region.text == "0.6 ml, Ground glass or Fibrosis"
+    assert region.text == "0.6 ml called ground glass, perhaps fibrosis"
     assert (region.ml, region.entropy) == (0.6, 0.7)
 
 
