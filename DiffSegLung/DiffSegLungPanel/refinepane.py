@@ -146,6 +146,7 @@ class RefinePane:
         if not self._paused:
             self._timer.start()
         self._ui.editedLabel.text = _("The tables are being updated…")
+        self._showEdited()
 
     def _refresh(self) -> None:
         if self._node is None or not self._scene.IsNodePresent(self._node):
@@ -163,6 +164,7 @@ class RefinePane:
         self._onRefreshed()
 
     def _showEdited(self) -> None:
+        self._ui.exportCsvButton.enabled = not self._stale  # the tables are not those of the edit yet
         if self._stale:
             return
         names = editedNames(self._node) if self._node is not None else []

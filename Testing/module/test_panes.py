@@ -221,6 +221,7 @@ def test_tables_follow_an_edit_within_a_second(desk):
     )
     paint(desk.node, "Segment_consolidation", desk.ct, LESION)
     assert desk.ui.editedLabel.text == "The tables are being updated…"
+    assert not desk.ui.exportCsvButton.enabled
     begin = time.monotonic()
     desk.wait(lambda: volume_of(desk, "Consolidation") != before)
     assert time.monotonic() - begin < 1.0
@@ -232,6 +233,7 @@ def test_tables_follow_an_edit_within_a_second(desk):
         before + (new & inside).sum() * voxel_ml, abs=0.01
     )
     desk.wait(lambda: desk.ui.editedLabel.text.startswith("Edited: "))
+    assert desk.ui.exportCsvButton.enabled
     assert "consolidation" in desk.ui.editedLabel.text
     assert desk.ui.outputInfoLabel.isVisibleTo(desk.root)
     segment = desk.node.GetSegmentation().GetSegment("Segment_consolidation")
