@@ -93,7 +93,7 @@ class Panel(VTKObservationMixin):
     def enter(self) -> None:
         """The module was opened; the scene may have been another one meanwhile."""
         self._entered = True
-        self._setParameters(self._logic.getParameterNode())
+        self._useParameterNode()
         self.refine.enter()
 
     def exit(self) -> None:
@@ -144,7 +144,9 @@ class Panel(VTKObservationMixin):
         if self.parameters is None or node.parameterNode is not self.parameters.parameterNode:
             self._setParameters(node)
         else:
-            self.update()
+            self._chooseFirstInput(self.parameters)
+            # Every control reads its parameter again; binding anew would keep the former binding alive.
+            self.parameters.parameterNode.Modified()
 
     def _setParameters(self, parameters: DiffSegLungParameters | None) -> None:
         if self.parameters is not None:
@@ -259,9 +261,9 @@ class Panel(VTKObservationMixin):
         self._onSceneChanged(caller, event)
 
     def _onBatchEnded(self, _caller: Any, _event: Any) -> None:
-        """Bind anew after an import: only now the selectors know of the nodes that came with it."""
+        """Show the parameters again after an import: only now the selectors know the nodes it brought."""
         if self._imported and self._entered:
-            self._setParameters(self._logic.getParameterNode())
+            self._useParameterNode()
         self._imported = False
 
     def _onAboutToQuit(self) -> None:
