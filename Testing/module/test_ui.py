@@ -126,7 +126,7 @@ def test_texts_are_spelt_the_same_way():
         text = text_of(widget, "text").replace("&", "")
         assert "..." not in text, name
         if widget.get("class") == "QLabel" and text:
-            assert text.endswith(":"), name
+            assert text.endswith((":", ".")), f"{name}: a caption ends in a colon, a sentence in a full stop"
 
 
 @pytest.fixture
