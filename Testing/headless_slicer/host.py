@@ -135,13 +135,13 @@ class Host:
     def reset(self) -> None:
         """No panel, an empty scene, testing mode, nothing recorded, no settings: the state between tests."""
         self.unload_panels()
+        qt_facade.reset()
         self.real.scene.Clear(False)
         for node in slicer.util.getNodesByClass("vtkMRMLScriptedModuleNode"):
             self.real.scene.RemoveNode(node)  # parameter nodes are singletons and outlive a scene close
         self.real.layout_node.SetViewArrangement(slicer.vtkMRMLLayoutNode.SlicerLayoutFourUpView)
         self.messages.reset()
         self.packages.reset()
-        qt_facade.reset()
         self.testing = True
         self.app.userSettings().clear()
         self.process_events()

@@ -147,9 +147,15 @@ def install() -> None:
 
 
 def reset() -> None:
-    """Forget recorded dialogs, their answers and the exceptions of connected functions."""
+    """Forget recorded dialogs, answers and exceptions, and destroy widgets that nobody has put into a window.
+
+    A widget that lives on goes on observing the scene, and makes every later change of it slower.
+    """
     from .qt_facade_signals import errors
 
+    for widget in ensure_application().topLevelWidgets():
+        widget.deleteLater()
+    ensure_application().sendPostedEvents(None, QtCore.QEvent.Type.DeferredDelete.value)
     qt_facade_dialogs.dialogs.reset()
     errors.clear()
 
