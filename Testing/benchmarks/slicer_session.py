@@ -74,6 +74,11 @@ def spin(until: Any, limit_s: float = 600.0) -> float:
     return time.monotonic() - begin
 
 
+def is_idle(panel: Any) -> bool:
+    """Whether the panel has nothing to do and its button reads Apply again."""
+    return panel.run.state.value == "idle"
+
+
 def workers() -> list[str]:
     """Worker processes that live, as their command lines."""
     found = []
@@ -101,8 +106,7 @@ def run(panel: Any, out: Path) -> dict[str, Any]:
         gaps.stage = progress.stage
 
     task.progressed.connect(on_progress)
-    seconds = spin(lambda: not task.isRunning)
-    spin(lambda: True)
+    seconds = spin(lambda: is_idle(panel))  # with the result shown in the panel
     measured = gaps.stop()
     if task.error is not None:
         raise task.error
@@ -244,7 +248,7 @@ def cancel_second_run(panel: Any) -> dict[str, Any]:
     spin(lambda: task.progress.fraction > 0.4)
     alive = len(workers())
     panel.ui.applyButton.click()
-    seconds = spin(lambda: not task.isRunning)
+    seconds = spin(lambda: is_idle(panel))
     temporary = Path(slicer.app.temporaryPath)
     return {
         "workers_before": alive,

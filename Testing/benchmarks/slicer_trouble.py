@@ -53,7 +53,8 @@ class Trouble:
         return task
 
     def row(self, name: str, seconds: float) -> str:
-        """One line of the table."""
+        """One line of the table, once the panel has said its word."""
+        spin(lambda: self.panel.run.state.value == "idle")
         temporary = Path(slicer.app.temporaryPath)
         left = len(list(temporary.glob("DiffSegLung-*"))) if temporary.is_dir() else 0
         button = self.panel.ui.applyButton
@@ -108,7 +109,7 @@ def second_apply(trouble: Trouble) -> float:
         trouble.panel.messages.error(error)
     trouble.panel.ui.applyButton.click()
     shown = trouble.panel.ui.messageLabel.text
-    seconds = spin(lambda: not task.isRunning)
+    seconds = spin(lambda: not task.isRunning and trouble.panel.run.state.value == "idle")
     trouble.panel.ui.messageLabel.text = f"{shown} → {trouble.panel.ui.messageLabel.text}"
     return seconds
 
