@@ -214,5 +214,5 @@ def _not_written(folder: str | Path, error: Exception) -> InputError:
     return InputError(
         "not-written",
         f"The results could not be written ({free:.0f} MB are free on that disk).",
-        "Free some space, or choose a folder on another disk with -o.",
+        "Free some space, or choose a folder on another disk.",
     )

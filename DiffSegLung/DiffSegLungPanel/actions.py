@@ -73,10 +73,11 @@ class Actions:
     def stop(self) -> bool:
         """End whatever runs, at once and without a word; whether anything ran."""
         task, self._task = self._task, None
-        running = task is not None and task.isRunning
+        running = self._logic.isBusy or (task is not None and task.isRunning)
         self._run.release()
-        if running:
+        if task is not None:
             task.abort()
+        self._logic.stop()  # also what a script started without waiting for it
         return running
 
     def _follow(self, task: Task, onDone: Callable[[Task], None]) -> None:

@@ -1,10 +1,12 @@
 """The module file: what Slicer does with it at start, its sample data, and its self-test."""
 
 import unittest
+from pathlib import Path
 
 import pytest
 import slicer
 from panels import MODULE
+from small_volume import QUICK, add_chest
 
 from DiffSegLungLib.classes import CLASSES
 from DiffSegLungLib.errors import DiffSegLungError
@@ -40,6 +42,17 @@ def test_a_sample_that_cannot_be_generated_says_so(host, module, monkeypatch):
 
 def test_the_module_logic_is_found_from_the_console(module):
     assert type(slicer.util.getModuleLogic("DiffSegLung")).__name__ == "DiffSegLungLogic"
+
+
+@pytest.mark.parametrize("end", ["close_scene", "quit"])
+def test_a_run_that_a_script_did_not_wait_for_ends_with_the_scene_and_with_slicer(host, module, end):
+    slicer.util.getModuleWidget("DiffSegLung").panel.enter()
+    logic = slicer.util.getModuleLogic("DiffSegLung")
+    task = logic.segment(add_chest(), settings=QUICK, waitForCompletion=False)
+    getattr(host, end)()
+    assert not task.isRunning
+    assert task.wasCancelled
+    assert not list(Path(slicer.app.temporaryPath).glob("DiffSegLung-*"))
 
 
 def test_the_self_test_is_skipped_with_a_word_where_packages_are_missing(host, module):
