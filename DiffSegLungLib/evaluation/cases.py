@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -11,13 +13,56 @@ from numpy.typing import NDArray
 
 from ..classes import HEALTHY, VESSEL
 from ..ct import CT
-from .lesions import KINDS, insert_each
+from .disease import FULL_CHEST, own_disease
+from .lesions import PlacedLesion, insert_each
 from .patterns import Family
 from .phantom import Size, generate_phantom
+
+__all__ = [
+    "FULL_CHEST",
+    "Case",
+    "CaseKey",
+    "classes_of",
+    "full_chest_paths",
+    "lesion_plan",
+    "make_case",
+    "phantom_cases",
+]
 
 # Denser than this before any lesion was painted, a voxel of a real lung is a vessel, a wall or unknown
 # disease.
 _DENSE_HU = -600.0
+
+# Each case holds two of every class; where a class has more kinds they take turns.
+_TURNS: tuple[tuple[str, ...], ...] = (
+    ("ground_glass", "crazy_paving", "part_solid"),
+    ("consolidation",),
+    ("reticulation", "honeycombing"),
+    ("centrilobular_emphysema", "confluent_emphysema", "bulla"),
+    ("cavity",),
+)
+
+
+@dataclass(frozen=True)
+class CaseKey:
+    """A case before it is made.
+
+    Attributes:
+        volume: the CT file.
+        family: of the lesions' textures; "a" trained the shipped model, "b" tuned it, "c" did neither.
+        seed: of the lesions.
+        kinds: keys of ``lesions.KINDS``, one lesion each.
+    """
+
+    volume: Path
+    family: Family
+    seed: int
+    kinds: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """For tables: ``lidc-idri_0001_standard c #1``."""
+        return f"{_stem(self.volume)} {self.family} #{self.seed}"
 
 
 @dataclass(frozen=True)
@@ -30,6 +75,9 @@ class Case:
         truth: (z, y, x) uint8 class ids, 0 outside the lungs.
         scored: (z, y, x) bool, where the truth is known.
         lungs: (z, y, x) bool, the mask that every method gets; None has it segmented.
+        owner: (z, y, x) uint16 number of the lesion, 0 elsewhere; None where lesions are not told apart.
+        lesions: what was inserted.
+        family: of the lesions' textures, None where there are none.
     """
 
     name: str
@@ -37,59 +85,97 @@ class Case:
     truth: NDArray[np.uint8]
     scored: NDArray[np.bool_]
     lungs: NDArray[np.bool_] | None
+    owner: NDArray[np.uint16] | None = None
+    lesions: tuple[PlacedLesion, ...] = ()
+    family: Family | None = None
+
+
+def full_chest_paths(folder: Path) -> list[Path]:
+    """The files of ``FULL_CHEST`` that a folder holds, sorted by name."""
+    return sorted(p for p in folder.glob("*.nii.gz") if _stem(p) in FULL_CHEST)
+
+
+def lesion_plan(
+    ct_paths: Sequence[str | Path],
+    families: Sequence[Family] = ("b", "c"),
+    seeds: Iterable[int] = (0, 1),
+) -> list[CaseKey]:
+    """All cases of these volumes, two lesions of every class in each, cases of one volume together.
+
+    Reads no file. A case depends on its own volume, family and seed only, not on what else is planned.
+    """
+    seeds = list(seeds)
+    return [
+        CaseKey(Path(path), family, seed, _kinds(_stem(Path(path)), seed))
+        for path in ct_paths
+        for family in families
+        for seed in seeds
+    ]
+
+
+def make_case(key: CaseKey, *, volume_range_ml: tuple[float, float] = (5.0, 80.0)) -> Case:
+    """A real lung with inserted lesions; the same key gives the same voxels.
+
+    Healthy is what no lesion touched. What is denser than -600 HU there (vessels, airway walls) and the
+    patient's own disease (``disease.own_disease``) do not count, nor does a lesion come near the latter.
+    Every method gets the lung mask of the CT before it was made ill. CT and lungs of the last volume are
+    kept.
+
+    Raises:
+        InputError: the volume cannot be read or shows no lungs.
+    """
+    ct, lungs, ill = _volume(key.volume)
+    rng = np.random.default_rng([key.seed, ord(key.family), zlib.crc32(_stem(key.volume).encode())])
+    made = insert_each(
+        ct.hu, lungs, ct.geometry.spacing_zyx, rng,
+        kinds=key.kinds, volume_range_ml=volume_range_ml, family=key.family, avoid=ill,
+    )  # fmt: skip
+    truth = np.where(made.truth > 0, made.truth, np.where(lungs, HEALTHY, 0)).astype(np.uint8)
+    known = (made.truth > 0) | ((ct.hu <= _DENSE_HU) & ~ill)
+    scan = ct.with_hu(np.rint(made.hu).astype(np.int16))
+    return Case(key.name, scan, truth, lungs & known, lungs, made.owner, made.lesions, key.family)
 
 
 def phantom_cases(seeds: Iterable[int], size: Size = "standard", family: Family = "b") -> Iterator[Case]:
     """Generated chests; the lungs have to be found, and every voxel of either mask counts."""
     for seed in seeds:
         phantom = generate_phantom(seed, size, family=family)
-        yield Case(phantom.ct.source, phantom.ct, phantom.truth, np.ones(phantom.truth.shape, bool), None)
+        scored = np.ones(phantom.truth.shape, bool)
+        yield Case(phantom.ct.source, phantom.ct, phantom.truth, scored, None, family=family)
 
 
 def lesion_cases(
     ct_paths: Sequence[Path],
     seeds: Iterable[int],
     *,
-    kinds: Sequence[str] = tuple(KINDS),
-    volume_range_ml: tuple[float, float] = (8.0, 60.0),
+    volume_range_ml: tuple[float, float] = (5.0, 80.0),
     family: Family = "b",
 ) -> Iterator[Case]:
-    """Real lungs with one lesion of each kind at random places: one case a CT and seed.
-
-    Healthy is what no lesion touched; what is denser than -600 HU there (vessels, airway walls, the
-    patient's own disease) does not count. Every method gets the lung mask of the CT before it was made ill.
-
-    Args:
-        ct_paths: CT files whose lungs are near healthy.
-        seeds: of the lesions.
-        kinds: what to insert, keys of ``lesions.KINDS``.
-        volume_range_ml: of each lesion.
-        family: texture family, "b" is not seen in training.
-    """
-    from ..lungs import segment_lungs
-
-    seeds = list(seeds)
-    for path in ct_paths:
-        ct = CT.read(path)
-        lungs = segment_lungs(ct).mask
-        for seed in seeds:
-            rng = np.random.default_rng([seed, 77])
-            hu, lesions = insert_each(
-                ct.hu,
-                lungs,
-                ct.geometry.spacing_zyx,
-                rng,
-                kinds=kinds,
-                volume_range_ml=volume_range_ml,
-                family=family,
-            )
-            dense = np.asarray(ct.hu > _DENSE_HU)
-            truth = np.where(lesions > 0, lesions, np.where(lungs, HEALTHY, 0)).astype(np.uint8)
-            ill = ct.with_hu(np.rint(hu).astype(np.int16))
-            yield Case(f"{path.name} #{seed}", ill, truth, lungs & ((lesions > 0) | ~dense), lungs)
+    """The planned cases of one family, one after the other."""
+    for key in lesion_plan(ct_paths, (family,), seeds):
+        yield make_case(key, volume_range_ml=volume_range_ml)
 
 
 def classes_of(case: Case) -> list[int]:
     """Class ids that the truth of a case knows, vessels only where it says where they are."""
     present = np.unique(case.truth)
     return [int(c) for c in present if c in range(HEALTHY, VESSEL + 1)]
+
+
+@lru_cache(maxsize=1)
+def _volume(path: Path) -> tuple[CT, NDArray[np.bool_], NDArray[np.bool_]]:
+    """CT, lungs, and where the patient was ill before."""
+    from ..lungs import segment_lungs
+
+    ct = CT.read(path)
+    return ct, segment_lungs(ct).mask, own_disease(_stem(path), ct.geometry)
+
+
+def _kinds(stem: str, seed: int) -> tuple[str, ...]:
+    """Two kinds of every class, so that all kinds of a class come equally often over volumes and seeds."""
+    turn = 2 * (FULL_CHEST.index(stem) if stem in FULL_CHEST else zlib.crc32(stem.encode())) + seed
+    return tuple(kinds[(2 * turn + i) % len(kinds)] for kinds in _TURNS for i in range(2))
+
+
+def _stem(path: Path) -> str:
+    return path.name.split(".")[0] or path.name

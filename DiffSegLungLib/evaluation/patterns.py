@@ -28,7 +28,7 @@ from .textures import (
     wave_sheets,
 )
 
-Family = Literal["a", "b"]
+Family = Literal["a", "b", "c"]
 
 TISSUE_HU = 35.0
 AIR_HU = -990.0
@@ -61,7 +61,7 @@ class Brush:
 
     def sheets(self, spacing_mm: float) -> Field:
         """Distance in mm to random membranes about ``spacing_mm`` apart."""
-        if self.family == "b":
+        if self.family != "a":
             return voronoi_sheets(self.grid, spacing_mm, self.rng)
         # Crossing sets of membranes close the cells that a single one leaves open.
         first, second = (wave_sheets(self.grid, 2.2 * spacing_mm, self.rng) for _ in range(2))
@@ -69,7 +69,7 @@ class Brush:
 
     def cysts(self, size_mm: float, wall_mm: Field) -> Field:
         """Walls between packed cysts of about ``size_mm``: 0 in a cyst, 1 in a wall."""
-        if self.family == "b":
+        if self.family != "a":
             return smoothstep((wall_mm / 2 - self.sheets(1.15 * size_mm)) / 0.8)
         inside = ball_depth(self.grid, *packed_balls(self.grid, 1.15 * size_mm, self.rng))
         return 1 - smoothstep((inside - wall_mm / 2 + 0.8) / 0.9)
@@ -82,7 +82,7 @@ class Brush:
             rough: amplitude of the irregularity as a share of the radius.
             stretch: standard deviation of the logarithm of the axis ratios.
         """
-        if self.family == "b":
+        if self.family != "a":
             return self._clump(radius_mm, stretch) + np.float32(0.5 * rough * radius_mm) * self.field(
                 radius_mm
             )
@@ -130,12 +130,14 @@ class Paint:
         target: (z, y, x) HU of what is mixed in.
         extent: (z, y, x) 0..1, the lesion as a reader would outline it is where this exceeds 0.5.
         spares_vessels: air is not mixed into vessels.
+        core: (z, y, x) 0..1, the solid part of a part-solid lesion, where it has one.
     """
 
     share: Field
     target: Field
     extent: Field
     spares_vessels: bool
+    core: Field | None = None
 
 
 def _constant(brush: Brush, hu: float) -> Field:
@@ -165,6 +167,20 @@ def _crazy_paving(brush: Brush) -> Paint:
     return Paint(
         np.maximum(glass.share, glass.extent * lines * np.float32(0.45)), glass.target, glass.extent, True
     )
+
+
+def _part_solid(brush: Brush) -> Paint:
+    """Ground glass around a solid core of a tenth to a third of its volume."""
+    rng = brush.rng
+    depth = brush.blob(brush.radius_mm, rough=0.35)
+    edge = smoothstep(depth / float(rng.uniform(2.0, 4.0)))
+    share = edge * np.clip(
+        brush.share_for(brush.base_hu + rng.uniform(180, 360)) * (1 + 0.15 * brush.field(6.0)), 0, 0.75
+    )
+    part = float(rng.uniform(0.1, 0.33))
+    solid = brush.blob(brush.radius_mm * part ** (1 / 3), rough=0.5)
+    core = smoothstep(np.minimum(solid, depth - 2) / float(rng.uniform(1.0, 2.0)))
+    return Paint(np.maximum(share, core * np.float32(0.98)), _constant(brush, TISSUE_HU), edge, True, core)
 
 
 def _consolidation(brush: Brush) -> Paint:
@@ -271,6 +287,7 @@ def _cavity(brush: Brush) -> Paint:
 PAINTERS: dict[str, Callable[[Brush], Paint]] = {
     "ground_glass": _ground_glass,
     "crazy_paving": _crazy_paving,
+    "part_solid": _part_solid,
     "consolidation": _consolidation,
     "reticulation": _reticulation,
     "honeycombing": _honeycombing,
@@ -280,3 +297,8 @@ PAINTERS: dict[str, Callable[[Brush], Paint]] = {
     "cavity": _cavity,
 }
 """One painter a kind."""
+
+
+def paint_lesion(kind: str, brush: Brush) -> Paint:
+    """What a lesion of this kind looks like under this brush."""
+    return PAINTERS[kind](brush)

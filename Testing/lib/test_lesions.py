@@ -165,10 +165,10 @@ def test_insert_random_leaves_input_alone_and_reports_what_it_did(lung: NDArray[
 
 def test_insert_each_paints_every_class_once(lung: NDArray[np.float32]) -> None:
     kinds = ("ground_glass", "reticulation", "bulla", "cavity")
-    _, truth = insert_each(
+    made = insert_each(
         lung, np.ones(SHAPE, bool), SPACING, np.random.default_rng(2), kinds=kinds, volume_range_ml=(2, 4)
     )
-    assert set(np.unique(truth)) == {0, GROUND_GLASS, FIBROSIS, EMPHYSEMA, CAVITY}
+    assert set(np.unique(made.truth)) == {0, GROUND_GLASS, FIBROSIS, EMPHYSEMA, CAVITY}
 
 
 def test_cavity_has_air_enclosed_by_a_dense_wall(lung: NDArray[np.float32]) -> None:

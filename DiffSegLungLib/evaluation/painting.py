@@ -1,0 +1,174 @@
+"""From what a lesion looks like to what the scanner shows of it: slices, kernel, noise, lung borders.
+
+A lesion mixes a share of tissue or air into the voxels that are there: HU' = (1 - share) HU + share target.
+This is what partial filling of alveoli does, so vessels stay visible in ground glass and the grain of the
+CT survives; where mixing takes noise away, noise of the same strength and grain is put back.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..classes import CONSOLIDATION
+from .noise import Noise, estimate_noise
+from .patterns import Brush, Family, Paint, paint_lesion
+from .textures import Field, Grid
+
+Box = tuple[slice, slice, slice]
+
+_THIN_SLICE_MM = 2.1
+_TYPICAL_LUNG_HU = -850.0
+
+
+@dataclass(frozen=True)
+class Patch:
+    """A painted part of a volume.
+
+    Attributes:
+        box: where it belongs.
+        hu: float32, the part with the lesion in it.
+        labels: uint8, class ids of the lesion, 0 elsewhere.
+    """
+
+    box: Box
+    hu: NDArray[np.float32]
+    labels: NDArray[np.uint8]
+
+
+def paint_patch(
+    hu: NDArray[np.float32],
+    lungs: NDArray[np.bool_],
+    spacing: tuple[float, float, float],
+    kind: str,
+    *,
+    class_id: int,
+    centre: tuple[float, float, float],
+    radius_mm: float,
+    rng: np.random.Generator,
+    family: Family,
+    noise: Noise | None,
+    blurred: bool,
+) -> Patch | None:
+    """Paint one lesion around ``centre``; the volume is not changed. None where no lung is near.
+
+    ``blurred`` takes the in-plane resolution of the reconstruction kernel into account, as told by the grain
+    of its noise. ``noise`` None estimates it around the lesion.
+    """
+    box = box_around(hu.shape, centre, spacing, 1.7 * radius_mm + 3)
+    part, inside = hu[box], lungs[box]
+    if part.size == 0 or not inside.any():
+        return None
+    noise = noise or estimate_noise(part, inside)
+    # Thick slices are sampled several times, so that structure averages over them as in a scanner.
+    repeat = max(1, int(np.ceil(spacing[0] / _THIN_SLICE_MM)))
+    grid = grid_of(box, centre, spacing, repeat)
+    brush = Brush(grid, radius_mm, _depth(inside, spacing, repeat), _base_hu(part, inside), rng, family)
+    paint = _coarsen(paint_lesion(kind, brush), repeat)
+    if blurred:
+        paint = _blur(paint, noise.grain)
+    out, extent = _apply(part, inside, spacing, paint, noise.sample(part.shape, rng))
+    labels = np.where(extent, np.uint8(class_id), np.uint8(0))
+    if paint.core is not None:
+        labels[(paint.core > 0.5) & inside & (paint.extent > 0.5)] = CONSOLIDATION
+    return Patch(box, out, labels)
+
+
+def box_around(
+    shape: tuple[int, ...],
+    centre: tuple[float, float, float],
+    spacing: tuple[float, float, float],
+    reach_mm: float,
+) -> Box:
+    """The voxels within ``reach_mm`` of ``centre`` along each axis."""
+    z, y, x = (
+        slice(max(0, int(c - reach_mm / s)), max(0, min(n, int(c + reach_mm / s) + 2)))
+        for n, c, s in zip(shape, centre, spacing, strict=True)
+    )
+    return z, y, x
+
+
+def grid_of(
+    box: Box,
+    centre: tuple[float, float, float],
+    spacing: tuple[float, float, float],
+    repeat: int = 1,
+) -> Grid:
+    """Positions relative to the centre, ``repeat`` samples a slice."""
+    z, y, x = (
+        (np.arange(b.start, b.stop) - c) * float(s) for b, c, s in zip(box, centre, spacing, strict=True)
+    )
+    within = ((np.arange(repeat) + 0.5) / repeat - 0.5) * spacing[0]
+    return Grid((z[:, None] + within).ravel(), y, x)
+
+
+def _depth(inside: NDArray[np.bool_], spacing: tuple[float, float, float], repeat: int) -> Field:
+    """How deep in the lung: share of lung in a 24 mm axial window, 0.5 at the pleura, 1 well inside."""
+    from scipy import ndimage
+
+    size = [1, *(max(1, round(24 / s)) for s in spacing[1:])]
+    share = ndimage.uniform_filter(inside.astype(np.float32), size, mode="nearest")
+    return np.asarray(np.repeat(share, repeat, axis=0), np.float32)
+
+
+def _base_hu(part: NDArray[np.float32], inside: NDArray[np.bool_]) -> float:
+    """Median of the aerated lung around the lesion: what the patient's own parenchyma reads here."""
+    sample = part[:, ::2, ::2][inside[:, ::2, ::2]]
+    sample = sample[sample < -600]
+    return float(np.clip(np.median(sample), -960, -650)) if len(sample) > 50 else _TYPICAL_LUNG_HU
+
+
+def _coarsen(paint: Paint, repeat: int) -> Paint:
+    """Average the fine slices of a repeated grid back to the slices of the CT."""
+    if repeat == 1:
+        return paint
+
+    def mean(field: Field) -> Field:
+        return np.asarray(field.reshape(-1, repeat, *field.shape[1:]).mean(axis=1), np.float32)
+
+    share = mean(paint.share)
+    target = mean(paint.share * paint.target) / np.maximum(share, 1e-4)
+    core = None if paint.core is None else mean(paint.core)
+    return Paint(share, np.asarray(target, np.float32), mean(paint.extent), paint.spares_vessels, core)
+
+
+def _blur(paint: Paint, grain: float) -> Paint:
+    """Blur what is mixed in by a Gaussian of ``grain`` voxels in the axial plane; its extent stays."""
+    from scipy import ndimage
+
+    def blurred(field: Field) -> Field:
+        return np.asarray(ndimage.gaussian_filter(field, (0, grain, grain), truncate=3), np.float32)
+
+    share = blurred(paint.share)
+    target = blurred(paint.share * paint.target) / np.maximum(share, 1e-4)
+    return Paint(share, np.asarray(target, np.float32), paint.extent, paint.spares_vessels, paint.core)
+
+
+def _apply(
+    part: NDArray[np.float32],
+    inside: NDArray[np.bool_],
+    spacing: tuple[float, float, float],
+    paint: Paint,
+    grain: NDArray[np.float32],
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Mix the paint into the lung, keep what must stay dense, restore the noise; returns HU and extent."""
+    from scipy import ndimage
+
+    size = [1, *(max(1, round(3 / s)) for s in spacing[1:])]
+    smooth = ndimage.uniform_filter(part, size, mode="nearest")
+    nearby = ndimage.uniform_filter(inside.astype(np.float32), size, mode="nearest")
+    dense = np.clip((smooth - (_base_hu(part, inside) + 130)) / 200, 0, 1)
+    # Air never replaces the rim of the mask, half chest wall by partial volume; nor vessels, where they are
+    # spared.
+    kept = dense if paint.spares_vessels else dense * (nearby < 0.99)
+    # Tissue also fills the half-aerated rim outside the mask, or a dark line would part a lesion from the
+    # pleura.
+    share = np.where(paint.target < smooth, paint.share * inside * (1 - kept), paint.share * (nearby > 0.01))
+    mixed = part + share * (paint.target - part)
+    mixed += np.sqrt(np.clip(1 - (1 - share) ** 2, 0, 1)) * grain
+    extent = (paint.extent > 0.5) & inside
+    if paint.spares_vessels:
+        extent &= dense < 0.9
+    return np.clip(mixed, -1024, None).astype(np.float32), extent
