@@ -37,7 +37,11 @@ TRAINING_KINDS: tuple[str, ...] = tuple(k for k in KINDS if k != "part_solid")
 """What the shipped model was trained with, in this order: a seed gives the same lesions again."""
 
 _MOST_OF_LUNG = 0.18
-_TRIES = 4
+_TRIES = 6
+# A ball that has to grow by more than this to keep its volume lies in too narrow a recess.
+_NARROW = 1.3
+# Shares of the intended volume: within these a lesion stays as it is, below the last it moves elsewhere.
+_FEW, _MANY, _TOO_FEW = 0.7, 1.4, 0.4
 
 
 @dataclass(frozen=True)
@@ -245,15 +249,23 @@ def insert_each(
         kind, radius_mm = kinds[i], radius_of(float(volumes[i]))
         for attempt in range(_TRIES):
             centre = sites.draw(kind, radius_mm)
-            fitted = fitted_radius(lungs, centre, spacing_zyx, radius_mm)
-            patch = paint_patch(
-                out, lungs, spacing_zyx, kind,
-                class_id=KINDS[kind], centre=centre, radius_mm=fitted, rng=rng,
-                family=family, noise=None, blurred=True,
-            )  # fmt: skip
-            own_ml = 0.0 if patch is None else np.count_nonzero(patch.labels) * voxel_ml
-            if patch is not None and (own_ml > 0.25 * volumes[i] or attempt == _TRIES - 1):
-                sites.take(centre, fitted)
+            reach_mm = fitted_radius(lungs, centre, spacing_zyx, radius_mm)
+            if reach_mm > _NARROW * radius_mm and attempt < _TRIES - 1:
+                continue
+            patch, share = None, 1.0
+            for _ in range(2):
+                patch = paint_patch(
+                    out, lungs, spacing_zyx, kind,
+                    class_id=KINDS[kind], centre=centre, radius_mm=reach_mm, rng=rng,
+                    family=family, noise=None, blurred=True,
+                )  # fmt: skip
+                share = 0.0 if patch is None else np.count_nonzero(patch.labels) * voxel_ml / volumes[i]
+                if _FEW < share < _MANY:
+                    break
+                # Pleura and texture left too little, or a rough shape came out too large.
+                reach_mm *= float(np.clip(max(share, 0.1) ** (-1 / 3), 0.7, 1.35))
+            if patch is not None and (share > _TOO_FEW or attempt == _TRIES - 1):
+                sites.take(centre, reach_mm)
                 out[patch.box] = patch.hu
                 mine = patch.labels > 0
                 truth[patch.box][mine] = patch.labels[mine]

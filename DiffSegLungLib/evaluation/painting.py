@@ -7,14 +7,15 @@ CT survives; where mixing takes noise away, noise of the same strength and grain
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..classes import CONSOLIDATION
 from .noise import Noise, estimate_noise
-from .patterns import Brush, Family, Paint, paint_lesion
+from .patterns import PAINTERS, Brush, Family, Paint
+from .patterns_c import PAINTERS_C
 from .textures import Field, Grid
 
 Box = tuple[slice, slice, slice]
@@ -55,9 +56,12 @@ def paint_patch(
     """Paint one lesion around ``centre``; the volume is not changed. None where no lung is near.
 
     ``blurred`` takes the in-plane resolution of the reconstruction kernel into account, as told by the grain
-    of its noise. ``noise`` None estimates it around the lesion.
+    of its noise, and leaves out of the box what lies beyond the lungs. ``noise`` None estimates it around
+    the lesion.
     """
     box = box_around(hu.shape, centre, spacing, 1.7 * radius_mm + 3)
+    if blurred:
+        box = _around_lungs(box, lungs)
     part, inside = hu[box], lungs[box]
     if part.size == 0 or not inside.any():
         return None
@@ -66,7 +70,10 @@ def paint_patch(
     repeat = max(1, int(np.ceil(spacing[0] / _THIN_SLICE_MM)))
     grid = grid_of(box, centre, spacing, repeat)
     brush = Brush(grid, radius_mm, _depth(inside, spacing, repeat), _base_hu(part, inside), rng, family)
-    paint = _coarsen(paint_lesion(kind, brush), repeat)
+    if family == "c":
+        brush = replace(brush, pleura_mm=_pleura_mm(inside, spacing, repeat))
+    painters = PAINTERS_C if family == "c" else PAINTERS
+    paint = _coarsen(painters[kind](brush), repeat)
     if blurred:
         paint = _blur(paint, noise.grain)
     out, extent = _apply(part, inside, spacing, paint, noise.sample(part.shape, rng))
@@ -98,10 +105,34 @@ def grid_of(
 ) -> Grid:
     """Positions relative to the centre, ``repeat`` samples a slice."""
     z, y, x = (
-        (np.arange(b.start, b.stop) - c) * float(s) for b, c, s in zip(box, centre, spacing, strict=True)
+        np.asarray((np.arange(b.start, b.stop) - c) * float(s), np.float64)
+        for b, c, s in zip(box, centre, spacing, strict=True)
     )
     within = ((np.arange(repeat) + 0.5) / repeat - 0.5) * spacing[0]
     return Grid((z[:, None] + within).ravel(), y, x)
+
+
+def _around_lungs(box: Box, lungs: NDArray[np.bool_]) -> Box:
+    """The part of a box that holds lung, and three voxels more."""
+    inside = lungs[box]
+    ends = []
+    for axis, whole in enumerate(box):
+        used = np.flatnonzero(inside.any(axis=tuple(a for a in range(3) if a != axis)))
+        low, high = (used[0], used[-1] + 1) if len(used) else (0, 0)
+        ends.append(slice(max(whole.start, whole.start + low - 3), min(whole.stop, whole.start + high + 3)))
+    return ends[0], ends[1], ends[2]
+
+
+def _pleura_mm(inside: NDArray[np.bool_], spacing: tuple[float, float, float], repeat: int) -> Field:
+    """Distance in mm of lung voxels to where the lung ends, at about 1.5 mm in the axial plane."""
+    from scipy import ndimage
+
+    step = [max(1, round(1.5 / s)) for s in spacing[1:]]
+    coarse = np.pad(inside, 1, mode="edge")[:, :: step[0], :: step[1]]
+    sampling = (spacing[0], step[0] * spacing[1], step[1] * spacing[2])
+    away = ndimage.distance_transform_edt(coarse, sampling=sampling).astype(np.float32)[1:-1]
+    fine = ndimage.zoom(away, (repeat, *step), order=1, grid_mode=True, mode="nearest")
+    return np.asarray(fine[:, 1 : 1 + inside.shape[1], 1 : 1 + inside.shape[2]], np.float32)
 
 
 def _depth(inside: NDArray[np.bool_], spacing: tuple[float, float, float], repeat: int) -> Field:

@@ -1,4 +1,4 @@
-"""What each kind of lesion looks like: its shape, its texture in millimetres, its density in HU.
+"""What each kind of lesion looks like in families "a" and "b": shape, texture in millimetres, density in HU.
 
 Every painter turns a ``Brush`` (where, how large, in which lung) into ``Paint``. Densities follow the class
 table of the method (ground glass -600 +- 110, fibrosis -550 +- 200, consolidation -20 +- 90, emphysema -965
@@ -10,7 +10,7 @@ mm, bullae above 10 mm with walls below 1 mm.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
@@ -45,6 +45,7 @@ class Brush:
         base_hu: the patient's own parenchyma here.
         rng: source of every random choice.
         family: which mathematics makes shape and texture.
+        pleura_mm: (z, y, x) distance to where the lung ends, made for family "c" only.
     """
 
     grid: Grid
@@ -53,6 +54,7 @@ class Brush:
     base_hu: float
     rng: np.random.Generator
     family: Family
+    pleura_mm: Field = field(default_factory=lambda: np.zeros((0, 0, 0), np.float32))
 
     def field(self, scale_mm: float) -> Field:
         """A smooth random field of mean 0, variance 1 and this correlation length."""
@@ -61,7 +63,7 @@ class Brush:
 
     def sheets(self, spacing_mm: float) -> Field:
         """Distance in mm to random membranes about ``spacing_mm`` apart."""
-        if self.family != "a":
+        if self.family == "b":
             return voronoi_sheets(self.grid, spacing_mm, self.rng)
         # Crossing sets of membranes close the cells that a single one leaves open.
         first, second = (wave_sheets(self.grid, 2.2 * spacing_mm, self.rng) for _ in range(2))
@@ -69,7 +71,7 @@ class Brush:
 
     def cysts(self, size_mm: float, wall_mm: Field) -> Field:
         """Walls between packed cysts of about ``size_mm``: 0 in a cyst, 1 in a wall."""
-        if self.family != "a":
+        if self.family == "b":
             return smoothstep((wall_mm / 2 - self.sheets(1.15 * size_mm)) / 0.8)
         inside = ball_depth(self.grid, *packed_balls(self.grid, 1.15 * size_mm, self.rng))
         return 1 - smoothstep((inside - wall_mm / 2 + 0.8) / 0.9)
@@ -82,7 +84,7 @@ class Brush:
             rough: amplitude of the irregularity as a share of the radius.
             stretch: standard deviation of the logarithm of the axis ratios.
         """
-        if self.family != "a":
+        if self.family == "b":
             return self._clump(radius_mm, stretch) + np.float32(0.5 * rough * radius_mm) * self.field(
                 radius_mm
             )
@@ -297,8 +299,3 @@ PAINTERS: dict[str, Callable[[Brush], Paint]] = {
     "cavity": _cavity,
 }
 """One painter a kind."""
-
-
-def paint_lesion(kind: str, brush: Brush) -> Paint:
-    """What a lesion of this kind looks like under this brush."""
-    return PAINTERS[kind](brush)

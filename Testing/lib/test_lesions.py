@@ -35,7 +35,7 @@ def insert(
     )
 
 
-@pytest.mark.parametrize("family", ["a", "b"])
+@pytest.mark.parametrize("family", ["a", "b", "c"])
 @pytest.mark.parametrize("kind", KINDS)
 def test_lesion_changes_the_lung_at_its_place_only(
     lung: NDArray[np.float32], kind: str, family: Family
@@ -50,7 +50,7 @@ def test_lesion_changes_the_lung_at_its_place_only(
     assert np.abs(lesion.hu[lesion.mask].mean() - lung[lesion.mask].mean()) > 50
 
 
-@pytest.mark.parametrize("family", ["a", "b"])
+@pytest.mark.parametrize("family", ["a", "b", "c"])
 @pytest.mark.parametrize("kind", [k for k, c in KINDS.items() if c != CAVITY])
 def test_mean_density_is_that_of_the_class_table(
     lung: NDArray[np.float32], kind: str, family: Family
@@ -65,7 +65,7 @@ def test_mean_density_is_that_of_the_class_table(
     assert abs(np.mean(means) - tissue.hu_mean) < 1.5 * tissue.hu_sd
 
 
-@pytest.mark.parametrize("family", ["a", "b"])
+@pytest.mark.parametrize("family", ["a", "b", "c"])
 def test_volume_is_about_the_intended_one(lung: NDArray[np.float32], family: Family) -> None:
     volumes = [insert(lung, "bulla", seed=s, family=family).mask.sum() * 0.002 for s in range(6)]
     assert np.mean(volumes) == pytest.approx(20, rel=0.35)
@@ -143,7 +143,7 @@ def test_thick_slices_average_thin_structure() -> None:
 
 
 def test_same_seed_same_lesion(lung: NDArray[np.float32]) -> None:
-    for family in ("a", "b"):
+    for family in ("a", "b", "c"):
         first, second = (insert(lung, "reticulation", seed=4, family=family) for _ in range(2))
         assert np.array_equal(first.hu, second.hu)
         assert np.array_equal(first.mask, second.mask)
