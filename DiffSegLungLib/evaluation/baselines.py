@@ -1,36 +1,63 @@
-"""What DiffSegLung has to beat: bands of HU voxel by voxel, and k-means on the radiomic descriptors alone.
+"""What DiffSegLung has to beat, every rival as strong as its idea allows.
 
-Both follow scikit-learn's grammar on a canonical volume: ``fit`` learns from one (HU bands have nothing to
-learn), ``predict`` labels one.
+All get the air-corrected CT on the working grid (:class:`prepared.Prepared`); all clusterings are
+overcomplete, and all are named and put back to voxels by :mod:`naming`, which never sees a truth.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..canonical import CELL, Canonical
+from ..canonical import CELL, SPACING_ZYX, Canonical
 from ..classes import CONSOLIDATION, EMPHYSEMA, FIBROSIS, GROUND_GLASS, HEALTHY
+from ..config import Config
+from .descriptions import block_radiomics, encoder_features, noisy_tiles, plain_statistics
+from .naming import NAMES, label_by_clusters, label_by_segments, names_of
+from .prepared import Prepared
 
 if TYPE_CHECKING:
-    from sklearn.cluster import KMeans
+    from torch import Tensor
 
-BLOCK = (2 * CELL[0], 2 * CELL[1], 2 * CELL[2])
-"""Canonical voxels (z, y, x) in a block of 16 mm."""
+    from ..model.bundle import Bundle
 
-# Mean and standard deviation in HU of a 16 mm block of each tissue, for naming clusters: the class table's
-# means; the spread between voxels, not patients, is what tells fibrosis (lines and cysts) from even ground
-# glass.
-_BLOCKS: dict[int, tuple[float, float]] = {
-    HEALTHY: (-850.0, 70.0),
-    EMPHYSEMA: (-955.0, 35.0),
-    GROUND_GLASS: (-600.0, 120.0),
-    FIBROSIS: (-560.0, 260.0),
-    CONSOLIDATION: (-60.0, 130.0),
-}
-_MEAN_SCALE_HU, _SD_SCALE_HU = 100.0, 70.0
+Method = Callable[[Prepared], NDArray[np.uint8]]
+"""Labels a prepared CT: class ids (z, y, x) uint8 on the working grid, 0 outside the lungs."""
+
+CLUSTERS = 24
+PRINCIPAL = 10
+_SEED = 0
+_TIMESTEPS = Config().timesteps
+
+
+def rivals(undistilled: Bundle | None = None, network: Bundle | None = None) -> dict[str, Method]:
+    """Every rival by its name.
+
+    Args:
+        undistilled: a model trained by noise prediction alone; without one its rival is left out.
+        network: the model whose self-attention DiffSeg merges, and whose architecture the untrained network
+            has; the one that ships by default.
+    """
+    from ..model.bundle import Bundle
+
+    shipped = network or Bundle.load()
+    random = untrained(shipped)
+    methods: dict[str, Method] = {
+        "HU bands": HUBands(),
+        "k-means on HU and local deviation": VoxelKMeans(),
+        "k-means on radiomics": lambda p: label_by_segments(p, kmeans(block_radiomics(p))),
+        "GMM on radiomics": lambda p: label_by_clusters(p, mixture(block_radiomics(p))),
+        "GMM on local statistics": lambda p: label_by_clusters(p, mixture(plain_statistics(p))),
+        "DiffSeg": DiffSeg(shipped),
+        "untrained network": NetworkMixture(random),
+    }
+    if undistilled is not None:
+        methods["diffusion features, no distillation"] = NetworkMixture(undistilled)
+    return methods
 
 
 class HUBands:
@@ -52,16 +79,12 @@ class HUBands:
         self.classes = classes
         self.median = median
 
-    def fit(self, canonical: Canonical) -> HUBands:
-        """Nothing to learn; for the grammar's sake."""
-        return self
-
-    def fit_predict(self, canonical: Canonical) -> NDArray[np.uint8]:
-        """``fit`` and ``predict`` on one volume."""
-        return self.predict(canonical)
+    def __call__(self, prepared: Prepared) -> NDArray[np.uint8]:
+        """Class ids (z, y, x) uint8 on the working grid, 0 outside the lungs."""
+        return self.predict(prepared.canonical)
 
     def predict(self, canonical: Canonical) -> NDArray[np.uint8]:
-        """Class ids (z, y, x) uint8 in the lungs, 0 outside."""
+        """The same for a canonical volume."""
         import SimpleITK as sitk
 
         image = sitk.GetImageFromArray(np.rint(canonical.hu).astype(np.int16))
@@ -72,96 +95,152 @@ class HUBands:
         return labels
 
 
-class RadiomicKMeans:
-    """k-means on the 34 radiomic descriptors of blocks of 16 mm.
+class VoxelKMeans:
+    """k-means on two numbers of every voxel: smoothed HU and the local standard deviation around it.
 
     Args:
-        clusters: number of clusters; several may get the same class.
-        seed: of the starts of k-means.
+        clusters: number of clusters.
+        window_mm: edge of the cube in which the deviation is measured.
+        sample: voxels that the clusters are found on.
     """
 
-    def __init__(self, clusters: int = 16, seed: int = 0) -> None:
+    def __init__(self, clusters: int = CLUSTERS, window_mm: float = 9.0, sample: int = 50_000) -> None:
         self.clusters = clusters
-        self.seed = seed
-        self._mean: NDArray[np.float32]
-        self._sd: NDArray[np.float32]
-        self._kmeans: KMeans
-        self._names: NDArray[np.uint8]
+        self.window_mm = window_mm
+        self.sample = sample
 
-    def fit(self, canonical: Canonical) -> RadiomicKMeans:
-        """Cluster the blocks of a volume and name each cluster by its mean HU and spread."""
-        self._fit(describe_blocks(canonical)[1])
-        return self
-
-    def predict(self, canonical: Canonical) -> NDArray[np.uint8]:
-        """Class ids (z, y, x) uint8 in the lungs, 0 outside; every voxel has its block's class."""
-        return self._predict(canonical, *describe_blocks(canonical))
-
-    def fit_predict(self, canonical: Canonical) -> NDArray[np.uint8]:
-        """``fit`` and ``predict`` on one volume, which is described only once."""
-        index, numbers = describe_blocks(canonical)
-        self._fit(numbers)
-        return self._predict(canonical, index, numbers)
-
-    def _fit(self, numbers: NDArray[np.float32]) -> None:
+    def __call__(self, prepared: Prepared) -> NDArray[np.uint8]:
+        """Class ids (z, y, x) uint8 on the working grid, 0 outside the lungs."""
+        from scipy.spatial import cKDTree
         from sklearn.cluster import KMeans
 
-        self._mean, self._sd = numbers.mean(axis=0), numbers.std(axis=0) + 1e-6
-        count = min(self.clusters, len(numbers))
-        self._kmeans = KMeans(count, n_init=4, random_state=self.seed).fit(self._standardised(numbers))
-        centres = self._kmeans.cluster_centers_ * self._sd + self._mean
-        # The first two of the 34 numbers are mean and standard deviation of HU.
-        self._names = np.array([_named(mean, sd) for mean, sd in centres[:, :2]], np.uint8)
+        lungs = prepared.canonical.lungs
+        numbers = np.stack([prepared.smooth[lungs], self._deviation(prepared)[lungs]], axis=1)
+        scale = numbers.std(axis=0) + 1e-6
+        chosen = np.random.default_rng(_SEED).choice(len(numbers), min(self.sample, len(numbers)), False)
+        count = min(self.clusters, len(chosen))
+        centres = KMeans(count, n_init=2, random_state=_SEED).fit(numbers[chosen] / scale).cluster_centers_
+        nearest = cKDTree(centres).query((numbers / scale).astype(np.float32))[1]
+        mean, sd = (centres * scale).T
+        labels = np.zeros(lungs.shape, np.uint8)
+        labels[lungs] = np.array(NAMES, np.uint8)[names_of(mean, sd, prepared.aeration.level_hu)][nearest]
+        return labels
 
-    def _predict(
-        self, canonical: Canonical, index: NDArray[np.int64], numbers: NDArray[np.float32]
-    ) -> NDArray[np.uint8]:
-        blocks = np.zeros(_block_shape(canonical.lungs), np.uint8)
-        blocks.ravel()[index] = self._names[self._kmeans.predict(self._standardised(numbers))]
-        for axis, size in enumerate(BLOCK):
-            blocks = np.repeat(blocks, size, axis=axis)
-        z, y, x = canonical.lungs.shape
-        return np.where(canonical.lungs, blocks[:z, :y, :x], 0).astype(np.uint8)
+    def _deviation(self, prepared: Prepared) -> NDArray[np.float32]:
+        """Standard deviation of smoothed HU among the lung voxels around each voxel."""
+        from scipy.ndimage import uniform_filter
 
-    def _standardised(self, numbers: NDArray[np.float32]) -> NDArray[np.float32]:
-        return np.asarray((numbers - self._mean) / self._sd, np.float32)
+        size = [max(1, round(self.window_mm / s)) for s in SPACING_ZYX]
+        inside = prepared.canonical.lungs.astype(np.float32)
+        # Around a level that lungs are near to, squares lose no digits.
+        hu = np.clip(prepared.smooth + 800.0, -300.0, 1200.0) * inside
+        share = np.maximum(uniform_filter(inside, size), 1e-3)
+        mean, square = uniform_filter(hu, size) / share, uniform_filter(hu**2, size) / share
+        return np.asarray(np.sqrt(np.maximum(square - mean**2, 0.0)), np.float32)
 
 
-def describe_blocks(canonical: Canonical) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """Radiomic descriptors of every 16 mm block with lung.
+@dataclass(frozen=True)
+class NetworkMixture:
+    """A mixture on the bottleneck features of a network alone, without any head.
 
-    Returns:
-        Flat indices (n,) of the blocks in the lattice of blocks, and their descriptors (n, 34) float32.
+    Attributes:
+        bundle: the network, its schedule and patch.
     """
+
+    bundle: Bundle
+
+    def __call__(self, prepared: Prepared) -> NDArray[np.uint8]:
+        """Class ids (z, y, x) uint8 on the working grid, 0 outside the lungs."""
+        features = encoder_features(prepared, self.bundle, _TIMESTEPS, overlap=0.0)
+        return label_by_clusters(prepared, mixture(features, principal=2 * PRINCIPAL))
+
+
+@dataclass(frozen=True)
+class DiffSeg:
+    """Iterative merging of a network's self-attention maps in every patch (:mod:`attention`).
+
+    Attributes:
+        bundle: the network, its schedule and patch.
+        timestep: at which the network attends.
+        threshold: symmetric KL divergence below which two maps are one, nats.
+        stride: cells from anchor to anchor along every axis.
+    """
+
+    bundle: Bundle
+    timestep: int = 10
+    threshold: float = 0.5
+    stride: int = 2
+
+    def __call__(self, prepared: Prepared) -> NDArray[np.uint8]:
+        """Class ids (z, y, x) uint8 on the working grid, 0 outside the lungs."""
+        from .attention import attention_maps
+
+        number = np.full(int(np.prod(prepared.cells.shape)), -1)
+        number[prepared.cells.index] = np.arange(len(prepared.cells))
+        lattice = number.reshape(prepared.cells.shape)
+        patch = tuple(p // c for p, c in zip(self.bundle.patch, CELL, strict=True))
+        segment = np.zeros(len(prepared.cells), np.intp)
+        found = 0
+        for tiles, x, step in noisy_tiles(prepared, self.bundle, self.timestep, overlap=0.0):
+            for tile, maps in zip(tiles, attention_maps(self.bundle.network, x, step), strict=True):
+                cells = np.full(patch, -1)
+                part = lattice[tile]
+                cells[tuple(slice(n) for n in part.shape)] = part
+                merged = self._merged(maps, cells)
+                segment[cells[cells >= 0]] = found + merged
+                found += int(merged.max()) + 1
+        return label_by_segments(prepared, segment)
+
+    def _merged(self, maps: Tensor, cells: NDArray[np.intp]) -> NDArray[np.intp]:
+        """Segment of every lung cell of a patch; cells outside the lungs are no places of this method."""
+        import torch
+
+        from .attention import merged_segments
+
+        grid = np.zeros(cells.shape, bool)
+        grid[:: self.stride, :: self.stride, :: self.stride] = True
+        place = np.flatnonzero(cells.ravel() >= 0)
+        anchors = np.flatnonzero(grid.ravel()[place])
+        if len(anchors) == 0:
+            anchors = np.arange(len(place))
+        within = maps[place][:, place]
+        within = within / within.sum(dim=1, keepdim=True)
+        merged = merged_segments(within, torch.from_numpy(anchors), threshold=self.threshold)
+        return np.asarray(merged.numpy())
+
+
+def kmeans(features: NDArray[np.float32], clusters: int = CLUSTERS) -> NDArray[np.intp]:
+    """Cluster of every row of standardised features, (n,)."""
+    from sklearn.cluster import KMeans
+    from sklearn.preprocessing import StandardScaler
+
+    model = KMeans(min(clusters, len(features)), n_init=4, random_state=_SEED)
+    return np.asarray(model.fit_predict(StandardScaler().fit_transform(features)))
+
+
+def mixture(
+    features: NDArray[np.float32], components: int = CLUSTERS, principal: int = PRINCIPAL
+) -> NDArray[np.float32]:
+    """Posterior of a Gaussian mixture on the principal components of standardised features, (n, k)."""
+    from sklearn.decomposition import PCA
+    from sklearn.mixture import GaussianMixture
+    from sklearn.preprocessing import StandardScaler
+
+    x = StandardScaler().fit_transform(features)
+    x = PCA(min(principal, *x.shape), random_state=_SEED).fit_transform(x)
+    model = GaussianMixture(
+        min(components, len(x)), covariance_type="full", reg_covar=1e-2, tol=1e-3, random_state=_SEED
+    )
+    return np.asarray(model.fit(x / x[:, 0].std()).predict_proba(x / x[:, 0].std()), np.float32)
+
+
+def untrained(like: Bundle, seed: int = 0) -> Bundle:
+    """A bundle of the same architecture whose network has its random initial weights."""
     import torch
 
-    from ..radiomics import describe
+    from ..model.network import NoiseUNet
 
-    lungs = _blocks(canonical.lungs)
-    index = np.flatnonzero(lungs.any(axis=(1, 2, 3)))
-    hu = _blocks(canonical.hu)[index]
-    return index, describe(torch.from_numpy(hu), torch.from_numpy(lungs[index])).numpy()
-
-
-def _block_shape(array: NDArray[Any]) -> tuple[int, int, int]:
-    z, y, x = (-(-n // size) for n, size in zip(array.shape, BLOCK, strict=True))
-    return z, y, x
-
-
-def _blocks(array: NDArray[Any]) -> NDArray[Any]:
-    """All blocks of a volume, zero beyond its end: (blocks, 8, 16, 16)."""
-    z, y, x = _block_shape(array)
-    padded = np.zeros((z * BLOCK[0], y * BLOCK[1], x * BLOCK[2]), array.dtype)
-    padded[tuple(slice(n) for n in array.shape)] = array
-    parted = padded.reshape(z, BLOCK[0], y, BLOCK[1], x, BLOCK[2]).transpose(0, 2, 4, 1, 3, 5)
-    return np.ascontiguousarray(parted).reshape(-1, *BLOCK)
-
-
-def _named(mean_hu: float, sd_hu: float) -> int:
-    """The tissue whose blocks have the most similar mean and spread."""
-    return min(
-        _BLOCKS,
-        key=lambda c: (
-            ((mean_hu - _BLOCKS[c][0]) / _MEAN_SCALE_HU) ** 2 + ((sd_hu - _BLOCKS[c][1]) / _SD_SCALE_HU) ** 2
-        ),
-    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = NoiseUNet(like.network.architecture).eval()
+    return replace(like, network=network, mixture={})

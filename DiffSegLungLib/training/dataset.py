@@ -30,6 +30,7 @@ class PatchSettings:
         hu_jitter: standard deviation of a shift of the whole patch, HU: inspiration and calibration differ.
         noise_hu: largest standard deviation of added white noise, HU: doses differ.
         seed: seed of every random choice.
+        hu_preserving: False gives HU z-scored over the lungs of each CT (:func:`z_scored`); for ablations.
     """
 
     patch: tuple[int, int, int] = (32, 96, 96)
@@ -37,6 +38,7 @@ class PatchSettings:
     hu_jitter: float = 15.0
     noise_hu: float = 25.0
     seed: int = 0
+    hu_preserving: bool = True
 
 
 class PatchDataset(Dataset[dict[str, Tensor]]):
@@ -60,13 +62,15 @@ class PatchDataset(Dataset[dict[str, Tensor]]):
         self.volumes = volumes
         self._open: dict[int, tuple[NDArray[np.int16], NDArray[np.bool_]]] = {}
         self._centres: dict[int, NDArray[np.int64]] = {}
-        # The square root keeps large lungs from drowning the small ones.
+        self._scales: dict[int, tuple[float, float]] = {}
         sizes = np.sqrt([float(np.prod(v.open()[0].shape)) for v in volumes])
         self._shares = sizes / sizes.sum()
 
     def __getitem__(self, number: int) -> dict[str, Tensor]:
         rng = np.random.default_rng([self.settings.seed, number])
-        hu, lungs = self._crop(rng)
+        # The square root keeps large lungs from drowning the small ones.
+        volume = int(rng.choice(len(self.volumes), p=self._shares))
+        hu, lungs = self._crop(volume, rng)
         hu, _ = insert_random(hu, lungs, SPACING_ZYX, rng, probability=self.settings.lesion_probability)
         for axis in range(3):
             if rng.random() < 0.5:
@@ -75,15 +79,16 @@ class PatchDataset(Dataset[dict[str, Tensor]]):
         hu = hu + rng.standard_normal(hu.shape, dtype=np.float32) * np.float32(
             rng.uniform(0, self.settings.noise_hu)
         )
+        if not self.settings.hu_preserving:
+            hu = z_scored(hu, *self._level_and_spread(volume))
         return {
             "hu": torch.from_numpy(np.ascontiguousarray(hu, dtype=np.float32)),
             "lungs": torch.from_numpy(np.ascontiguousarray(lungs)),
         }
 
-    def _crop(self, rng: np.random.Generator) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    def _crop(self, volume: int, rng: np.random.Generator) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
         """A patch with enough lung in it; the fullest of a few tries where the lung is scarce."""
         best: tuple[float, Any, Any] = (-1.0, None, None)
-        volume = int(rng.choice(len(self.volumes), p=self._shares))
         hu, lungs = self._arrays(volume)
         for _ in range(_TRIES):
             centre = self._centres[volume][rng.integers(len(self._centres[volume]))]
@@ -105,6 +110,31 @@ class PatchDataset(Dataset[dict[str, Tensor]]):
             coarse = self._open[volume][1][::z, ::y, ::x]
             self._centres[volume] = np.argwhere(coarse) * np.asarray(CELL)
         return self._open[volume]
+
+    def _level_and_spread(self, volume: int) -> tuple[float, float]:
+        if volume not in self._scales:
+            self._scales[volume] = level_and_spread(*self._arrays(volume))
+        return self._scales[volume]
+
+
+def level_and_spread(hu: NDArray[Any], lungs: NDArray[np.bool_]) -> tuple[float, float]:
+    """Mean and standard deviation of HU within the lungs, of a CT cut to [-1000, 400] HU."""
+    values = np.clip(hu[lungs], -1000, 400).astype(np.float64)
+    return float(values.mean()), float(values.std())
+
+
+def z_scored(hu: NDArray[np.float32], mean: float, sd: float) -> NDArray[np.float32]:
+    """HU as a method sees them that is not HU-preserving: each CT brought to one lung mean and spread.
+
+    Written in the units of a typical lung (mean -800, standard deviation 150), so that whatever expects HU
+    can read it.
+
+    Args:
+        hu: any shape, HU.
+        mean: of the CT's lungs, see :func:`level_and_spread`.
+        sd: of the CT's lungs.
+    """
+    return np.asarray(-800.0 + 150.0 * (hu - mean) / max(sd, 1.0), np.float32)
 
 
 def _cut(

@@ -1,114 +1,218 @@
-"""The baselines and the harness on volumes whose answer is known."""
+"""The rivals on volumes whose answer is known."""
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
-
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
+from tinymodel import tiny_bundle
 
 from DiffSegLungLib.canonical import Canonical
 from DiffSegLungLib.classes import CONSOLIDATION, EMPHYSEMA, FIBROSIS, GROUND_GLASS, HEALTHY
-from DiffSegLungLib.ct import CT, Geometry
-from DiffSegLungLib.evaluation.baselines import HUBands, RadiomicKMeans, describe_blocks
-from DiffSegLungLib.evaluation.cases import Case
-from DiffSegLungLib.evaluation.harness import Answer, evaluate
+from DiffSegLungLib.ct import Geometry
+from DiffSegLungLib.evaluation.attention import attention_maps, merged_segments
+from DiffSegLungLib.evaluation.baselines import DiffSeg, HUBands, NetworkMixture, kmeans, rivals, untrained
+from DiffSegLungLib.evaluation.descriptions import (
+    block_of_cells,
+    block_radiomics,
+    describe_blocks,
+    encoder_features,
+    plain_statistics,
+)
+from DiffSegLungLib.evaluation.naming import NAMES, cell_looks, label_by_clusters, label_by_segments, names_of
 from DiffSegLungLib.evaluation.noise import Noise
+from DiffSegLungLib.evaluation.prepared import Prepared
+from DiffSegLungLib.features import diffusion_features
+from DiffSegLungLib.lungs import Lungs
 
-BLOCKS = (2, 4, 4)
+BLOCKS = (3, 6, 6)
+LOOKS = {
+    HEALTHY: (-860, Noise(30, 0.35)),
+    EMPHYSEMA: (-970, Noise(15, 0.35)),
+    GROUND_GLASS: (-600, Noise(60, 1.4)),
+    FIBROSIS: (-550, Noise(330, 1.5)),
+    CONSOLIDATION: (-20, Noise(60, 0.8)),
+}
 
 
-def volume(hu: NDArray[np.float32]) -> Canonical:
-    """A canonical volume that is lung all over."""
-    lungs = np.ones(hu.shape, bool)
-    geometry = Geometry(size=hu.shape[::-1], spacing=(1.0, 1.0, 2.0))
-    return Canonical(hu, lungs, lungs.astype(np.uint8), geometry)
+def canonical_of(hu: NDArray[np.float32], lungs: NDArray[np.bool_] | None = None) -> Canonical:
+    """A volume on the working grid that is lung all over, if not told otherwise."""
+    mask = np.ones(hu.shape, bool) if lungs is None else lungs
+    x, y, z = hu.shape[::-1]
+    return Canonical(hu, mask, mask.astype(np.uint8), Geometry((x, y, z), (1.0, 1.0, 2.0)))
+
+
+def prepared_of(canonical: Canonical) -> Prepared:
+    """The same, prepared; the CT's own grid is the working grid."""
+    nothing = np.zeros(canonical.lungs.shape, np.uint8)
+    lungs = Lungs(canonical.lungs, canonical.side, nothing.astype(bool), nothing)
+    return Prepared.on(canonical, canonical.geometry, lungs, 0.0)
+
+
+@pytest.fixture(scope="module")
+def mosaic() -> tuple[Prepared, NDArray[np.uint8]]:
+    """Blocks of 16 mm of five tissues, mostly healthy, and the truth."""
+    rng = np.random.default_rng(0)
+    truth = rng.choice(list(LOOKS), BLOCKS, p=(0.6, 0.1, 0.1, 0.1, 0.1)).astype(np.uint8)
+    for axis, size in enumerate((8, 16, 16)):
+        truth = np.repeat(truth, size, axis=axis)
+    hu = np.zeros(truth.shape, np.float32)
+    for tissue, (mean, noise) in LOOKS.items():
+        hu = np.where(truth == tissue, mean + noise.sample(truth.shape, rng), hu)
+    return prepared_of(canonical_of(hu.astype(np.float32))), truth
 
 
 def test_bands_follow_the_limits_exactly() -> None:
     hu = np.repeat(np.array([-1000, -950, -751, -750, -400, 0], np.float32), 16 * 16).reshape(6, 16, 16)
-    labels = HUBands(median=1).fit_predict(volume(hu))
+    labels = HUBands(median=1).predict(canonical_of(hu))
     assert labels[:, 0, 0].tolist() == [EMPHYSEMA, HEALTHY, HEALTHY, GROUND_GLASS, FIBROSIS, CONSOLIDATION]
 
 
 def test_median_removes_single_voxels() -> None:
     hu = np.full((8, 16, 16), -850, np.float32)
     hu[4, 8, 8] = 300
-    assert (HUBands().fit_predict(volume(hu)) == HEALTHY).all()
-    assert (HUBands(median=1).fit_predict(volume(hu)) == CONSOLIDATION).sum() == 1
+    assert (HUBands().predict(canonical_of(hu)) == HEALTHY).all()
+    assert (HUBands(median=1).predict(canonical_of(hu)) == CONSOLIDATION).sum() == 1
 
 
-def test_outside_the_lungs_is_nothing() -> None:
-    canonical = volume(np.full((8, 16, 16), -850, np.float32))
-    canonical.lungs[:, :8] = False
-    for method in (HUBands(), RadiomicKMeans(1)):
-        labels = method.fit_predict(canonical)
-        assert not labels[:, :8].any()
-        assert labels[:, 8:].all()
-
-
-@pytest.fixture(scope="module")
-def mosaic() -> tuple[Canonical, NDArray[np.uint8]]:
-    """Blocks of 16 mm, each of one of three tissues told apart by density and by grain."""
-    rng = np.random.default_rng(0)
-    shape = tuple(n * size for n, size in zip(BLOCKS, (8, 16, 16), strict=True))
-    truth = rng.choice([HEALTHY, GROUND_GLASS, FIBROSIS], BLOCKS).astype(np.uint8)
-    for axis, size in enumerate((8, 16, 16)):
-        truth = np.repeat(truth, size, axis=axis)
-    hu = np.zeros(shape, np.float32)
-    looks = {
-        HEALTHY: (-860, Noise(30, 0.35)),
-        GROUND_GLASS: (-600, Noise(80, 1.4)),
-        FIBROSIS: (-550, Noise(280, 0.8)),
-    }
-    for tissue, (mean, noise) in looks.items():
-        hu = np.where(truth == tissue, mean + noise.sample(shape, rng), hu)
-    return volume(hu.astype(np.float32)), truth
-
-
-def test_blocks_are_described_in_order(mosaic: tuple[Canonical, NDArray[np.uint8]]) -> None:
-    canonical, _ = mosaic
-    index, numbers = describe_blocks(canonical)
+def test_blocks_are_described_in_order(mosaic: tuple[Prepared, NDArray[np.uint8]]) -> None:
+    prepared, _ = mosaic
+    index, numbers = describe_blocks(prepared.canonical)
     assert index.tolist() == list(range(int(np.prod(BLOCKS))))
     assert numbers.shape == (len(index), 34)
-    # Block 6 is (0, 1, 2): its first number is the mean HU there.
-    assert numbers[6, 0] == pytest.approx(canonical.hu[:8, 16:32, 32:48].mean(), abs=0.1)
+    # Block 8 is (0, 1, 2): its first number is the mean HU there, cut to -1000.
+    inside = np.clip(prepared.canonical.hu[:8, 16:32, 32:48], -1000, 400)
+    assert numbers[8, 0] == pytest.approx(inside.mean(), abs=0.1)
+    # The eight cells of a block share its description.
+    of_cells, block = block_radiomics(prepared), block_of_cells(prepared.cells)
+    assert (np.bincount(block) == 8).all()
+    assert np.allclose(of_cells[:, 0], numbers[block, 0])
 
 
-def test_kmeans_finds_and_names_tissues(mosaic: tuple[Canonical, NDArray[np.uint8]]) -> None:
-    canonical, truth = mosaic
-    labels = RadiomicKMeans(3).fit_predict(canonical)
-    assert (labels == truth).mean() == 1
-    learnt = RadiomicKMeans(3).fit(canonical)
-    assert np.array_equal(learnt.predict(canonical), labels)
+def test_plain_statistics_of_an_even_lung() -> None:
+    hu = np.full((16, 32, 32), -900, np.float32)
+    numbers = plain_statistics(prepared_of(canonical_of(hu)))
+    # mean, log(0 + 10), log(0 + 5), then the shares of the bands: all between -950 and -750; twice.
+    expected = [-900, np.log(10), np.log(5), 0, 1, 0, 0, 0]
+    assert numbers == pytest.approx(np.tile(expected, (len(numbers), 2)), abs=0.02)
 
 
-def test_harness_scores_right_and_wrong_answers(tmp_path: Path) -> None:
-    truth = np.zeros((6, 8, 8), np.uint8)
-    truth[2:4] = HEALTHY
-    truth[3, :4] = GROUND_GLASS
-    ct = CT(np.zeros(truth.shape, np.int16), Geometry((8, 8, 6), (1.0, 1.0, 1.0)))
-    lungs = truth > 0
-    case = Case("made", ct, truth, np.ones(truth.shape, bool), lungs)
-    doubt = np.where(truth == GROUND_GLASS, 0.9, 0.1)
+def test_the_class_table_names_its_own_tissues_at_any_breath() -> None:
+    for level in (-860, -780):
+        shift = level + 860
+        mean = np.array([-860 + shift, -965, -600 + shift, -550 + shift, -20])
+        names = names_of(mean, np.array([40, 20, 60, 190, 90]), level)
+        assert [NAMES[i] for i in names] == [HEALTHY, EMPHYSEMA, GROUND_GLASS, FIBROSIS, CONSOLIDATION]
+    # Half vessel, half lung: no disease spreads that much.
+    assert NAMES[names_of(np.array([-600.0]), np.array([320.0]), -860)[0]] == HEALTHY
 
-    def blind(_ct: CT, mask: NDArray[np.bool_]) -> Answer:
-        return Answer(np.where(mask, HEALTHY, 0).astype(np.uint8), doubt)
 
-    def perfect(_ct: CT, _mask: NDArray[np.bool_]) -> Answer:
-        return Answer(truth)
+def test_hard_clusters_and_one_hot_ones_are_the_same(mosaic: tuple[Prepared, NDArray[np.uint8]]) -> None:
+    prepared, _ = mosaic
+    segment = kmeans(plain_statistics(prepared), 6)
+    one_hot = np.eye(6, dtype=np.float32)[segment]
+    assert np.array_equal(label_by_segments(prepared, segment), label_by_clusters(prepared, one_hot))
 
-    result = evaluate("made", [case], {"blind": blind, "perfect": perfect})
-    # Blind calls 128 voxels healthy where 96 are: 2 * 96 / 224.
-    assert result.mean("blind", "healthy") == pytest.approx(2 * 96 / 224)
-    assert result.mean("blind", "ground_glass") == 0
-    assert result.mean("perfect", "ground_glass") == 1
-    assert result.rows[0].auroc == 1
-    result.write(tmp_path)
-    lines = (tmp_path / "made.md").read_text().splitlines()
-    assert lines[0] == "| made | Healthy lung | Ground glass | AUROC |"
-    assert lines[3] == "| perfect | 100.0 (0.0) | 100.0 (0.0) |  |"
-    stored = json.loads((tmp_path / "made.json").read_text())
-    assert stored["rows"][1]["auroc"] is None
+
+def test_names_come_from_looks_and_never_from_order(mosaic: tuple[Prepared, NDArray[np.uint8]]) -> None:
+    prepared, truth = mosaic
+    mean, sd = cell_looks(prepared)
+    own = np.eye(len(mean), dtype=np.float32)
+    labels = label_by_clusters(prepared, own)
+    assert (labels == truth).mean() > 0.8
+    assert np.array_equal(labels, label_by_clusters(prepared, own[:, ::-1]))
+    assert (sd >= 0).all()
+
+
+def test_clusterings_find_the_tissues(mosaic: tuple[Prepared, NDArray[np.uint8]]) -> None:
+    prepared, truth = mosaic
+    methods = rivals(network=tiny_bundle())
+    for name in ("k-means on radiomics", "GMM on local statistics", "k-means on HU and local deviation"):
+        assert (methods[name](prepared) == truth).mean() > 0.7, name
+    assert "diffusion features, no distillation" not in methods
+    assert "diffusion features, no distillation" in rivals(tiny_bundle(), tiny_bundle())
+
+
+def test_no_rival_labels_anything_outside_the_lungs() -> None:
+    hu = np.random.default_rng(0).normal(-850, 60, (16, 64, 64)).astype(np.float32)
+    lungs = np.ones(hu.shape, bool)
+    lungs[:, :20] = False
+    prepared = prepared_of(canonical_of(hu, lungs))
+    for name, method in rivals(tiny_bundle(), tiny_bundle()).items():
+        labels = method(prepared)
+        assert labels.dtype == np.uint8, name
+        assert not labels[~lungs].any(), name
+        assert labels[lungs].all(), name
+
+
+def test_encoder_features_follow_the_product_through_the_head(
+    mosaic: tuple[Prepared, NDArray[np.uint8]],
+) -> None:
+    """The tiles, the noise and the blending are the product's: with its head the features are the same."""
+    prepared, _ = mosaic
+    bundle = tiny_bundle(patch=[24, 96, 96])
+    bare = encoder_features(prepared, bundle, (3, 10))
+    assert bare.shape == (len(prepared.cells), 2 * 32)
+    student = diffusion_features(
+        prepared.canonical, prepared.cells, bundle, timesteps=(3, 10), device="cpu", overlap=0.0
+    )
+    with torch.inference_mode():
+        code = bundle.head(torch.from_numpy(bare[:, :32]).T[None, :, :, None, None])
+    assert code[0, :, :, 0, 0].T.numpy() == pytest.approx(student[:, :128], abs=0.02)
+
+
+def test_student_embeddings_are_kept(mosaic: tuple[Prepared, NDArray[np.uint8]]) -> None:
+    prepared, _ = mosaic
+    bundle = tiny_bundle()
+    first = prepared.student(bundle, (10,))
+    both = prepared.student(bundle, (3, 10))
+    assert np.array_equal(both[:, 128:], first)
+    assert both[:, :128] == pytest.approx(
+        diffusion_features(prepared.canonical, prepared.cells, bundle, timesteps=(3,), device="cpu")
+    )
+    calls = []
+    for _ in range(2):
+        prepared.once("counted", lambda: calls.append(1))
+    assert calls == [1]
+
+
+@torch.inference_mode()
+def test_attention_maps_are_those_of_the_network() -> None:
+    """Applied to the values, they give what the attention block adds."""
+    bundle = tiny_bundle()
+    torch.nn.init.normal_(bundle.network.middle_attention.out.weight)
+    attention, seen = bundle.network.middle_attention, []
+    handle = attention.register_forward_hook(lambda _, inputs, output: seen.append((inputs[0], output)))
+    x, t = torch.randn(2, 2, 8, 32, 32), torch.tensor([3, 3])
+    maps = attention_maps(bundle.network, x, t)
+    handle.remove()
+    assert torch.allclose(maps.sum(dim=-1), torch.ones(2, maps.shape[1]), atol=1e-5)
+    inside, outside = seen[0]
+    tokens = attention.norm(inside).flatten(2)
+    values = attention.qkv(tokens)[:, 64:]
+    added = attention.out(values @ maps.transpose(1, 2)).reshape(inside.shape)
+    assert torch.allclose(inside + added, outside, atol=1e-4)
+
+
+def test_merging_finds_groups_that_attend_to_themselves() -> None:
+    group = torch.tensor([0] * 5 + [1] * 9 + [2] * 4)
+    alike = (group[:, None] == group[None, :]).float() + 0.01
+    maps = alike / alike.sum(dim=1, keepdim=True)
+    segments = merged_segments(maps, torch.arange(0, 18, 2), threshold=0.5)
+    assert len(set(segments.tolist())) == 3
+    for number in range(3):
+        assert len(set(segments[group == number].tolist())) == 1
+    # With a threshold above every divergence all is one.
+    assert merged_segments(maps, torch.arange(0, 18, 2), threshold=100.0).unique().tolist() == [0]
+
+
+def test_untrained_network_is_random_but_always_the_same() -> None:
+    bundle = tiny_bundle()
+    first, second = untrained(bundle), untrained(bundle)
+    weight = "stem.weight"
+    assert torch.equal(first.network.state_dict()[weight], second.network.state_dict()[weight])
+    other = untrained(bundle, seed=1)
+    assert not torch.equal(first.network.state_dict()[weight], other.network.state_dict()[weight])
+    assert NetworkMixture(first).bundle is first
+    assert DiffSeg(first).bundle is first
