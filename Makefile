@@ -1,19 +1,30 @@
 # Everything a fresh machine needs: `make demo` and `make test`; both make .venv by themselves.
+# `make evaluation DATA=FOLDER` measures the model on a folder of CT and writes docs/evaluation.md anew.
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --quiet --constraint constraints.txt
 
+DATA       ?= ../shared/data/ct
+EVALUATION := runs/evaluation
+
 # Waiting threads that spin steal the cores from those that work.
 export OMP_WAIT_POLICY ?= passive
 
-.PHONY: demo test lint clean
+.PHONY: demo test evaluation lint clean
 
 demo: $(VENV)/.library
 	$(BIN)/diffseglung demo --output demo --overwrite
 
 test: $(VENV)/.test $(VENV)/.system
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --cov --cov-report=term --cov-fail-under=90
+
+# Stopped at any moment, it goes on from there; pictures of patients stay in $(EVALUATION).
+evaluation: $(VENV)/.evaluation
+	$(BIN)/diffseglung evaluate --suite all --data $(DATA) --output $(EVALUATION)
+	mkdir -p docs/evaluation
+	cp $(EVALUATION)/evaluation.md docs/
+	cp $(EVALUATION)/evaluation/*.png docs/evaluation/
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check .
@@ -28,6 +39,10 @@ $(VENV)/.python:
 $(VENV)/.library: $(VENV)/.python pyproject.toml constraints.txt
 	$(PIP) torch==2.13.0
 	$(PIP) --no-build-isolation --editable .
+	touch $@
+
+$(VENV)/.evaluation: $(VENV)/.library
+	$(PIP) --no-build-isolation --editable '.[evaluation]'
 	touch $@
 
 # pyradiomics 3.0.1, the reference of the descriptor tests, builds only beside an installed numpy.

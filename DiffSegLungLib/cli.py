@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn, get_args
 
-from . import __version__, batch_command, commands, train_command
+from . import __version__, batch_command, commands, evaluate_command, train_command
 from .config import PRESETS, Config, Descriptor, Device, Mode
 from .errors import DiffSegLungError, InputError
 from .progress import Console, Display, JsonLines, private_stdout
@@ -112,20 +112,11 @@ def _parser() -> argparse.ArgumentParser:
     _add_session(device)
     device.set_defaults(work=lambda options: commands.device(options.device, options.bundle))
 
-    evaluate = names.add_parser("evaluate", help="measure a model where the truth is known, beside baselines")
-    evaluate.add_argument("ct", nargs="*", type=Path, metavar="CT", help="lungs to insert lesions into")
-    evaluate.add_argument(
-        "--suite",
-        choices=("phantom", "lesions"),
-        default="phantom",
-        help="generated chests, or lesions in CT",
-    )
-    evaluate.add_argument("--cases", type=int, default=3, metavar="N", help="chests, or lesion sets a CT (3)")
-    evaluate.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help=_OUTPUT)
-    evaluate.add_argument("--overwrite", action="store_true", help="replace results that are already there")
+    evaluate = names.add_parser("evaluate", help="measure a model beside its rivals; resumable")
+    evaluate_command.add_arguments(evaluate)
     _add_settings(evaluate)
     _add_session(evaluate)
-    evaluate.set_defaults(work=_evaluate)
+    evaluate.set_defaults(work=lambda options: evaluate_command.work(options, config_from(options)))
 
     models = names.add_parser("models", help="show what a model is: training, data, licences, limits")
     models.add_argument(
@@ -156,18 +147,6 @@ def _segment(options: argparse.Namespace) -> commands.Work:
 def _demo(options: argparse.Namespace) -> commands.Work:
     return commands.demo(
         options.output, config_from(options), bundle=options.bundle, overwrite=options.overwrite
-    )
-
-
-def _evaluate(options: argparse.Namespace) -> commands.Work:
-    return commands.evaluate(
-        options.suite,
-        tuple(options.ct),
-        options.output,
-        config_from(options),
-        cases=options.cases,
-        bundle=options.bundle,
-        overwrite=options.overwrite,
     )
 
 

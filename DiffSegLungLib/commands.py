@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .errors import Cancelled, InputError
+from .errors import Cancelled
 from .fingerprint import fingerprint
 from .outputs import OutputFolder
 
@@ -108,45 +108,6 @@ def demo(output: Path, config: Config, *, bundle: str = "default", overwrite: bo
         ct = _generate_into(session.output.path, config.seed)
         session.check("start")
         _segment_into(session, session.output, ct, config, bundle=bundle)
-
-    return work
-
-
-def evaluate(
-    suite: str,
-    ct: tuple[Path, ...],
-    output: Path,
-    config: Config,
-    *,
-    cases: int = 3,
-    bundle: str = "default",
-    overwrite: bool = False,
-) -> Work:
-    """Measure a model beside the baselines, on generated chests or on lesions inserted into real lungs.
-
-    Raises:
-        InputError: the suite needs CT and none was given, or the other way round; fewer than one case.
-    """
-    if (suite == "lesions") != bool(ct):
-        seen = "got none" if suite == "lesions" else "takes no CT"
-        raise InputError("bad-arguments", f"The suite {suite} {seen}.", "Give CT with --suite lesions only.")
-    if cases < 1:
-        raise InputError("bad-arguments", f"There cannot be {cases} cases.", "At least one is needed.")
-
-    def work(session: Session) -> None:
-        session.plan({"evaluate": 1.0})
-        session.check("evaluate")
-        session.output = OutputFolder(output, (f"{suite}.json", f"{suite}.md"), overwrite=overwrite)
-        from .evaluation.harness import run_lesion_suite, run_phantom_suite
-
-        if suite == "phantom":
-            found = run_phantom_suite(bundle, seeds=range(cases), config=config)
-        else:
-            found = run_lesion_suite(ct, range(cases), bundle, config=config)
-        found.write(session.output.path)
-        if not session.output.commit():
-            raise Cancelled("evaluate")
-        session.display.result(str(session.output.target), found.markdown())
 
     return work
 

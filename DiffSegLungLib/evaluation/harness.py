@@ -1,211 +1,228 @@
-"""Measures DiffSegLung beside the baselines: every method on every case, one table.
-
-A suite is a source of cases (``cases.py``) and a set of methods; a new suite adds a function there, a new
-rival one here. Results go to JSON, with every case, and to a Markdown table of means.
-"""
+"""Measures DiffSegLung beside its rivals: every method on every case, in several processes, resumable."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from ..classes import BY_ID, BY_KEY, CLASSES
+from ..cases import find_cases
 from ..config import Config
-from ..ct import CT, resample
-from .baselines import HUBands, RadiomicKMeans
-from .cases import Case, classes_of, lesion_cases, phantom_cases
-from .metrics import Score, error_auroc, score
-from .patterns import Family
-from .phantom import Size
+from ..errors import InputError
+from ..fingerprint import fingerprint
+from ..outputs import OutputFolder, other_users
+from .folder import EvaluationFolder, digest_of, source_digest
+from .methods import chosen_names
+from .metrics import require_monai
+from .pool import perform
+from .suites import TRUTH_SUITES, CaseTask, Measurement, plan
+from .writing import ablation_section, describe_run, real_section, truth_section, write_evaluation
+
+if TYPE_CHECKING:
+    from ..model.bundle import Bundle
+    from ..session import Session
+
+GRACE_S = 6.0
+"""What a cancelled evaluation needs to end its processes."""
+
+_SHARES = {"phantom": 6.0, "lesions": 60.0, "real": 14.0, "ablation": 40.0}
+_LOCK = "evaluate"
 
 
 @dataclass(frozen=True)
-class Answer:
-    """What a method says: class ids (z, y, x) uint8 on the CT's grid, and its doubt if it has one."""
-
-    labels: NDArray[np.uint8]
-    entropy: NDArray[np.floating] | None = None
-
-
-Method = Callable[[CT, NDArray[np.bool_]], Answer]
-"""Labels a CT within a lung mask, both on the CT's grid."""
-
-
-@dataclass(frozen=True)
-class Row:
-    """One method on one case.
+class EvaluationRequest:
+    """What to measure, and how.
 
     Attributes:
-        method: its name.
-        case: the case's name.
-        scores: one ``Score`` a class key.
-        auroc: of entropy against error inside the lungs; NaN without entropy.
+        suites: names of suites, in order.
+        sources: CT files, DICOM folders, or folders that are searched for both.
+        output: the evaluation's folder; what is finished there is not measured again.
+        config: the settings of the product.
+        bundle: the model.
+        jobs: cases at a time.
+        cases: at most so many of each suite, None for all.
+        methods: names of the methods where the truth is known; empty for all.
+        undistilled: a model trained by noise prediction alone, for the rival that needs one.
+        command: what the user typed, for the tables.
     """
 
-    method: str
-    case: str
-    scores: dict[str, Score]
-    auroc: float
+    suites: tuple[str, ...]
+    sources: tuple[Path, ...]
+    output: Path
+    config: Config = field(default_factory=Config)
+    bundle: str = "default"
+    jobs: int = 1
+    cases: int | None = None
+    methods: tuple[str, ...] = ()
+    undistilled: str | None = None
+    command: str = ""
 
 
-@dataclass(frozen=True)
-class Evaluation:
-    """All rows of a suite."""
+def run_evaluation(request: EvaluationRequest, session: Session) -> None:
+    """Measure every case that is not measured yet; write the tables.
 
-    suite: str
-    rows: tuple[Row, ...]
-
-    def mean(self, method: str, key: str, field: str = "dice") -> float:
-        """Mean of a field of ``Score`` over the cases that have the class; NaN if none has."""
-        values = [getattr(r.scores[key], field) for r in self.rows if r.method == method and key in r.scores]
-        values = [v for v in values if np.isfinite(v)]
-        return float(np.mean(values)) if values else float("nan")
-
-    def markdown(self) -> str:
-        """Mean Dice (and HD95 in mm) a class, one line a method."""
-        keys = [c.key for c in CLASSES if any(c.key in r.scores for r in self.rows)]
-        lines = [
-            f"| {self.suite} | " + " | ".join(BY_KEY[k].name for k in keys) + " | AUROC |",
-            "|---|" + "---|" * (len(keys) + 1),
-        ]
-        for method in dict.fromkeys(r.method for r in self.rows):
-            cells = [_cell(self.mean(method, k), self.mean(method, k, "hd95_mm")) for k in keys]
-            doubts = [r.auroc for r in self.rows if r.method == method and np.isfinite(r.auroc)]
-            cells.append(f"{np.mean(doubts):.2f}" if doubts else "")
-            lines.append(f"| {method} | " + " | ".join(cells) + " |")
-        return "\n".join(lines) + "\n"
-
-    def write(self, folder: Path) -> None:
-        """Write ``<suite>.json`` and ``<suite>.md`` into a folder, made if need be."""
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / f"{self.suite}.json").write_text(json.dumps(_finite(asdict(self)), indent=1))
-        (folder / f"{self.suite}.md").write_text(self.markdown())
-
-
-def run_phantom_suite(
-    bundle: str = "default",
-    *,
-    seeds: Iterable[int] = (0, 1, 2),
-    size: Size = "standard",
-    config: Config | None = None,
-    family: Family = "b",
-    baselines: bool = True,
-) -> Evaluation:
-    """Dice a class on generated chests, of a bundle beside HU bands and k-means on radiomics.
-
-    Args:
-        bundle: path of a bundle, or "default".
-        seeds: one chest each.
-        size: of the chests.
-        config: settings of the segmentation.
-        family: texture family of the lesions.
-        baselines: whether to run the rivals too.
+    Raises:
+        InputError: no CT where a suite needs one, an unknown method, a model or settings that cannot work, an
+            output folder that cannot be written or that another evaluation is writing into.
+        Cancelled: asked to stop; finished cases stay.
     """
-    methods = {"DiffSegLung": segmenter(bundle, config)} | (rivals() if baselines else {})
-    return evaluate("phantom", phantom_cases(seeds, size, family), methods)
-
-
-def run_lesion_suite(
-    ct_paths: Sequence[str | Path],
-    seeds: Iterable[int] = (0,),
-    bundle: str = "default",
-    *,
-    config: Config | None = None,
-    family: Family = "b",
-    volume_range_ml: tuple[float, float] = (8.0, 60.0),
-    baselines: bool = True,
-    borders: bool = False,
-) -> Evaluation:
-    """Dice a class on real lungs with inserted lesions, one case a CT and seed; see ``cases.lesion_cases``.
-
-    ``borders`` adds the Hausdorff distance, which takes as long as everything else together.
-    """
-    methods = {"DiffSegLung": segmenter(bundle, config)} | (rivals() if baselines else {})
-    paths = [Path(p) for p in ct_paths]
-    cases = lesion_cases(paths, seeds, volume_range_ml=volume_range_ml, family=family)
-    return evaluate("lesions", cases, methods, borders=borders)
-
-
-def evaluate(
-    suite: str, cases: Iterable[Case], methods: dict[str, Method], *, borders: bool = True
-) -> Evaluation:
-    """Run every method on every case, one case in memory at a time."""
-    from ..lungs import segment_lungs
-
-    rows = []
-    for case in cases:
-        lungs = segment_lungs(case.ct).mask if case.lungs is None else case.lungs
-        for name, method in methods.items():
-            answer = method(case.ct, lungs)
-            scores = score(
-                case.truth,
-                answer.labels,
-                case.ct.geometry.spacing_zyx,
-                within=case.scored,
-                classes=classes_of(case),
-                borders=borders,
-            )
-            rows.append(
-                Row(name, case.name, {BY_ID[c].key: s for c, s in scores.items()}, _doubt(case, answer))
-            )
-    return Evaluation(suite, tuple(rows))
-
-
-def segmenter(bundle: str = "default", config: Config | None = None) -> Method:
-    """The product itself as a method."""
     from ..pipeline import Segmenter
 
-    product = Segmenter(bundle, config or Config())
-
-    def label(ct: CT, lungs: NDArray[np.bool_]) -> Answer:
-        result = product.run(ct, lungs=lungs)
-        return Answer(result.labels, result.entropy)
-
-    return label
-
-
-def rivals() -> dict[str, Method]:
-    """The baselines as methods."""
-    return {"HU bands": _on_canonical(HUBands), "k-means on radiomics": _on_canonical(RadiomicKMeans)}
-
-
-def _on_canonical(make: Callable[[], HUBands | RadiomicKMeans]) -> Method:
-    """A baseline with the same preparation as the product: air offset, canonical grid, and back."""
-
-    def label(ct: CT, lungs: NDArray[np.bool_]) -> Answer:
-        from ..canonical import working_volume
-        from ..lungs import air_offset, lungs_from_mask
-
-        regions = lungs_from_mask(ct, lungs)
-        canonical = working_volume(ct, regions, shift_hu=air_offset(ct, regions).shift_hu)
-        labels = make().fit_predict(canonical)
-        return Answer(resample(labels, canonical.geometry, ct.geometry, order="nearest", fill=0))
-
-    return label
+    session.plan({"start": 1.0, **{suite: _SHARES[suite] for suite in request.suites}})
+    session.grace_s = GRACE_S
+    session.check("start")
+    require_monai()
+    volumes = _volumes(request, session)
+    bundle = Segmenter(request.bundle, request.config).load_bundle()
+    names = chosen_names(request.methods, bundle, request.undistilled)
+    folder = EvaluationFolder(request.output.absolute())
+    session.output = _only_one(request.output)
+    folder.prepare()
+    evaluation = _Evaluation(request, session, folder, bundle, names)
+    for suite in request.suites:
+        session.check(suite)
+        if suite == "ablation":
+            evaluation.ablate(volumes)
+        else:
+            evaluation.measure(suite, volumes)
+    session.display.result(str(folder.table), f"Tables: {folder.table}\nNumbers: {folder.numbers}")
 
 
-def _doubt(case: Case, answer: Answer) -> float:
-    if answer.entropy is None:
-        return float("nan")
-    inside = case.scored & (case.truth > 0) & (answer.labels > 0)
-    return error_auroc(answer.entropy[inside], answer.labels[inside] != case.truth[inside])
+class _Evaluation:
+    """One run of an evaluation."""
+
+    def __init__(
+        self,
+        request: EvaluationRequest,
+        session: Session,
+        folder: EvaluationFolder,
+        bundle: Bundle,
+        names: tuple[str, ...],
+    ) -> None:
+        from ..model.bundle import Bundle
+
+        self._request = request
+        self._session = session
+        self._folder = folder
+        self._model = {"name": bundle.name, "sha256": bundle.sha256}
+        self._work = Measurement(names, request.bundle, request.config, folder.pictures, request.undistilled)
+        self._plain_model = "" if request.undistilled is None else Bundle.load(request.undistilled).sha256
+        self._inputs: dict[Path, str] = {}
+
+    def measure(self, suite: str, volumes: Sequence[Path]) -> None:
+        """Measure the cases of a suite that are not done, then write its tables."""
+        tasks = [self._identified(task) for task in plan(suite, volumes, self._request.cases)]
+        records = {task.name: self._done(task) for task in tasks}
+        missing = [task for task in tasks if records[task.name] is None]
+        failures = []
+        before = len(tasks) - len(missing)
+        self._progress(suite, before, len(tasks), 0, len(missing))
+        outcomes = perform(missing, self._work, jobs=self._request.jobs, cancelled=self._session.cancelled)
+        for number, outcome in enumerate(outcomes, start=1):
+            task = outcome.task
+            if outcome.error:
+                failures.append(task.name)
+                self._session.display.note(f"{task.name}: {outcome.error}")
+                if self._session.debug:
+                    self._session.display.note(outcome.trace)
+            else:
+                self._folder.write_case(suite, task.name, outcome.value)
+                records[task.name] = self._folder.read_case(suite, task.name)
+            self._progress(suite, before, len(tasks), number, len(missing))
+        self._tell(suite, [record for record in records.values() if record is not None], failures)
+
+    def ablate(self, volumes: Sequence[Path]) -> None:
+        """Run the ablations, which keep what they have finished by themselves."""
+        from .ablation import run_ablation
+
+        told = 0.0
+
+        def report(text: str, fraction: float = 0.0) -> None:
+            nonlocal told
+            told = max(told, fraction)
+            self._session.progress("ablation", told, f"ablation: {text}")
+
+        table = run_ablation(
+            list(volumes), self._folder.folder / "ablation", jobs=self._request.jobs, report=report
+        )
+        run = describe_run(self._request.command, self._model, self._request.jobs)
+        self._keep("ablation", ablation_section(table.read_text(encoding="utf-8"), run))
+
+    def _identified(self, task: CaseTask) -> CaseTask:
+        """The task with the fingerprint of all that its numbers depend on."""
+        path = task.path
+        if path is not None and path not in self._inputs:
+            self._inputs[path] = str(fingerprint(path)["sha256"])
+        content = "" if path is None else self._inputs[path]
+        source = "" if path is not None and task.source == path else repr(task.source)
+        parts = (source_digest(), self._model["sha256"], self._request.config.to_json(), content, source)
+        rivals = (self._work.methods, self._plain_model) if task.suite in TRUTH_SUITES else ()
+        return replace(task, fingerprint=digest_of(task.suite, task.name, rivals, *parts))
+
+    def _done(self, task: CaseTask) -> dict[str, Any] | None:
+        known = self._folder.read_case(task.suite, task.name)
+        return known if known is not None and known.get("fingerprint") == task.fingerprint else None
+
+    def _progress(self, suite: str, before: int, all_: int, done: int, missing: int) -> None:
+        fraction = done / missing if missing else 1.0
+        self._session.progress(suite, fraction, f"{suite}: {before + done} of {all_} cases")
+
+    def _tell(self, suite: str, records: list[dict[str, Any]], failures: list[str]) -> None:
+        if failures:
+            self._session.exit_code = 1
+        if not records:
+            raise InputError(
+                "no-case", f"None of the cases of the suite {suite} could be measured.", "See above why."
+            )
+        run = describe_run(self._request.command, self._model, self._request.jobs)
+        run |= {"failed": len(failures)}
+        if suite in TRUTH_SUITES:
+            self._keep(suite, truth_section(records, run, suite, self._folder))
+        else:
+            self._keep(suite, real_section(records, run))
+
+    def _keep(self, suite: str, section: dict[str, Any]) -> None:
+        write_evaluation(self._folder, self._folder.read_suites() | {suite: section})
 
 
-def _cell(dice: float, hd95_mm: float) -> str:
-    border = f" ({hd95_mm:.1f})" if np.isfinite(hd95_mm) else ""
-    return f"{100 * dice:.1f}{border}" if np.isfinite(dice) else ""
+def _volumes(request: EvaluationRequest, session: Session) -> list[Path]:
+    """The CT, where a suite needs any."""
+    needing = [suite for suite in request.suites if suite != "phantom"]
+    if not needing:
+        return []
+    if not request.sources:
+        raise InputError(
+            "no-data",
+            f"The suite {needing[0]} needs CT and got none.",
+            "Name a folder with --data, or CT files.",
+        )
+    # A data set's folder also holds masks and the like; its CT lie in a folder of their own.
+    sources = [
+        s / "ct" if (s / "index.csv").is_file() and (s / "ct").is_dir() else s for s in request.sources
+    ]
+    found = find_cases(sources, leave_out=request.output, going_on=lambda: session.check("start"))
+    return [case.path for case in found]
 
 
-def _finite(value: Any) -> Any:
-    """The same structure with null for NaN, which JSON has no word for."""
-    if isinstance(value, dict):
-        return {key: _finite(v) for key, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(v) for v in value]
-    return None if isinstance(value, float) and not np.isfinite(value) else value
+def _only_one(output: Path) -> OutputFolder:
+    """A hidden folder that tells other evaluations that this one is at work in the same place."""
+    if output.is_file():
+        raise InputError("output-is-a-file", f"The output {output} is a file.", "Name a folder with -o.")
+    _refuse(output, other_users(output, _LOCK))
+    lock = OutputFolder(output / _LOCK, ())
+    try:
+        _refuse(output, [found for found in other_users(output, _LOCK) if found != lock.path])
+    except InputError:
+        lock.discard()
+        raise
+    return lock
+
+
+def _refuse(output: Path, others: list[Path]) -> None:
+    if others:
+        raise InputError(
+            "evaluation-running",
+            f"Another evaluation is writing into {output}.",
+            f"Wait until it has ended; if there is none any more, remove {others[0].name} there.",
+        )

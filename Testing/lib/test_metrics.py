@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from DiffSegLungLib.evaluation import metrics
 from DiffSegLungLib.evaluation.metrics import dice, error_auroc, hausdorff95_mm, score
 
 
@@ -29,20 +30,29 @@ def test_hausdorff_of_two_points_is_their_distance_in_mm() -> None:
     assert np.isnan(hausdorff95_mm(a, b & False, (1, 1, 1)))
 
 
-def test_hausdorff_agrees_with_monai() -> None:
-    torch = pytest.importorskip("torch")
-    monai = pytest.importorskip("monai.metrics")
+def test_hausdorff_agrees_with_distances_taken_one_by_one() -> None:
     rng = np.random.default_rng(0)
     from scipy import ndimage
+    from scipy.spatial.distance import cdist
 
     spacing = (2.0, 1.0, 1.0)
     for _ in range(3):
-        a, b = (ndimage.gaussian_filter(rng.standard_normal((24, 32, 32)), 2.5) > 0.05 for _ in range(2))
-        theirs = monai.compute_hausdorff_distance(
-            torch.from_numpy(a[None, None]), torch.from_numpy(b[None, None]),
-            include_background=True, percentile=95, spacing=spacing,
-        )  # fmt: skip
-        assert hausdorff95_mm(a, b, spacing) == pytest.approx(float(theirs), rel=1e-4)
+        a, b = (ndimage.gaussian_filter(rng.standard_normal((12, 20, 20)), 2.5) > 0.05 for _ in range(2))
+        borders = [np.argwhere(m & ~ndimage.binary_erosion(m)) * spacing for m in (a, b)]
+        apart = cdist(*borders)
+        expected = max(np.percentile(apart.min(axis=axis), 95) for axis in (0, 1))
+        assert hausdorff95_mm(a, b, spacing) == pytest.approx(expected, rel=1e-4)
+
+
+def test_hausdorff_of_a_very_large_box_is_thinned_and_still_near(monkeypatch: pytest.MonkeyPatch) -> None:
+    a = np.zeros((20, 160, 160), bool)
+    b = a.copy()
+    a[5:15, 20:100, 20:100] = True
+    b[5:15, 20:100, 20:140] = True
+    exact = hausdorff95_mm(a, b, (3.0, 1.0, 1.0))
+    monkeypatch.setattr(metrics, "_LARGEST_BOX", 20_000)  # the box of both is 96,000 voxels
+    assert hausdorff95_mm(a, b, (3.0, 1.0, 1.0)) == pytest.approx(exact, abs=2)
+    assert exact > 20
 
 
 def test_score_counts_only_what_is_scored() -> None:

@@ -1,0 +1,113 @@
+"""The command ``evaluate``: its options, and what it does with them."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .config import Config
+from .errors import InputError
+
+if TYPE_CHECKING:
+    from .commands import Work
+    from .session import Session
+
+_SUITES = ("phantom", "lesions", "real", "ablation", "all")
+
+_SPELLED = (
+    *("data", "output", "cases", "methods", "undistilled", "config", "preset", "descriptor", "mode"),
+    *("timesteps", "components", "seed"),
+)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of ``evaluate`` beside the settings that it shares with ``segment``."""
+    parser.add_argument(
+        "ct", nargs="*", type=Path, metavar="CT", help="CT files or DICOM folders, one by one"
+    )
+    parser.add_argument(
+        "--suite",
+        choices=_SUITES,
+        default="phantom",
+        help="generated chests, lesions in real lungs, real CT without labels, ablations (%(default)s)",
+    )
+    parser.add_argument("--data", type=Path, metavar="DIR", help="folder that is searched for CT")
+    parser.add_argument(
+        "-o",
+        "--output",
+        type=Path,
+        required=True,
+        metavar="DIR",
+        help="receives tables, plots and a file a case; the same command goes on where it was stopped",
+    )
+    parser.add_argument(
+        "--cases", type=int, metavar="N", help="at most so many of each suite, evenly spread (all; 4 chests)"
+    )
+    parser.add_argument(
+        "--jobs", type=int, default=_cores(), metavar="N", help="cases at a time (%(default)s, one a core)"
+    )
+    parser.add_argument(
+        "--methods", metavar="NAME,NAME,…", help="only these, where the truth is known (all; see the tables)"
+    )
+    parser.add_argument(
+        "--undistilled",
+        metavar="PATH",
+        help="model trained by noise prediction alone: adds the rival that takes its features",
+    )
+
+
+def work(options: argparse.Namespace, config: Config) -> Work:
+    """The evaluation that the options ask for, as work for a session.
+
+    Raises:
+        InputError: fewer than one job or case.
+    """
+    for name, value in (("jobs", options.jobs), ("cases", options.cases)):
+        if value is not None and value < 1:
+            raise InputError("bad-arguments", f"There cannot be {value} {name}.", "At least one is needed.")
+
+    def evaluate(session: Session) -> None:
+        from .evaluation.harness import EvaluationRequest, run_evaluation
+        from .evaluation.suites import chosen_suites
+
+        sources = [*options.ct, *([options.data] if options.data is not None else [])]
+        request = EvaluationRequest(
+            suites=chosen_suites(options.suite),
+            sources=tuple(source.expanduser() for source in sources),
+            output=options.output.expanduser(),
+            config=config,
+            bundle=options.bundle if options.bundle == "default" else _absolute(options.bundle),
+            jobs=options.jobs,
+            cases=options.cases,
+            methods=tuple(name.strip() for name in (options.methods or "").split(",") if name.strip()),
+            undistilled=None if options.undistilled is None else _absolute(options.undistilled),
+            command=spelled(options),
+        )
+        run_evaluation(request, session)
+
+    return evaluate
+
+
+def spelled(options: argparse.Namespace) -> str:
+    """The command with all that has a part in its numbers, as a user would type it."""
+    words = ["diffseglung", "evaluate", "--suite", options.suite]
+    words += [str(path) for path in options.ct]
+    for name in _SPELLED:
+        if getattr(options, name) is not None:
+            words += [f"--{name}", str(getattr(options, name))]
+    if options.bundle != "default":
+        words += ["--bundle", options.bundle]
+    if options.no_air_correction:
+        words.append("--no-air-correction")
+    return shlex.join(words)
+
+
+def _absolute(path: str) -> str:
+    return str(Path(path).expanduser().absolute())
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

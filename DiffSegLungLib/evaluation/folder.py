@@ -1,0 +1,133 @@
+"""An evaluation on disk: one file a finished case, whole or not at all, so that a killed run resumes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import re
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from ..errors import InputError
+
+FORMAT = 1
+
+_LIBRARY = Path(__file__).resolve().parents[1]
+
+# What only asks, shows or writes down: a change there changes no number of a case.
+_NO_NUMBERS = {
+    *("cli.py", "commands.py", "evaluate_command.py", "batch.py", "batch_command.py", "train_command.py"),
+    *("report.py", "report_style.py", "charts.py", "overview.py", "session.py", "progress.py", "child.py"),
+    *("evaluation/harness.py", "evaluation/folder.py", "evaluation/pool.py", "evaluation/bootstrap.py"),
+    *("evaluation/results.py", "evaluation/tables.py", "evaluation/plots.py", "evaluation/writing.py"),
+    *("evaluation/real_tables.py", "evaluation/ablation.py", "evaluation/short_trainings.py"),
+}
+
+
+class EvaluationFolder:
+    """Files of an evaluation.
+
+    ``cases/SUITE-CASE.json``, ``pictures/CASE.png`` (of patients: never to be passed on),
+    ``evaluation.json``, ``evaluation.md`` and the plots that it shows, ``evaluation/*.png``.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.cases = folder / "cases"
+        self.pictures = folder / "pictures"
+        self.plots = folder / "evaluation"
+        self.table = folder / "evaluation.md"
+        self.numbers = folder / "evaluation.json"
+
+    def prepare(self) -> None:
+        """Make the folders.
+
+        Raises:
+            InputError: they cannot be made.
+        """
+        try:
+            for folder in (self.cases, self.pictures, self.plots):
+                folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(
+                "output-not-writable",
+                f"The folder {self.folder} cannot be written ({error.strerror or error}).",
+                "Choose a folder you may write to, with room on its disk.",
+            ) from error
+
+    def read_case(self, suite: str, name: str) -> dict[str, Any] | None:
+        """What is known of a case; None where it was never finished."""
+        try:
+            content = json.loads(self._case(suite, name).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return None
+        return content if isinstance(content, dict) and content.get("format") == FORMAT else None
+
+    def write_case(self, suite: str, name: str, content: dict[str, Any]) -> None:
+        """Keep a finished case."""
+        write_json(self._case(suite, name), {"format": FORMAT, "suite": suite, "case": name, **content})
+
+    def read_suites(self) -> dict[str, Any]:
+        """The suites of ``evaluation.json``; empty where there is none."""
+        try:
+            content = json.loads(self.numbers.read_text(encoding="utf-8"))
+            return dict(content["suites"]) if content.get("format") == FORMAT else {}
+        except (OSError, ValueError, LookupError, TypeError, AttributeError):
+            return {}
+
+    def _case(self, suite: str, name: str) -> Path:
+        return self.cases / f"{suite}-{file_name(name)}.json"
+
+
+def file_name(name: str) -> str:
+    """A case's name as part of a file's name."""
+    return re.sub(r"[^A-Za-z0-9.-]+", "_", name).strip("_")
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write plain values, NaN as null, whole or not at all."""
+    write_whole(path, json.dumps(_finite(content), indent=1, allow_nan=False) + "\n")
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a text file whole or not at all.
+
+    Raises:
+        InputError: it cannot be written.
+    """
+    aside = path.with_name(f".{path.name}.part")
+    try:
+        aside.write_text(text, encoding="utf-8")
+        aside.replace(path)
+    except OSError as error:
+        raise InputError(
+            "not-written",
+            f"{path.name} could not be written ({error.strerror or error}).",
+            "Free some space; the same command goes on from there.",
+        ) from error
+
+
+def digest_of(*parts: Any) -> str:
+    """SHA-256 of plain values."""
+    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
+
+
+@lru_cache(maxsize=1)
+def source_digest() -> str:
+    """SHA-256 of every source file of the library that has a part in the numbers of a case."""
+    digest = hashlib.sha256()
+    for path in sorted(_LIBRARY.rglob("*.py")):
+        name = path.relative_to(_LIBRARY).as_posix()
+        if name not in _NO_NUMBERS:
+            digest.update(name.encode() + path.read_bytes())
+    return digest.hexdigest()
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(v) for key, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(v) for v in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

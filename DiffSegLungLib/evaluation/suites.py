@@ -1,0 +1,173 @@
+"""What an evaluation consists of: the cases of every suite, and what is measured of one.
+
+A new suite adds a plan and a branch of :meth:`Measurement.__call__` here.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, TypeVar
+
+from ..config import Config
+from ..errors import InputError
+from .cases import FULL_CHEST, CaseKey, lesion_plan, make_case, phantom_cases
+from .methods import Methods
+from .real import REPEATED, measure_real
+
+TRUTH_SUITES = ("phantom", "lesions")
+"""Suites whose truth is known."""
+
+SUITES = (*TRUTH_SUITES, "real", "ablation")
+
+PHANTOMS = 4
+
+Item = TypeVar("Item")
+
+
+@dataclass(frozen=True)
+class CaseTask:
+    """One case of a suite.
+
+    Attributes:
+        suite: ``phantom``, ``lesions`` or ``real``.
+        name: unique in the suite.
+        source: the CT file, or the seed of a phantom, or the key of a case with lesions.
+        group: what is loaded once for several cases.
+        fingerprint: of everything that its numbers depend on.
+    """
+
+    suite: str
+    name: str
+    source: CaseKey | Path | int
+    group: str
+    fingerprint: str = ""
+
+    @property
+    def path(self) -> Path | None:
+        """The CT file, if there is one."""
+        if isinstance(self.source, CaseKey):
+            return self.source.volume
+        return self.source if isinstance(self.source, Path) else None
+
+
+def plan(suite: str, volumes: Sequence[Path], cases: int | None) -> list[CaseTask]:
+    """The cases of a suite, those of one volume together, large volumes first.
+
+    Args:
+        suite: one of :data:`TRUTH_SUITES`, or ``real``.
+        volumes: CT files or DICOM folders; the phantom needs none.
+        cases: at most so many, evenly spread; None for all.
+
+    Raises:
+        InputError: two volumes have the same name.
+    """
+    names = [stem(path) for path in volumes]
+    twice = sorted(name for name in set(names) if names.count(name) > 1)
+    if twice:
+        raise InputError(
+            "same-name", f"Several CT are named {twice[0]}.", "Rename them, or name a folder that holds one."
+        )
+    if suite == "phantom":
+        return [CaseTask(suite, f"chest #{seed}", seed, str(seed)) for seed in range(cases or PHANTOMS)]
+    ordered = sorted(volumes, key=_bytes, reverse=True)
+    if suite == "real":
+        return [CaseTask(suite, stem(path), path, str(path)) for path in spread(ordered, cases)]
+    whole = [path for path in ordered if stem(path) in FULL_CHEST]
+    keys = spread(lesion_plan(whole or ordered), cases)
+    return [CaseTask(suite, key.name, key, str(key.volume)) for key in keys]
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """What a worker does with a case.
+
+    Attributes:
+        methods: names of the methods to compare where the truth is known.
+        bundle: the model.
+        config: the settings of the product.
+        pictures: folder for overviews of real CT.
+        undistilled: a model trained by noise prediction alone, for the rival that needs one.
+    """
+
+    methods: tuple[str, ...]
+    bundle: str
+    config: Config
+    pictures: Path
+    undistilled: str | None = None
+
+    def __call__(self, task: CaseTask) -> dict[str, Any]:
+        """Measure a case; plain values for its file."""
+        begin = time.time()
+        measured = self._measured(task)
+        return {"fingerprint": task.fingerprint, "began": begin, "ended": time.time(), **measured}
+
+    def _measured(self, task: CaseTask) -> dict[str, Any]:
+        if isinstance(task.source, Path):
+            return measure_real(
+                task.source,
+                self.bundle,
+                self.config,
+                picture=self.pictures / f"{task.name}.png",
+                mask=drawn_lungs(task.source),
+                repeat=task.name in REPEATED,
+            )
+        if isinstance(task.source, CaseKey):
+            case = make_case(task.source)
+        else:
+            case = next(phantom_cases([task.source]))
+        return {
+            "volume": task.name if task.path is None else stem(task.path),
+            "family": case.family,
+            "spacing_zyx": list(case.ct.geometry.spacing_zyx),
+            "lesions": [asdict(lesion) for lesion in case.lesions],
+            "methods": _methods(self.methods, self.bundle, self.config, self.undistilled).measure(case),
+        }
+
+
+def drawn_lungs(ct: Path) -> Path | None:
+    """A lung mask beside the data, ``lung_masks/STEM*``, in the CT's folder or the one above."""
+    for folder in (ct.parent, ct.parent.parent):
+        for found in sorted((folder / "lung_masks").glob(f"{stem(ct)}*")):
+            return found
+    return None
+
+
+def stem(path: Path) -> str:
+    """A file's name without any suffix."""
+    return path.name.split(".")[0] or path.name
+
+
+def spread(items: Sequence[Item], count: int | None) -> list[Item]:
+    """At most ``count`` items, evenly spread over all."""
+    if count is None or count >= len(items):
+        return list(items)
+    return [items[i * len(items) // count] for i in range(count)]
+
+
+def chosen_suites(name: str) -> tuple[str, ...]:
+    """The suites that a name stands for.
+
+    Raises:
+        InputError: there is no such suite.
+    """
+    if name == "all":
+        return SUITES
+    if name not in SUITES:
+        raise InputError(
+            "bad-arguments", f"There is no suite {name!r}.", f"Suites are {', '.join(SUITES)} and all."
+        )
+    return (name,)
+
+
+@lru_cache(maxsize=1)
+def _methods(names: tuple[str, ...], bundle: str, config: Config, undistilled: str | None) -> Methods:
+    """The methods of this process, loaded once."""
+    return Methods(names, bundle, config, undistilled)
+
+
+def _bytes(path: Path) -> int:
+    return path.stat().st_size if path.is_file() else 0

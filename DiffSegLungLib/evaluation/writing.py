@@ -1,0 +1,203 @@
+"""``evaluation.md`` and ``evaluation.json`` of an evaluation: every table under the command that made it."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+from collections.abc import Sequence
+from math import isfinite
+from pathlib import Path
+from typing import Any
+
+from .. import __version__
+from ..provenance import now
+from .folder import FORMAT, EvaluationFolder, write_json, write_whole
+from .plots import draw_plots
+from .pool import cores
+from .real_tables import real_tables
+from .results import MEAN, TISSUES, SuiteResults
+from .suites import SUITES
+from .tables import markdown_table, truth_tables
+
+Record = dict[str, Any]
+
+_TITLES = {
+    "phantom": "Generated chests",
+    "lesions": "Lesions in real lungs",
+    "real": "Real CT without labels",
+    "ablation": "Ablations",
+}
+
+_HEAD = """\
+# What was measured
+
+Written by `diffseglung evaluate`; `make evaluation DATA=...` writes it anew. What was measured in other ways
+stands in [measurements.md](measurements.md). Nothing here was measured against expert labels: the lesions and
+the generated chests are **synthetic**, and no label of a patient exists for the real CT.
+
+How to read it:
+
+- Brackets hold a 95 % confidence interval: percentiles of 1000 bootstrap draws over lesions (over cases for
+  healthy lung, vessels, AUROC and false pathology; over chests for generated ones).
+- Dice is pooled: 2 TP / (2 TP + FP + FN) over the volumes of all lesions of a class. A false positive counts
+  against the nearest lesion of its class in the case; in a case without one it counts by itself.
+- A lesion is matched where the 26-connected components of its class that touch it cover at least 25 % of it;
+  HD95 (MONAI) is then measured between the lesion and the whole of these components.
+- False pathology is the share of lesion-free lung that got the label of any pathology. Voxels that
+  were denser than -600 HU before (vessels, walls), and a patient's own disease, are not scored.
+"""
+
+_GOALS = (
+    ("mean Dice of the four tissues at least 75 %", "mean", 0.75),
+    ("no tissue below 60 %", "least", 0.60),
+    ("cavity at least 50 %", "cavity", 0.50),
+    ("median HD95 of matched lesions at most 10 mm", "border", 10.0),
+    ("AUROC of entropy against error at least 0.80", "auroc", 0.80),
+)
+
+
+def describe_run(command: str, model: Record, jobs: int) -> Record:
+    """What every table is headed by, in plain values."""
+    return {
+        "command": command,
+        "model": model["name"],
+        "sha256": model["sha256"],
+        "diffseglung": __version__,
+        "commit": commit(),
+        "created": now(),
+        "cores": cores(),
+        "jobs": jobs,
+        "processor": _processor(),
+    }
+
+
+def truth_section(records: Sequence[Record], run: Record, suite: str, folder: EvaluationFolder) -> Record:
+    """A suite whose truth is known, as an entry of ``evaluation.json``; draws its plots."""
+    results = SuiteResults(records)
+    run = run | _extent(records)
+    parts = [_tables(truth_tables(results), run)]
+    if suite == "lesions":
+        parts.insert(0, _tables([("Goals", _goals(results, results.methods[0]))], run))
+    parts += [
+        f"![{caption}](evaluation/{name})\n\n{caption}.\n"
+        for name, caption in draw_plots(results, suite, folder.plots)
+    ]
+    return _section(suite, run, "\n".join(parts), results.numbers(), records)
+
+
+def real_section(records: Sequence[Record], run: Record) -> Record:
+    """The suite of real CT, as an entry of ``evaluation.json``."""
+    run = run | _extent(records)
+    return _section("real", run, _tables(real_tables(list(records)), run), {}, records)
+
+
+def ablation_section(markdown: str, run: Record) -> Record:
+    """The ablations, whose tables come ready made."""
+    return _section("ablation", run, markdown.strip() + "\n", {}, ())
+
+
+def write_evaluation(folder: EvaluationFolder, suites: Record) -> None:
+    """Write both files anew from the sections of all suites."""
+    ordered = {name: suites[name] for name in SUITES if name in suites}
+    write_json(folder.numbers, {"format": FORMAT, "suites": ordered})
+    text = "\n".join([_HEAD, *(entry["markdown"] for entry in ordered.values())])
+    write_whole(folder.table, text)
+
+
+def commit() -> str:
+    """The commit of the checkout that the library runs from; empty for an installed one."""
+    home = Path(__file__).resolve().parents[2]
+
+    def git(*arguments: str) -> str:
+        done = subprocess.run(
+            ["git", "-C", str(home), *arguments], capture_output=True, text=True, check=False, timeout=20
+        )
+        return done.stdout.strip() if done.returncode == 0 else ""
+
+    try:
+        if not (home / ".git").exists():
+            return ""
+        changed = git("status", "--porcelain", "--untracked-files=no", "--", "DiffSegLungLib")
+        return git("rev-parse", "--short", "HEAD") + (" with uncommitted changes" if changed else "")
+    except (OSError, subprocess.SubprocessError):  # no git here
+        return ""
+
+
+def _section(suite: str, run: Record, body: str, numbers: Record, records: Sequence[Record]) -> Record:
+    markdown = f"## {_TITLES[suite]}\n\n{_long_head(run)}\n\n{body}"
+    return {"run": run, "numbers": numbers, "cases": list(records), "markdown": markdown}
+
+
+def _tables(tables: Sequence[tuple[str, str]], run: Record) -> str:
+    return "\n".join(f"**{caption}**\n\n{_short_head(run)}\n\n{table}" for caption, table in tables)
+
+
+def _long_head(run: Record) -> str:
+    place = f"{run['cores']} cores of {run['processor']}, {_count(run['jobs'], 'case')} at a time"
+    source = f"diffseglung {run['diffseglung']}" + (f", commit {run['commit']}" if run["commit"] else "")
+    extent = ""
+    if "cases" in run:
+        lesions = f", {run['lesions']} lesions" if run["lesions"] else ""
+        failed = f", {run['failed']} failed" if run.get("failed") else ""
+        extent = f" {_count(run['cases'], 'case')}{lesions}{failed}, {_duration(run['wall_s'])} of wall time."
+    model = f"Model {run['model']} (SHA-256 {run['sha256'][:12]})"
+    return f"`{run['command']}`\n\n{model}; {source}; {run['created']}; {place}.{extent}"
+
+
+def _short_head(run: Record) -> str:
+    lesions = f", {run['lesions']} lesions" if run.get("lesions") else ""
+    return (
+        f"<sub>`{run['command']}`: {run['model']} {run['sha256'][:12]}, {run['created'][:10]}{lesions}</sub>"
+    )
+
+
+def _goals(results: SuiteResults, method: str) -> str:
+    borders = results.borders(method, "", lambda record, unit: bool(unit["kind"]))
+    found = {
+        "mean": results.dice(method, MEAN).value,
+        "least": min((results.dice(method, key).value for key in TISSUES), default=float("nan")),
+        "cavity": results.dice(method, "cavity").value,
+        "border": borders[0].value,
+        "auroc": results.of_cases(method, "auroc").value,
+    }
+    rows = []
+    for goal, name, limit in _GOALS:
+        value = found[name]
+        met = value <= limit if name == "border" else value >= limit
+        shown = f"{value:.1f} mm" if name == "border" else f"{value:.3f}"
+        rows.append([goal, shown if isfinite(value) else "", "met" if met else "**missed**"])
+    return markdown_table(["", "measured", ""], rows)
+
+
+def _extent(records: Sequence[Record]) -> Record:
+    return {
+        "cases": len(records),
+        "lesions": sum(len(record.get("lesions", ())) for record in records),
+        "wall_s": _wall_s(records),
+    }
+
+
+def _wall_s(records: Sequence[Record]) -> float:
+    """Seconds in which at least one case was at work: pauses of a resumed evaluation do not count."""
+    total, reached = 0.0, float("-inf")
+    for began, ended in sorted((record["began"], record["ended"]) for record in records):
+        total += max(0.0, ended - max(began, reached))
+        reached = max(reached, ended)
+    return total
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" + ("" if number == 1 else "s")
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
+
+
+def _processor() -> str:
+    with_names = Path("/proc/cpuinfo")
+    if with_names.is_file():
+        for line in with_names.read_text(encoding="utf-8", errors="replace").splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    return platform.processor() or platform.machine()
