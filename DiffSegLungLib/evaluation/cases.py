@@ -117,18 +117,18 @@ def make_case(key: CaseKey, *, volume_range_ml: tuple[float, float] = (5.0, 80.0
     """A real lung with inserted lesions; the same key gives the same voxels.
 
     Healthy is what no lesion touched. What is denser than -600 HU there (vessels, airway walls) and the
-    patient's own disease (``disease.own_disease``) do not count, nor does a lesion come near the latter.
-    Every method gets the lung mask of the CT before it was made ill. CT and lungs of the last volume are
-    kept.
+    patient's own disease (``disease.own_disease``) do not count; no lesion comes near that, nor near the
+    main bronchi, round which the lung mask has holes. Every method gets the lung mask of the CT before it
+    was made ill. CT and lungs of the last volume are kept.
 
     Raises:
         InputError: the volume cannot be read or shows no lungs.
     """
-    ct, lungs, ill = _volume(key.volume)
+    ct, lungs, airway, ill = _volume(key.volume)
     rng = np.random.default_rng([key.seed, ord(key.family), zlib.crc32(_stem(key.volume).encode())])
     made = insert_each(
         ct.hu, lungs, ct.geometry.spacing_zyx, rng,
-        kinds=key.kinds, volume_range_ml=volume_range_ml, family=key.family, avoid=ill,
+        kinds=key.kinds, volume_range_ml=volume_range_ml, family=key.family, avoid=ill | airway,
     )  # fmt: skip
     truth = np.where(made.truth > 0, made.truth, np.where(lungs, HEALTHY, 0)).astype(np.uint8)
     known = (made.truth > 0) | ((ct.hu <= _DENSE_HU) & ~ill)
@@ -163,12 +163,13 @@ def classes_of(case: Case) -> list[int]:
 
 
 @lru_cache(maxsize=1)
-def _volume(path: Path) -> tuple[CT, NDArray[np.bool_], NDArray[np.bool_]]:
-    """CT, lungs, and where the patient was ill before."""
+def _volume(path: Path) -> tuple[CT, NDArray[np.bool_], NDArray[np.bool_], NDArray[np.bool_]]:
+    """CT, lungs, large airways, and where the patient was ill before."""
     from ..lungs import segment_lungs
 
     ct = CT.read(path)
-    return ct, segment_lungs(ct).mask, own_disease(_stem(path), ct.geometry)
+    lungs = segment_lungs(ct)
+    return ct, lungs.mask, lungs.airway, own_disease(_stem(path), ct.geometry)
 
 
 def _kinds(stem: str, seed: int) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from ..classes import CAVITY, CONSOLIDATION, EMPHYSEMA, FIBROSIS, GROUND_GLASS
 from ..errors import InputError
 from .noise import Noise, estimate_noise
-from .painting import box_around, grid_of, paint_patch
+from .painting import Patch, box_around, grid_of, paint_patch
 from .patterns import Family
 from .placement import SUBPLEURAL, Sites
 
@@ -37,11 +37,13 @@ TRAINING_KINDS: tuple[str, ...] = tuple(k for k in KINDS if k != "part_solid")
 """What the shipped model was trained with, in this order: a seed gives the same lesions again."""
 
 _MOST_OF_LUNG = 0.18
-_TRIES = 6
+# Places to try, and paintings of other radii at each.
+_TRIES, _PAINTINGS = 6, 3
 # A ball that has to grow by more than this to keep its volume lies in too narrow a recess.
 _NARROW = 1.3
-# Shares of the intended volume: within these a lesion stays as it is, below the last it moves elsewhere.
-_FEW, _MANY, _TOO_FEW = 0.7, 1.4, 0.4
+# Shares of the intended volume: a lesion within the inner two stays, beyond the outer two it moves elsewhere.
+_FEW, _MANY = 0.7, 1.4
+_TOO_FEW, _TOO_MANY = 0.4, 1.7
 
 
 @dataclass(frozen=True)
@@ -246,25 +248,14 @@ def insert_each(
     volumes *= min(1.0, _MOST_OF_LUNG * np.count_nonzero(lungs) * voxel_ml / volumes.sum())
     # The largest first: they fit into fewer places.
     for i in np.argsort(-volumes):
-        kind, radius_mm = kinds[i], radius_of(float(volumes[i]))
         for attempt in range(_TRIES):
-            centre = sites.draw(kind, radius_mm)
-            reach_mm = fitted_radius(lungs, centre, spacing_zyx, radius_mm)
-            if reach_mm > _NARROW * radius_mm and attempt < _TRIES - 1:
-                continue
-            patch, share = None, 1.0
-            for _ in range(2):
-                patch = paint_patch(
-                    out, lungs, spacing_zyx, kind,
-                    class_id=KINDS[kind], centre=centre, radius_mm=reach_mm, rng=rng,
-                    family=family, noise=None, blurred=True,
-                )  # fmt: skip
-                share = 0.0 if patch is None else np.count_nonzero(patch.labels) * voxel_ml / volumes[i]
-                if _FEW < share < _MANY:
-                    break
-                # Pleura and texture left too little, or a rough shape came out too large.
-                reach_mm *= float(np.clip(max(share, 0.1) ** (-1 / 3), 0.7, 1.35))
-            if patch is not None and (share > _TOO_FEW or attempt == _TRIES - 1):
+            last = attempt == _TRIES - 1
+            centre = sites.draw(kinds[i], radius_of(volumes[i]))
+            patch, reach_mm = _of_volume(
+                out, lungs, spacing_zyx, kinds[i],
+                volume_ml=float(volumes[i]), centre=centre, rng=rng, family=family, settle=last,
+            )  # fmt: skip
+            if patch is not None:
                 sites.take(centre, reach_mm)
                 out[patch.box] = patch.hu
                 mine = patch.labels > 0
@@ -272,6 +263,43 @@ def insert_each(
                 owner[patch.box][mine] = i + 1
                 break
     return Inserted(out, truth, owner, _placed(kinds, owner, voxel_ml))
+
+
+def _of_volume(
+    hu: NDArray[np.float32],
+    lungs: NDArray[np.bool_],
+    spacing: tuple[float, float, float],
+    kind: str,
+    *,
+    volume_ml: float,
+    centre: tuple[float, float, float],
+    rng: np.random.Generator,
+    family: Family,
+    settle: bool,
+) -> tuple[Patch | None, float]:
+    """A lesion here whose voxels have about this volume, and its radius; None where it does not fit.
+
+    ``settle`` takes what comes closest.
+    """
+    wanted_mm = radius_of(volume_ml)
+    reach_mm = fitted_radius(lungs, centre, spacing, wanted_mm)
+    if reach_mm > _NARROW * wanted_mm and not settle:
+        return None, reach_mm
+    patch, share = None, 0.0
+    for painting in range(_PAINTINGS):
+        if painting:
+            # Pleura and texture left too little, or a rough shape came out too large.
+            reach_mm *= float(np.clip(max(share, 0.1) ** (-1 / 3), 0.7, 1.35))
+        patch = paint_patch(
+            hu, lungs, spacing, kind,
+            class_id=KINDS[kind], centre=centre, radius_mm=reach_mm, rng=rng,
+            family=family, noise=None, blurred=True,
+        )  # fmt: skip
+        own = 0 if patch is None else np.count_nonzero(patch.labels)
+        share = own * float(np.prod(spacing)) / 1000 / volume_ml
+        if _FEW < share < _MANY:
+            break
+    return (patch if settle or _TOO_FEW < share < _TOO_MANY else None), reach_mm
 
 
 def _placed(kinds: Sequence[str], owner: NDArray[np.uint16], voxel_ml: float) -> tuple[PlacedLesion, ...]:

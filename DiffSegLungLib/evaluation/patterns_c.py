@@ -347,7 +347,7 @@ def _cavity(brush: Brush) -> Paint:
     """An eccentric lumen, at times half full of fluid, in a thick, knobbly wall; both are the lesion."""
     rng = brush.rng
     radius = brush.radius_mm
-    depth = _body(brush, 0.14) + np.float32(0.05 * radius) * _noise(brush, 0.5 * radius, 3)
+    depth = _body(brush, 0.14) + np.float32(0.04 * radius) * _noise(brush, 0.5 * radius, 2)
     outer = smoothstep(depth / float(rng.uniform(0.7, 1.8)))
     halo = smoothstep((depth + 3) / 3) * np.float32(rng.uniform(0, 0.3))
     wall_mm = float(np.clip(radius * rng.uniform(0.2, 0.45), 2.5, 9.0))
@@ -356,7 +356,11 @@ def _cavity(brush: Brush) -> Paint:
     hollow = star_body(radius - wall_mm, rng, rough=0.12, centre=(off[0], off[1], off[2])).depth(brush.grid)
     knobs = np.clip(_noise(brush, 0.35 * radius, 2), 0, 2) * np.float32(0.3 * wall_mm)
     lumen = smoothstep(
-        np.minimum(np.minimum(hollow - knobs, depth - 1.8), brush.pleura_mm - np.float32(0.5 * wall_mm)) / 0.7
+        np.minimum(
+            np.minimum(hollow - knobs, depth - np.float32(max(3.0, 0.6 * wall_mm))),
+            brush.pleura_mm - np.float32(0.5 * wall_mm),
+        )
+        / 0.7
     )
     inside = _flat(brush, rng.uniform(-990, -940))
     if rng.random() < 0.35:

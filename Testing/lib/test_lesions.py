@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from DiffSegLungLib.classes import BY_ID, CAVITY, EMPHYSEMA, FIBROSIS, GROUND_GLASS
+from DiffSegLungLib.classes import BY_ID, CAVITY, CONSOLIDATION, EMPHYSEMA, FIBROSIS, GROUND_GLASS
 from DiffSegLungLib.errors import InputError
 from DiffSegLungLib.evaluation.lesions import KINDS, InsertedLesion, insert_each, insert_lesion, insert_random
 from DiffSegLungLib.evaluation.noise import Noise, estimate_noise
@@ -15,6 +15,15 @@ from DiffSegLungLib.evaluation.patterns import Family
 SPACING = (2.0, 1.0, 1.0)
 SHAPE = (48, 96, 96)
 CENTRE = (24.0, 48.0, 48.0)
+
+TRAINED_WITH = {
+    0: ({4: 4728, 5: 648}, -853.439),
+    1: ({4: 1341, 6: 1584}, -854.680),
+    4: ({2: 5564, 4: 12790}, -848.309),
+    6: ({3: 13176, 4: 5229}, -849.118),
+    7: ({2: 10052, 6: 12430}, -844.988),
+}
+"""Seed: voxels a class, and mean HU of the block."""
 
 
 @pytest.fixture(scope="module")
@@ -71,13 +80,16 @@ def test_volume_is_about_the_intended_one(lung: NDArray[np.float32], family: Fam
     assert np.mean(volumes) == pytest.approx(20, rel=0.35)
 
 
-def test_vessel_shows_through_ground_glass_but_not_through_consolidation(lung: NDArray[np.float32]) -> None:
+@pytest.mark.parametrize("family", ["a", "b", "c"])
+def test_vessel_shows_through_ground_glass_but_not_through_a_bulla(
+    lung: NDArray[np.float32], family: Family
+) -> None:
     vessel = (slice(23, 26), slice(47, 50), slice(47, 50))
-    hazy = insert(lung, "ground_glass")
+    hazy = insert(lung, "ground_glass", family=family)
     around = hazy.hu[hazy.mask].mean()
     assert hazy.hu[vessel].mean() > around + 400
     assert not hazy.mask[vessel].any()
-    assert insert(lung, "bulla").hu[vessel].mean() < -900
+    assert insert(lung, "bulla", family=family).hu[vessel].mean() < -900
 
 
 def test_noise_survives(lung: NDArray[np.float32]) -> None:
@@ -163,6 +175,55 @@ def test_insert_random_leaves_input_alone_and_reports_what_it_did(lung: NDArray[
     assert np.array_equal(before, lung)
 
 
+def test_training_lesions_stay_those_of_the_shipped_model(lung: NDArray[np.float32]) -> None:
+    """Numbers of commit 59bebd3, with which ``diffseglung-ct 1`` was trained: voxels a class and mean HU."""
+    lungs = np.ones(SHAPE, bool)
+    lungs[:, :, 84:] = False
+    clean = np.rint(lung)
+    for seed, (voxels, mean_hu) in TRAINED_WITH.items():
+        hu, truth = insert_random(clean, lungs, SPACING, np.random.default_rng(seed), probability=1)
+        found = {int(c): int((truth == c).sum()) for c in np.unique(truth) if c}
+        assert found == pytest.approx(voxels, rel=1e-3), seed
+        assert float(hu.mean()) == pytest.approx(mean_hu, abs=0.02), seed
+
+
+def test_part_solid_lesion_is_ground_glass_with_a_core_of_consolidation(lung: NDArray[np.float32]) -> None:
+    for family in ("a", "b", "c"):
+        lesion = insert(lung, "part_solid", family=family)
+        core, rim = lesion.labels == CONSOLIDATION, lesion.labels == GROUND_GLASS
+        assert 0.03 < core.sum() / lesion.mask.sum() < 0.5
+        assert lesion.hu[core].mean() > -200
+        assert lesion.hu[rim].mean() == pytest.approx(-560, abs=130)
+
+
+def test_sharp_and_soft_kernels_show_the_same_lesion_differently() -> None:
+    """Honeycomb walls of about 1 mm lose contrast where the grain says that the kernel is soft."""
+    contrast = []
+    for grain in (0.36, 1.4):
+        hu = Noise(12.0, grain).sample(SHAPE, np.random.default_rng(1)) - 860
+        made = insert_each(
+            hu, np.ones(SHAPE, bool), SPACING, np.random.default_rng(3), kinds=("honeycombing",)
+        )
+        contrast.append(float(made.hu[made.truth > 0].std()))
+    assert contrast[1] < contrast[0] - 20
+
+
+def test_lesions_keep_clear_of_each_other_and_of_what_is_to_be_avoided(lung: NDArray[np.float32]) -> None:
+    from scipy import ndimage
+
+    avoid = np.zeros(SHAPE, bool)
+    avoid[:, :, :20] = True
+    made = insert_each(
+        lung, np.ones(SHAPE, bool), SPACING, np.random.default_rng(4),
+        kinds=("ground_glass", "bulla", "cavity"), volume_range_ml=(2, 4), family="c", avoid=avoid,
+    )  # fmt: skip
+    assert [lesion.number for lesion in made.lesions] == [1, 2, 3]
+    assert not made.truth[avoid].any()
+    grown = [ndimage.binary_dilation(made.owner == n, iterations=2) for n in (1, 2, 3)]
+    assert not (grown[0] & grown[1]).any()
+    assert not (grown[1] & grown[2]).any()
+
+
 def test_insert_each_paints_every_class_once(lung: NDArray[np.float32]) -> None:
     kinds = ("ground_glass", "reticulation", "bulla", "cavity")
     made = insert_each(
@@ -171,17 +232,21 @@ def test_insert_each_paints_every_class_once(lung: NDArray[np.float32]) -> None:
     assert set(np.unique(made.truth)) == {0, GROUND_GLASS, FIBROSIS, EMPHYSEMA, CAVITY}
 
 
-def test_cavity_has_air_enclosed_by_a_dense_wall(lung: NDArray[np.float32]) -> None:
+@pytest.mark.parametrize("family", ["a", "b", "c"])
+def test_cavity_has_air_enclosed_by_a_dense_wall(lung: NDArray[np.float32], family: Family) -> None:
     from scipy import ndimage
 
-    lesion = insert(lung, "cavity")
-    air = lesion.mask & (lesion.hu < -900)
-    dense = lesion.mask & (lesion.hu > -200)
-    assert air.sum() * 0.002 > 1
-    # Flooding from outside through anything that is not wall never reaches the lumen.
-    labels, _ = ndimage.label(~ndimage.binary_dilation(dense))
-    lumen = np.bincount(labels[air]).argmax()
-    assert lumen != labels[0, 0, 0]
+    enclosed = 0
+    for seed in range(6):
+        lesion = insert(lung, "cavity", family=family, seed=seed)
+        air = lesion.mask & (lesion.hu < -900)
+        assert air.sum() * 0.002 > 1
+        assert np.percentile(lesion.hu[lesion.mask], 90) > -100
+        # Flooding from outside through anything that is not wall never reaches the lumen.
+        labels, _ = ndimage.label(~ndimage.binary_dilation(lesion.mask & (lesion.hu > -200)))
+        enclosed += int(np.bincount(labels[air]).argmax() != labels[0, 0, 0])
+    # One wall in six may be thinner than a slice somewhere.
+    assert enclosed >= 4
 
 
 def test_bad_requests_are_refused(lung: NDArray[np.float32]) -> None:
