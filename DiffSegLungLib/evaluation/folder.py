@@ -6,24 +6,12 @@ import hashlib
 import json
 import math
 import re
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from ..errors import InputError
 
 FORMAT = 1
-
-_LIBRARY = Path(__file__).resolve().parents[1]
-
-# What only asks, shows or writes down: a change there changes no number of a case.
-_NO_NUMBERS = {
-    *("cli.py", "commands.py", "evaluate_command.py", "batch.py", "batch_command.py", "train_command.py"),
-    *("report.py", "report_style.py", "charts.py", "overview.py", "session.py", "progress.py", "child.py"),
-    *("evaluation/harness.py", "evaluation/folder.py", "evaluation/pool.py", "evaluation/bootstrap.py"),
-    *("evaluation/results.py", "evaluation/tables.py", "evaluation/plots.py", "evaluation/writing.py"),
-    *("evaluation/real_tables.py", "evaluation/ablation.py", "evaluation/short_trainings.py"),
-}
 
 
 class EvaluationFolder:
@@ -112,17 +100,6 @@ def write_whole(path: Path, text: str) -> None:
 def digest_of(*parts: Any) -> str:
     """SHA-256 of plain values."""
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
-
-
-@lru_cache(maxsize=1)
-def source_digest() -> str:
-    """SHA-256 of every source file of the library that has a part in the numbers of a case."""
-    digest = hashlib.sha256()
-    for path in sorted(_LIBRARY.rglob("*.py")):
-        name = path.relative_to(_LIBRARY).as_posix()
-        if name not in _NO_NUMBERS:
-            digest.update(name.encode() + path.read_bytes())
-    return digest.hexdigest()
 
 
 def _finite(value: Any) -> Any:

@@ -12,10 +12,11 @@ from ..config import Config
 from ..errors import InputError
 from ..fingerprint import fingerprint
 from ..outputs import OutputFolder, other_users
-from .folder import EvaluationFolder, digest_of, source_digest
+from .folder import EvaluationFolder, digest_of
 from .methods import chosen_names
 from .metrics import require_monai
 from .pool import perform
+from .sources import source_digest
 from .suites import TRUTH_SUITES, CaseTask, Measurement, plan
 from .writing import ablation_section, describe_run, real_section, truth_section, write_evaluation
 

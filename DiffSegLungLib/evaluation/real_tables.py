@@ -43,14 +43,16 @@ def real_tables(records: list[Record]) -> list[tuple[str, str]]:
 
 def volumes_table(records: list[Record]) -> str:
     """One line a CT."""
-    head = ["", *(c.name for c in CLASSES), "LAA-950", "air shift, HU", "lung, ml", "lung Dice", "s"]
+    head = ["", *(c.name for c in CLASSES), "LAA-950", "air shift, HU", "lung, ml", "lung Dice", "CPU s"]
     rows = []
     for record in sorted(records, key=lambda r: str(r["case"])):
         shares = [f"{record['classes'][c.key]['percent']:.1f}" for c in CLASSES]
         drawn = "" if record["lung_dice"] is None else f"{record['lung_dice']:.3f}"
         shift, lung = f"{record['shift_hu']:+.0f}", f"{record['lung_ml']:.0f}"
         laa = f"{record['laa_950_percent']:.1f}"
-        rows.append([record["case"], *shares, laa, shift, lung, drawn, f"{record['seconds']:.0f}"])
+        rows.append(
+            [record["case"], *shares, laa, shift, lung, drawn, f"{record['product_cpu_seconds']:.0f}"]
+        )
     return markdown_table(head, rows)
 
 

@@ -116,6 +116,7 @@ class SuiteResults:
                 "auroc": self.of_cases(method, "auroc").plain(),
                 "false_pathology_percent": self.of_cases(method, "false_pathology_percent").plain(),
                 "seconds": self.of_cases(method, "seconds").value,
+                "cpu_seconds": self.of_cases(method, "cpu_seconds").value,
                 "less_than_first": {
                     k: self.dice(self.methods[0], k).minus(self.dice(method, k)).plain()
                     for k in [*self.classes, MEAN]

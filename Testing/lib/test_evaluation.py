@@ -12,9 +12,11 @@ import pytest
 
 from DiffSegLungLib.cli import main
 from DiffSegLungLib.evaluation.folder import EvaluationFolder, file_name
+from DiffSegLungLib.evaluation.sources import imported
 from DiffSegLungLib.evaluation.suites import drawn_lungs, plan, spread
 from DiffSegLungLib.evaluation.writing import truth_section
 
+LIBRARY = Path(__file__).resolve().parents[2] / "DiffSegLungLib"
 METHODS = ("DiffSegLung", "HU bands")
 
 
@@ -130,7 +132,13 @@ def made_case(number: int, good: float) -> dict[str, Any]:
             for n, (key, ml) in enumerate(lesions, start=1)
         ]  # fmt: skip
         classes = {key: {"dice": 2 * share / (1 + share), "truth_ml": ml} for key, ml in lesions}
-        return {"units": units, "classes": classes, "false_pathology_percent": 1.0, "seconds": 2.0}
+        return {
+            "units": units,
+            "classes": classes,
+            "false_pathology_percent": 1.0,
+            "seconds": 2.0,
+            "cpu_seconds": 3.0,
+        }
 
     product = measured(0.9) | {"auroc": 0.85, "right": [900] * 20, "wrong": [100] * 20}
     return {
@@ -159,3 +167,16 @@ def test_tables_say_who_is_ahead_and_which_goals_are_met(tmp_path: Path) -> None
     missed = truth_section([made_case(n, 0.3) | {"methods": {"rival": made_case(n, 0.3)["methods"]["rival"]}}
                             for n in range(6)], run, "lesions", folder)["markdown"]  # fmt: skip
     assert missed.count("**missed**") == 5
+
+
+def test_only_code_that_is_imported_counts(tmp_path: Path) -> None:
+    package = tmp_path / "package"
+    package.mkdir()
+    (package / "start.py").write_text("def f():\n    from .other import g\n    return g()\n")
+    (package / "other.py").write_text("from . import third\ng = third.h\n")
+    (package / "third.py").write_text("def h():\n    return 1\n")
+    (package / "apart.py").write_text("import third\n")
+    assert {path.name for path in imported(package / "start.py")} == {"start.py", "other.py", "third.py"}
+    names = {path.name for path in imported(LIBRARY / "evaluation" / "suites.py")}
+    assert {"pipeline.py", "fusion.py", "baselines.py", "metrics.py", "descriptor.py"} <= names
+    assert not {"cli.py", "harness.py", "tables.py", "trainer.py", "batch.py"} & names
