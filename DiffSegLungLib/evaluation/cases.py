@@ -144,18 +144,6 @@ def phantom_cases(seeds: Iterable[int], size: Size = "standard", family: Family 
         yield Case(phantom.ct.source, phantom.ct, phantom.truth, scored, None, family=family)
 
 
-def lesion_cases(
-    ct_paths: Sequence[Path],
-    seeds: Iterable[int],
-    *,
-    volume_range_ml: tuple[float, float] = (5.0, 80.0),
-    family: Family = "b",
-) -> Iterator[Case]:
-    """The planned cases of one family, one after the other."""
-    for key in lesion_plan(ct_paths, (family,), seeds):
-        yield make_case(key, volume_range_ml=volume_range_ml)
-
-
 def classes_of(case: Case) -> list[int]:
     """Class ids that the truth of a case knows, vessels only where it says where they are."""
     present = np.unique(case.truth)

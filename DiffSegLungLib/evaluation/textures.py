@@ -2,7 +2,7 @@
 
 Two families of mathematics stand side by side. Family "a" (cubic spline noise, sums of plane waves, packed
 balls) makes the lesions that enrich training; family "b" (filtered white noise, Voronoi cells, Boolean
-balls) is held out for measuring.
+balls) is for tuning and measuring. A third, ``textures_c.py``, is kept from both training and tuning.
 """
 
 from __future__ import annotations
