@@ -10,8 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from DiffSegLungLib.classes import CLASSES
 from DiffSegLungLib.cli import main
 from DiffSegLungLib.evaluation.folder import EvaluationFolder, file_name
+from DiffSegLungLib.evaluation.real import KERNEL_PAIRS, NEAR_HEALTHY, PROGRESSION
+from DiffSegLungLib.evaluation.real_tables import kernel_rows, real_tables
 from DiffSegLungLib.evaluation.sources import imported
 from DiffSegLungLib.evaluation.suites import drawn_lungs, plan, spread
 from DiffSegLungLib.evaluation.writing import truth_section
@@ -180,3 +183,39 @@ def test_only_code_that_is_imported_counts(tmp_path: Path) -> None:
     names = {path.name for path in imported(LIBRARY / "evaluation" / "suites.py")}
     assert {"pipeline.py", "fusion.py", "baselines.py", "metrics.py", "descriptor.py"} <= names
     assert not {"cli.py", "harness.py", "tables.py", "trainer.py", "batch.py"} & names
+
+
+def real_case(name: str, **shares: float) -> dict[str, Any]:
+    """A segmented CT with a lung of 2000 ml, of which the named classes have so many percent."""
+    percent = {c.key: shares.get(c.key, 0.0) for c in CLASSES}
+    percent["healthy"] = 100 - sum(shares.values())
+    return {
+        "case": name, "lung_ml": 2000.0, "laa_950_percent": 1.0, "shift_hu": 0.0, "lung_dice": None,
+        "product_cpu_seconds": 30.0, "classes": {k: {"percent": p, "ml": 20 * p} for k, p in percent.items()},
+    }  # fmt: skip
+
+
+def test_kernels_agree_relative_to_the_class_or_to_the_lung() -> None:
+    soft, sharp = KERNEL_PAIRS[0]
+    cases = {
+        soft: real_case(soft, emphysema=10.0, fibrosis=0.1, consolidation=4.0),
+        sharp: real_case(sharp, emphysema=9.0, fibrosis=0.9, consolidation=6.0),
+    }
+    verdicts = {row[1]: row[-1] for row in kernel_rows(cases)}
+    # 10 % of the larger; 0.8 % of the lung; a third of the larger and 2 % of the lung.
+    assert verdicts == {
+        "Healthy lung": "passed", "Emphysema": "passed", "Fibrosis": "passed", "Consolidation": "**missed**",
+    }  # fmt: skip
+
+
+def test_what_is_known_of_the_patients_is_checked() -> None:
+    records = [
+        real_case(NEAR_HEALTHY[0], ground_glass=2.0, fibrosis=0.9),
+        real_case(NEAR_HEALTHY[1], ground_glass=2.0, fibrosis=1.1),
+        real_case(PROGRESSION[0], emphysema=9.0),
+        real_case(PROGRESSION[1], emphysema=26.0),
+    ]
+    checks = dict(real_tables(records))["What is known of these patients"].splitlines()[2:]
+    assert [line.split("|")[2:4] for line in checks] == [
+        [" 2.90 % ", " passed "], [" 3.10 % ", " **missed** "], [" 9.0 % → 26.0 % ", " passed "],
+    ]  # fmt: skip
