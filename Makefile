@@ -20,8 +20,9 @@ test: $(VENV)/.test $(VENV)/.system
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --cov --cov-report=term --cov-fail-under=90
 
 # Stopped at any moment, it goes on from there; pictures of patients stay in $(EVALUATION).
+# OPTIONS='--undistilled BUNDLE --train' adds the rival without distillation and the short trainings.
 evaluation: $(VENV)/.evaluation
-	$(BIN)/diffseglung evaluate --suite all --data $(DATA) --output $(EVALUATION)
+	$(BIN)/diffseglung evaluate --suite all --data $(DATA) --output $(EVALUATION) $(OPTIONS)
 	mkdir -p docs/evaluation
 	cp $(EVALUATION)/evaluation.md docs/
 	cp $(EVALUATION)/evaluation/*.png docs/evaluation/

@@ -57,6 +57,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="PATH",
         help="model trained by noise prediction alone: adds the rival that takes its features",
     )
+    parser.add_argument(
+        "--train",
+        action="store_true",
+        help="ablation: also make the short trainings that are missing, which takes hours",
+    )
 
 
 def work(options: argparse.Namespace, config: Config) -> Work:
@@ -84,6 +89,7 @@ def work(options: argparse.Namespace, config: Config) -> Work:
             cases=options.cases,
             methods=tuple(name.strip() for name in (options.methods or "").split(",") if name.strip()),
             undistilled=None if options.undistilled is None else _absolute(options.undistilled),
+            train=options.train,
             command=spelled(options),
         )
         run_evaluation(request, session)
@@ -100,8 +106,9 @@ def spelled(options: argparse.Namespace) -> str:
             words += [f"--{name}", str(getattr(options, name))]
     if options.bundle != "default":
         words += ["--bundle", options.bundle]
-    if options.no_air_correction:
-        words.append("--no-air-correction")
+    words += [
+        f"--{name.replace('_', '-')}" for name in ("train", "no_air_correction") if getattr(options, name)
+    ]
     return shlex.join(words)
 
 

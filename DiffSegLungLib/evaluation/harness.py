@@ -45,6 +45,7 @@ class EvaluationRequest:
         cases: at most so many of each suite, None for all.
         methods: names of the methods where the truth is known; empty for all.
         undistilled: a model trained by noise prediction alone, for the rival that needs one.
+        train: whether the ablations may make the short trainings that are missing, which takes hours.
         command: what the user typed, for the tables.
     """
 
@@ -57,6 +58,7 @@ class EvaluationRequest:
     cases: int | None = None
     methods: tuple[str, ...] = ()
     undistilled: str | None = None
+    train: bool = False
     command: str = ""
 
 
@@ -109,6 +111,7 @@ class _Evaluation:
         self._model = {"name": bundle.name, "sha256": bundle.sha256}
         self._work = Measurement(names, request.bundle, request.config, folder.pictures, request.undistilled)
         self._plain_model = "" if request.undistilled is None else Bundle.load(request.undistilled).sha256
+        self._source = source_digest()
         self._inputs: dict[Path, str] = {}
 
     def measure(self, suite: str, volumes: Sequence[Path]) -> None:
@@ -139,16 +142,23 @@ class _Evaluation:
 
         told = 0.0
 
-        def report(text: str, fraction: float = 0.0) -> None:
+        def report(text: str, fraction: float) -> None:
             nonlocal told
             told = max(told, fraction)
             self._session.progress("ablation", told, f"ablation: {text}")
 
         table = run_ablation(
-            list(volumes), self._folder.folder / "ablation", jobs=self._request.jobs, report=report
+            list(volumes),
+            self._folder.folder / "ablation",
+            bundle=self._request.bundle,
+            config=self._request.config,
+            jobs=self._request.jobs,
+            training=self._request.train,
+            report=report,
+            cancelled=self._session.cancelled,
         )
         run = describe_run(self._request.command, self._model, self._request.jobs)
-        self._keep("ablation", ablation_section(table.read_text(encoding="utf-8"), run))
+        self._keep("ablation", ablation_section(table, run))
 
     def _identified(self, task: CaseTask) -> CaseTask:
         """The task with the fingerprint of all that its numbers depend on."""
@@ -157,7 +167,7 @@ class _Evaluation:
             self._inputs[path] = str(fingerprint(path)["sha256"])
         content = "" if path is None else self._inputs[path]
         source = "" if path is not None and task.source == path else repr(task.source)
-        parts = (source_digest(), self._model["sha256"], self._request.config.to_json(), content, source)
+        parts = (self._source, self._model["sha256"], self._request.config.to_json(), content, source)
         rivals = (self._work.methods, self._plain_model) if task.suite in TRUTH_SUITES else ()
         return replace(task, fingerprint=digest_of(task.suite, task.name, rivals, *parts))
 
@@ -178,6 +188,8 @@ class _Evaluation:
             )
         run = describe_run(self._request.command, self._model, self._request.jobs)
         run |= {"failed": len(failures)}
+        if source_digest() != self._source:
+            self._session.display.note("The library was changed meanwhile; the same command measures again.")
         if suite in TRUTH_SUITES:
             self._keep(suite, truth_section(records, run, suite, self._folder))
         else:

@@ -13,7 +13,6 @@ _LIBRARY = Path(__file__).resolve().parents[1]
 _SHOWING = ("report.py", "report_style.py", "charts.py", "overview.py", "png.py", "summary.py", "outputs.py")
 
 
-@cache
 def source_digest(start: str = "evaluation/suites.py") -> str:
     """SHA-256 of the code that a file of the library imports, directly or not; comments do not count.
 
@@ -51,6 +50,10 @@ def _imports(path: Path) -> list[Path]:
     return [file for file in files if file.is_file()]
 
 
-@cache
 def _parsed(path: Path) -> ast.Module:
+    return _parse(path, path.stat().st_mtime_ns)
+
+
+@cache
+def _parse(path: Path, _modified_ns: int) -> ast.Module:
     return ast.parse(path.read_text(encoding="utf-8"))

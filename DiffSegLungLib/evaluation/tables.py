@@ -26,7 +26,7 @@ def truth_tables(results: SuiteResults) -> list[tuple[str, str]]:
             (
                 f"Dice of {results.methods[0]} less that of each rival, in points: paired over lesions; "
                 "where the rival stands (apart: the two intervals of the table above do not overlap)",
-                difference_table(results),
+                difference_table(results) + "\n" + exceptions(results),
             )
         )
     tables.append(("Mean Dice of whole cases, in %", case_table(results)))
@@ -62,6 +62,22 @@ def difference_table(results: SuiteResults) -> str:
             cells.append(f"{100 * ahead.value:+.1f} {_interval(ahead, 100)} {place}")
         rows.append([rival, *cells])
     return markdown_table(["", *map(_name, keys)], rows)
+
+
+def exceptions(results: SuiteResults) -> str:
+    """One line a rival and disease where it is not below the first method with intervals apart."""
+    product, lines = results.methods[0], []
+    for rival in results.methods[1:]:
+        for key in (k for k in results.classes if k in DISEASES):
+            ours, theirs = results.dice(product, key), results.dice(rival, key)
+            place = verdict(ours.minus(theirs))
+            if place != "below":
+                lines.append(f"- {rival}, {_name(key).lower()}: {place}")
+            elif ours.low <= theirs.high:
+                lines.append(f"- {rival}, {_name(key).lower()}: below, but the intervals overlap")
+    if not lines:
+        return f"Every rival is below {product} in every disease, with intervals apart.\n"
+    return "\n".join(['Exceptions to "below, with intervals apart":', "", *lines]) + "\n"
 
 
 def case_table(results: SuiteResults) -> str:

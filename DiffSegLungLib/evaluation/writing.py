@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import platform
 import subprocess
 from collections.abc import Sequence
@@ -91,9 +92,10 @@ def real_section(records: Sequence[Record], run: Record) -> Record:
     return _section("real", run, _tables(real_tables(list(records)), run), {}, records)
 
 
-def ablation_section(markdown: str, run: Record) -> Record:
-    """The ablations, whose tables come ready made."""
-    return _section("ablation", run, markdown.strip() + "\n", {}, ())
+def ablation_section(table: Path, run: Record) -> Record:
+    """The ablations, whose tables come ready made, their numbers beside them."""
+    numbers = json.loads(table.with_suffix(".json").read_text(encoding="utf-8"))
+    return _section("ablation", run, table.read_text(encoding="utf-8").strip() + "\n", numbers, ())
 
 
 def write_evaluation(folder: EvaluationFolder, suites: Record) -> None:

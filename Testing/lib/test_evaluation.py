@@ -164,12 +164,16 @@ def test_tables_say_who_is_ahead_and_which_goals_are_met(tmp_path: Path) -> None
     assert "| DiffSegLung | 94.7 [94.7, 94.7] |" in text
     assert "+48.6 [48.6, 48.6] below, apart" in text
     assert "missed" not in text
+    assert "Every rival is below DiffSegLung in every disease, with intervals apart." in text
     assert "| rival | 0/60 | 0/12 |" in text
     assert "6 cases, 60 lesions, 6 min of wall time" in text
     assert section["numbers"]["DiffSegLung"]["hd95_mm"]["cavity"]["matched"] == 12
-    missed = truth_section([made_case(n, 0.3) | {"methods": {"rival": made_case(n, 0.3)["methods"]["rival"]}}
-                            for n in range(6)], run, "lesions", folder)["markdown"]  # fmt: skip
-    assert missed.count("**missed**") == 5
+    close = truth_section([made_case(n, 0.9) for n in range(6)], run, "lesions", folder)["markdown"]
+    assert "- rival, cavity: not told apart" in close
+    alone = [made_case(n, 0.3) for n in range(6)]
+    for case in alone:
+        del case["methods"]["DiffSegLung"]
+    assert truth_section(alone, run, "lesions", folder)["markdown"].count("**missed**") == 5
 
 
 def test_only_code_that_is_imported_counts(tmp_path: Path) -> None:
