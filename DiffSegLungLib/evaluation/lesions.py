@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from ..classes import CAVITY, CONSOLIDATION, EMPHYSEMA, FIBROSIS, GROUND_GLASS
 from ..errors import InputError
-from .noise import Noise, estimate_noise
+from .noise import Noise, estimate_noise, scanner_noise
 from .painting import Patch, box_around, grid_of, paint_patch
 from .patterns import Family
 from .placement import SUBPLEURAL, Sites
@@ -147,7 +147,7 @@ def insert_lesion(
     patch = paint_patch(
         out, lungs, spacing_zyx, kind,
         class_id=KINDS[kind], centre=centre, radius_mm=radius_mm, rng=rng,
-        family=family, noise=noise, blurred=False,
+        family=family, noise=noise,
     )  # fmt: skip
     if patch is not None:
         out[patch.box], labels[patch.box] = patch.hu, patch.labels
@@ -242,6 +242,7 @@ def insert_each(
     truth = np.zeros(out.shape, np.uint8)
     owner = np.zeros(out.shape, np.uint16)
     sites = Sites(lungs, spacing_zyx, rng, avoid)
+    scanner = scanner_noise(out, lungs)
     low, high = np.log(volume_range_ml)
     volumes = np.exp(rng.uniform(low, high, len(kinds)))
     voxel_ml = float(np.prod(spacing_zyx)) / 1000
@@ -253,7 +254,8 @@ def insert_each(
             centre = sites.draw(kinds[i], radius_of(volumes[i]))
             patch, reach_mm = _of_volume(
                 out, lungs, spacing_zyx, kinds[i],
-                volume_ml=float(volumes[i]), centre=centre, rng=rng, family=family, settle=last,
+                volume_ml=float(volumes[i]), centre=centre, rng=rng,
+                family=family, scanner=scanner, settle=last,
             )  # fmt: skip
             if patch is not None:
                 sites.take(centre, reach_mm)
@@ -275,6 +277,7 @@ def _of_volume(
     centre: tuple[float, float, float],
     rng: np.random.Generator,
     family: Family,
+    scanner: Noise,
     settle: bool,
 ) -> tuple[Patch | None, float]:
     """A lesion here whose voxels have about this volume, and its radius; None where it does not fit.
@@ -293,7 +296,7 @@ def _of_volume(
         patch = paint_patch(
             hu, lungs, spacing, kind,
             class_id=KINDS[kind], centre=centre, radius_mm=reach_mm, rng=rng,
-            family=family, noise=None, blurred=True,
+            family=family, scanner=scanner,
         )  # fmt: skip
         own = 0 if patch is None else np.count_nonzero(patch.labels)
         share = own * float(np.prod(spacing)) / 1000 / volume_ml

@@ -22,6 +22,7 @@ Box = tuple[slice, slice, slice]
 
 _THIN_SLICE_MM = 2.1
 _TYPICAL_LUNG_HU = -850.0
+_MOST_NOISE = 1.3
 
 
 @dataclass(frozen=True)
@@ -50,22 +51,24 @@ def paint_patch(
     radius_mm: float,
     rng: np.random.Generator,
     family: Family,
-    noise: Noise | None,
-    blurred: bool,
+    noise: Noise | None = None,
+    scanner: Noise | None = None,
 ) -> Patch | None:
     """Paint one lesion around ``centre``; the volume is not changed. None where no lung is near.
 
-    ``blurred`` takes the in-plane resolution of the reconstruction kernel into account, as told by the grain
-    of its noise, and leaves out of the box what lies beyond the lungs. ``noise`` None estimates it around
-    the lesion.
+    ``noise`` None estimates it around the lesion. With ``scanner``, the noise of the whole scan, the lesion
+    is blurred as its kernel would have done, told by the grain, and gets little more noise than the scan has
+    (structure around it may read as noise); what lies beyond the lungs is left out of the box.
     """
     box = box_around(hu.shape, centre, spacing, 1.7 * radius_mm + 3)
-    if blurred:
+    if scanner:
         box = _around_lungs(box, lungs)
     part, inside = hu[box], lungs[box]
     if part.size == 0 or not inside.any():
         return None
     noise = noise or estimate_noise(part, inside)
+    if scanner:
+        noise = Noise(min(noise.sd, _MOST_NOISE * scanner.sd), scanner.grain)
     # Thick slices are sampled several times, so that structure averages over them as in a scanner.
     repeat = max(1, int(np.ceil(spacing[0] / _THIN_SLICE_MM)))
     grid = grid_of(box, centre, spacing, repeat)
@@ -74,7 +77,7 @@ def paint_patch(
         brush = replace(brush, pleura_mm=_pleura_mm(inside, spacing, repeat))
     painters = PAINTERS_C if family == "c" else PAINTERS
     paint = _coarsen(painters[kind](brush), repeat)
-    if blurred:
+    if scanner:
         paint = _blur(paint, noise.grain)
     out, extent = _apply(part, inside, spacing, paint, noise.sample(part.shape, rng))
     labels = np.where(extent, np.uint8(class_id), np.uint8(0))
@@ -118,7 +121,7 @@ def _around_lungs(box: Box, lungs: NDArray[np.bool_]) -> Box:
     ends = []
     for axis, whole in enumerate(box):
         used = np.flatnonzero(inside.any(axis=tuple(a for a in range(3) if a != axis)))
-        low, high = (used[0], used[-1] + 1) if len(used) else (0, 0)
+        low, high = (int(used[0]), int(used[-1]) + 1) if len(used) else (0, 0)
         ends.append(slice(max(whole.start, whole.start + low - 3), min(whole.stop, whole.start + high + 3)))
     return ends[0], ends[1], ends[2]
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from DiffSegLungLib.classes import BY_ID, CAVITY, CONSOLIDATION, EMPHYSEMA, FIBROSIS, GROUND_GLASS
 from DiffSegLungLib.errors import InputError
 from DiffSegLungLib.evaluation.lesions import KINDS, InsertedLesion, insert_each, insert_lesion, insert_random
-from DiffSegLungLib.evaluation.noise import Noise, estimate_noise
+from DiffSegLungLib.evaluation.noise import Noise, estimate_noise, scanner_noise
 from DiffSegLungLib.evaluation.patterns import Family
 
 SPACING = (2.0, 1.0, 1.0)
@@ -109,6 +109,21 @@ def test_noise_estimate_recovers_strength_and_grain() -> None:
         found = estimate_noise(hu, lungs)
         assert 0.65 * sd < found.sd < 1.05 * sd
         assert found.grain == pytest.approx(grain, abs=0.2)
+
+
+def test_noise_of_a_scan_is_told_from_soft_tissue() -> None:
+    """A lung whose texture reads as 40 HU beside muscle with a noise of 12 HU: the noise is 12."""
+    shape = (24, 96, 96)
+    lungs = np.zeros(shape, bool)
+    lungs[:, :, :48] = True
+    texture = Noise(40.0, 1.4).sample(shape, np.random.default_rng(2)) - 860
+    hu = np.where(lungs, texture, 50) + Noise(12.0, 0.6).sample(shape, np.random.default_rng(3))
+    found = scanner_noise(hu, lungs)
+    assert found.sd == pytest.approx(12, rel=0.15)
+    assert found.grain == pytest.approx(0.6, abs=0.1)
+    assert estimate_noise(hu, lungs).sd > 18
+    # Nowhere soft tissue: what the lung says.
+    assert scanner_noise(hu, np.ones(shape, bool)).sd > 15
 
 
 def test_lesion_stays_inside_the_lung(lung: NDArray[np.float32]) -> None:
