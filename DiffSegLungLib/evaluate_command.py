@@ -68,11 +68,17 @@ def work(options: argparse.Namespace, config: Config) -> Work:
     """The evaluation that the options ask for, as work for a session.
 
     Raises:
-        InputError: fewer than one job or case.
+        InputError: fewer than one job or case; CT missing, or given to a suite that takes none.
     """
     for name, value in (("jobs", options.jobs), ("cases", options.cases)):
         if value is not None and value < 1:
             raise InputError("bad-arguments", f"There cannot be {value} {name}.", "At least one is needed.")
+
+    given = bool(options.ct) or options.data is not None
+    if given == (options.suite == "phantom"):
+        seen = "takes no CT" if given else "needs CT and got none"
+        needed = "Choose another with --suite." if given else "Name a folder with --data, or CT files."
+        raise InputError("bad-arguments", f"The suite {options.suite} {seen}.", needed)
 
     def evaluate(session: Session) -> None:
         from .evaluation.harness import EvaluationRequest, run_evaluation

@@ -1,6 +1,6 @@
 """How long a segmentation will take and how much memory it needs, before it is started.
 
-The constants were fitted to the runs in docs/evaluation.md (two cores of an AMD EPYC, 2 to 105 Mvoxel:
+The constants were fitted to the runs in docs/measurements.md (two cores of an AMD EPYC, 2 to 105 Mvoxel:
 seconds within 25 %, memory within 15 %). The network works on the lungs, resampled to one fixed grid, so its
 time hardly depends on the voxels of the CT; everything else does. How fast this very computer is, the caller
 learns from finished runs and keeps: :func:`updatedScale`.

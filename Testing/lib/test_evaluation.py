@@ -73,7 +73,8 @@ def test_what_cannot_be_measured_is_refused_in_one_sentence(
     out, empty = str(tmp_path / "out"), tmp_path / "empty"
     empty.mkdir()
     data = str(small_ct)
-    assert refused(capfd, "--suite", "lesions", "-o", out) == "no-data"
+    assert refused(capfd, "--suite", "lesions", "-o", out) == "bad-arguments"
+    assert refused(capfd, data, "--suite", "phantom", "-o", out) == "bad-arguments"
     assert refused(capfd, "--suite", "real", "--data", str(tmp_path / "none"), "-o", out) == "no-such-file"
     assert refused(capfd, "--suite", "real", "--data", str(empty), "-o", out) == "no-cases"
     assert refused(capfd, data, "--suite", "lesions", "--cases", "0", "-o", out) == "bad-arguments"

@@ -7,7 +7,7 @@ import pytest
 from DiffSegLungPanel import estimate as module
 from DiffSegLungPanel.estimate import Estimate, estimate, updatedScale
 
-MEASURED = [  # docs/evaluation.md: million voxels, preset, seconds, GB on two cores
+MEASURED = [  # docs/measurements.md: million voxels, preset, seconds, GB on two cores
     (34.9, "balanced", 35, 1.43),
     (34.9, "fast", 27, 1.44),
     (18.1, "balanced", 29, 1.35),
