@@ -5,19 +5,23 @@ They are far shorter than the shipped training and compare with one another alon
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import Cancelled
-from ..training.settings import TrainingSettings
+from ..training.settings import Precision, TrainingSettings
+from .folder import write_json
+from .probe import probe
 
 if TYPE_CHECKING:
     from ..training.dataset import PatchDataset
     from ..training.trainer import Trainer
 
 _DESCRIBED_PATCHES = 64
+_FACTS = "facts.json"
 
 
 @dataclass(frozen=True)
@@ -30,6 +34,7 @@ class Budget:
         base: width of the network's finest level.
         patch: (z, y, x) canonical voxels.
         batch: patches a step.
+        precision: arithmetic of the network.
     """
 
     stage_one: int = 800
@@ -37,6 +42,7 @@ class Budget:
     base: int = 16
     patch: tuple[int, int, int] = (16, 64, 64)
     batch: int = 4
+    precision: Precision = "auto"
 
     def settings(self) -> TrainingSettings:
         """The reference: dense, soft positives, gradient reaching the encoder, after a warm-up."""
@@ -49,6 +55,7 @@ class Budget:
             stage_two=self.stage_one,
             full_weight=self.stage_one,
             validate_every=max(1, (self.stage_one + self.stage_two) // 4),
+            precision=self.precision,
             workers=0,
         )
 
@@ -72,6 +79,26 @@ class Variant:
     hu_preserving: bool = True
 
 
+@dataclass(frozen=True)
+class Trained:
+    """A finished training.
+
+    Attributes:
+        variant: what was trained.
+        bundle: its folder.
+        facts: size of the training, held-out retrieval and the probe's R², as plain values.
+    """
+
+    variant: Variant
+    bundle: Path
+    facts: Mapping[str, Any]
+
+    @property
+    def keys(self) -> tuple[str, str]:
+        """Names under which it is judged: by the student's embeddings, and by the bottleneck features."""
+        return f"trained_{self.variant.key}", f"trained_{self.variant.key}_no_head"
+
+
 REFERENCE = "reference"
 UNDISTILLED = "no_distillation"
 
@@ -82,16 +109,16 @@ VARIANTS: tuple[Variant, ...] = (
     Variant("patch", "one descriptor a patch (paper)", {"dense": False}),
     Variant("hard", "hard positives (paper)", {"soft_bandwidth": 0.0}),
     Variant(
-        "no_warm_up",
-        "no warm-up: distillation from step 0",
-        {"stage_two": 0, "full_weight": 0},
-        shares_stage_one=False,
-    ),
-    Variant(
         "z_scored",
         "not HU-preserving: network input z-scored over each patient's lungs",
         shares_stage_one=False,
         hu_preserving=False,
+    ),
+    Variant(
+        "no_warm_up",
+        "no warm-up: distillation from step 0",
+        {"stage_two": 0, "full_weight": 0},
+        shares_stage_one=False,
     ),
 )
 
@@ -104,7 +131,7 @@ def train_variants(
     variants: Sequence[Variant] = VARIANTS,
     report: Callable[[str], None] = lambda _: None,
     cancelled: Callable[[], bool] = lambda: False,
-) -> dict[str, Path]:
+) -> list[Trained]:
     """Train every variant that is not finished yet, on the CPU.
 
     Args:
@@ -116,34 +143,61 @@ def train_variants(
         cancelled: asked at every step; checkpoints are kept.
 
     Returns:
-        Folder of each variant's bundle, by key.
+        The finished trainings.
 
     Raises:
         InputError: no usable CT.
         Cancelled: ``cancelled`` said so.
     """
-    budget = budget or Budget()
-    settings = budget.settings()
-    bundles = {}
+    settings = (budget or Budget()).settings()
     for variant in variants:
-        bundles[variant.key] = folder = out / variant.key / "bundle"
-        if (folder / "card.json").is_file():
-            continue
-        if variant.shares_stage_one:
-            start = _stage_one(ct_paths, out, settings, report, cancelled)
-            _branch(start, out / variant.key, ct_paths, out, replace(settings, **variant.changes))
+        folder = out / variant.key
         plan = replace(settings, **variant.changes)
-        learner = trainer(ct_paths, out, out / variant.key, plan, hu_preserving=variant.hu_preserving)
-        _fit(learner, variant.key, report, cancelled)
-        card = {
-            "id": f"ablation-{variant.key}",
-            "version": "1",
-            "patch": list(settings.patch),
-            "training": {"steps": learner.step, "seconds": round(learner.seconds), **plan.to_mapping()},
-            "hu_preserving": variant.hu_preserving,
-        }
-        learner.bundle(card).save(folder)
-    return bundles
+        if not (folder / "bundle" / "card.json").is_file():
+            if variant.shares_stage_one:
+                start = _stage_one(ct_paths, out, settings, report, cancelled)
+                _branch(start, folder, ct_paths, out, plan)
+            learner = trainer(ct_paths, out, folder, plan, hu_preserving=variant.hu_preserving)
+            _fit(learner, variant.key, report, cancelled)
+            card = {"id": f"ablation-{variant.key}", "version": "1", "patch": list(settings.patch)}
+            learner.bundle(card).save(folder / "bundle")
+        if not (folder / _FACTS).is_file():
+            write_json(folder / _FACTS, _facts(ct_paths, out, folder, settings, variant))
+            report(f"{variant.key}: finished")
+    return trained_variants(out, variants)
+
+
+def trained_variants(out: Path, variants: Sequence[Variant] = VARIANTS) -> list[Trained]:
+    """The trainings in a folder that are finished."""
+    finished = []
+    for variant in variants:
+        try:
+            facts = json.loads((out / variant.key / _FACTS).read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            continue
+        finished.append(Trained(variant, out / variant.key / "bundle", facts))
+    return finished
+
+
+def _facts(
+    ct_paths: Sequence[Path], out: Path, folder: Path, settings: TrainingSettings, variant: Variant
+) -> dict[str, Any]:
+    """What is known of a finished training without a single lesion."""
+    from ..model.bundle import Bundle
+    from ..training.run_folder import RunFolder
+
+    sets = patch_sets(ct_paths, out, settings, hu_preserving=variant.hu_preserving)
+    entries = RunFolder(folder).entries()
+    validated: dict[str, Any] = next((e for e in reversed(entries) if "retrieval_top1" in e), {})
+    return {
+        "steps": settings.steps,
+        "stage_one": settings.stage_two,
+        "base": settings.base,
+        "batch": settings.batch,
+        "patch": list(settings.patch),
+        **{name: validated.get(name) for name in ("retrieval_top1", "retrieval_top5", "retrieval_chance")},
+        "probe_r2": probe(Bundle.load(folder / "bundle"), *sets, settings.block),
+    }
 
 
 def patch_sets(

@@ -21,57 +21,14 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
-from DiffSegLungLib.canonical import normalise
-from DiffSegLungLib.model.bundle import Bundle
-from DiffSegLungLib.model.heads import standardise
+from DiffSegLungLib.evaluation.probe import probe
 from DiffSegLungLib.training.dataset import PatchDataset, PatchSettings, split_by_patient
-from DiffSegLungLib.training.distillation import block_descriptors
 from DiffSegLungLib.training.run_folder import RunFolder
 from DiffSegLungLib.training.settings import TrainingSettings
 from DiffSegLungLib.training.store import prepare_store
 from DiffSegLungLib.training.trainer import Trainer
-
-TIMESTEP = 25
-PROBE_PATCHES = 96
-HELD_OUT_PATCHES = 48
-
-
-def blocks_of(
-    bundle: Bundle, patches: PatchDataset, count: int, block: tuple[int, int, int]
-) -> tuple[NDArray, NDArray]:
-    """Bottleneck features (N, C) and standardised descriptors (N, 34) of the blocks of some patches."""
-    seen, taught = [], []
-    for number in range(count):
-        item = patches[number]
-        hu, lungs = item["hu"][None], item["lungs"][None]
-        noise = torch.randn(hu[:, None].shape, generator=torch.Generator().manual_seed(number))
-        t = torch.tensor([TIMESTEP])
-        x = torch.cat(
-            [bundle.schedule.add_noise(normalise(hu)[:, None], noise, t), lungs[:, None].float()], 1
-        )
-        with torch.no_grad():
-            features = torch.nn.functional.avg_pool3d(bundle.network.encode(x, t), block)
-        descriptors, counts = block_descriptors(hu, lungs, block)
-        seen.append(features.movedim(1, -1).flatten(0, 3)[counts].numpy())
-        taught.append(standardise(descriptors, bundle.descriptor_mean, bundle.descriptor_sd)[counts].numpy())
-    return np.concatenate(seen), np.concatenate(taught)
-
-
-def probe(
-    bundle: Bundle, training: PatchDataset, held_out: PatchDataset, block: tuple[int, int, int]
-) -> float:
-    """Held-out R² of a ridge regression from features to descriptors, mean over the 34."""
-    from sklearn.linear_model import RidgeCV
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
-
-    model = make_pipeline(StandardScaler(), RidgeCV(np.logspace(0, 4, 9)))
-    model.fit(*blocks_of(bundle, training, PROBE_PATCHES, block))
-    return float(model.score(*blocks_of(bundle, held_out, HELD_OUT_PATCHES, block)))
 
 
 def main() -> None:
