@@ -12,12 +12,13 @@ import pytest
 
 from DiffSegLungLib.classes import CLASSES
 from DiffSegLungLib.cli import main
+from DiffSegLungLib.evaluation import ablation
 from DiffSegLungLib.evaluation.folder import EvaluationFolder, file_name
 from DiffSegLungLib.evaluation.real import KERNEL_PAIRS, NEAR_HEALTHY, PROGRESSION
 from DiffSegLungLib.evaluation.real_tables import kernel_rows, real_tables
 from DiffSegLungLib.evaluation.sources import imported
 from DiffSegLungLib.evaluation.suites import drawn_lungs, plan, spread
-from DiffSegLungLib.evaluation.writing import truth_section
+from DiffSegLungLib.evaluation.writing import truth_section, write_evaluation
 
 LIBRARY = Path(__file__).resolve().parents[2] / "DiffSegLungLib"
 METHODS = ("DiffSegLung", "HU bands")
@@ -224,3 +225,39 @@ def test_what_is_known_of_the_patients_is_checked() -> None:
     assert [line.split("|")[2:4] for line in checks] == [
         [" 2.90 % ", " passed "], [" 3.10 % ", " **missed** "], [" 9.0 % → 26.0 % ", " passed "],
     ]  # fmt: skip
+
+
+def test_ablations_take_their_place_beside_the_other_suites(
+    small_ct: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    asked: dict[str, Any] = {}
+
+    def run_ablation(volumes: list[Path], out: Path, **options: Any) -> Path:
+        asked.update(options, volumes=volumes)
+        options["report"]("1 of 1 cases", 1.0)
+        out.mkdir()
+        (out / "ablation.json").write_text('{"effect": 0.1}')
+        (out / "ablation.md").write_text("| switch | effect |\n")
+        return out / "ablation.md"
+
+    monkeypatch.setattr(ablation, "run_ablation", run_ablation)
+    folder = EvaluationFolder(tmp_path)
+    write_evaluation(folder, {"real": {"markdown": "## Real CT\n", "run": {}}})
+    arguments = [
+        "evaluate",
+        str(small_ct),
+        "--suite",
+        "ablation",
+        "--jobs",
+        "3",
+        "--train",
+        "-o",
+        str(tmp_path),
+    ]
+    assert main([*arguments, "--json-progress"]) == 0
+    stages = [json.loads(line).get("stage") for line in capfd.readouterr().out.splitlines()]
+    assert "ablation: 1 of 1 cases" in stages
+    assert (asked["volumes"], asked["jobs"], asked["training"]) == ([small_ct], 3, True)
+    text = folder.table.read_text()
+    assert text.index("## Real CT") < text.index("## Ablations") < text.index("| switch | effect |")
+    assert folder.read_suites()["ablation"]["numbers"] == {"effect": 0.1}
