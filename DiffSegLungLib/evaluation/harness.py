@@ -111,7 +111,7 @@ class _Evaluation:
         self._model = {"name": bundle.name, "sha256": bundle.sha256}
         self._work = Measurement(names, request.bundle, request.config, folder.pictures, request.undistilled)
         self._plain_model = "" if request.undistilled is None else Bundle.load(request.undistilled).sha256
-        self._source = source_digest()
+        self._sources = {suite: _source(suite) for suite in request.suites}
         self._inputs: dict[Path, str] = {}
 
     def measure(self, suite: str, volumes: Sequence[Path]) -> None:
@@ -167,7 +167,13 @@ class _Evaluation:
             self._inputs[path] = str(fingerprint(path)["sha256"])
         content = "" if path is None else self._inputs[path]
         source = "" if path is not None and task.source == path else repr(task.source)
-        parts = (self._source, self._model["sha256"], self._request.config.to_json(), content, source)
+        parts = (
+            self._sources[task.suite],
+            self._model["sha256"],
+            self._request.config.to_json(),
+            content,
+            source,
+        )
         rivals = (self._work.methods, self._plain_model) if task.suite in TRUTH_SUITES else ()
         return replace(task, fingerprint=digest_of(task.suite, task.name, rivals, *parts))
 
@@ -188,7 +194,7 @@ class _Evaluation:
             )
         run = describe_run(self._request.command, self._model, self._request.jobs)
         run |= {"failed": len(failures)}
-        if source_digest() != self._source:
+        if _source(suite) != self._sources[suite]:
             self._session.display.note("The library was changed meanwhile; the same command measures again.")
         if suite in TRUTH_SUITES:
             self._keep(suite, truth_section(records, run, suite, self._folder))
@@ -197,6 +203,11 @@ class _Evaluation:
 
     def _keep(self, suite: str, section: dict[str, Any]) -> None:
         write_evaluation(self._folder, self._folder.read_suites() | {suite: section})
+
+
+def _source(suite: str) -> str:
+    """Digest of the code that the numbers of a suite depend on."""
+    return source_digest("evaluation/real.py" if suite == "real" else "evaluation/suites.py")
 
 
 def _volumes(request: EvaluationRequest, session: Session) -> list[Path]:

@@ -148,9 +148,9 @@ def _long_head(run: Record) -> str:
 
 def _short_head(run: Record) -> str:
     lesions = f", {run['lesions']} lesions" if run.get("lesions") else ""
-    return (
-        f"<sub>`{run['command']}`: {run['model']} {run['sha256'][:12]}, {run['created'][:10]}{lesions}</sub>"
-    )
+    command = run["command"]
+    command = command if len(command) <= 140 else f"{command[:138]} …"
+    return f"<sub>`{command}`: {run['model']} {run['sha256'][:12]}, {run['created'][:10]}{lesions}</sub>"
 
 
 def _goals(results: SuiteResults, method: str) -> str:
