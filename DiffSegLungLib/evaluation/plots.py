@@ -26,7 +26,7 @@ def draw_plots(results: SuiteResults, suite: str, folder: Path) -> list[tuple[st
     """
     drawn = []
     for name, caption, figure in (
-        ("dice", "Dice a class, with 95 % intervals over lesions", _dice(results)),
+        ("dice", f"Dice a class, with 95 % intervals over {results.drawn}", _dice(results)),
         ("calibration", "How often a voxel is wrong, by its entropy", _calibration(results)),
         ("size", f"Dice of every lesion of {results.methods[0]} against its volume", _sizes(results)),
     ):

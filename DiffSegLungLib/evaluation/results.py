@@ -38,6 +38,11 @@ class SuiteResults:
         self.methods = list(self.records[0]["methods"]) if self.records else []
 
     @property
+    def drawn(self) -> str:
+        """What the bootstrap draws: lesions, or whole chests where lesions have no numbers."""
+        return "lesions" if any(record["lesions"] for record in self.records) else "chests"
+
+    @property
     def classes(self) -> list[str]:
         """Class keys that any case has in its truth, in the order of the labels."""
         known = {

@@ -20,18 +20,22 @@ def markdown_table(head: Row, rows: Sequence[Row]) -> str:
 
 def truth_tables(results: SuiteResults) -> list[tuple[str, str]]:
     """Every table with its caption."""
-    tables = [("Dice in %, pooled over lesions", dice_table(results))]
+    tables = [(f"Dice in %, pooled over {results.drawn}", dice_table(results))]
     if len(results.methods) > 1:
         tables.append(
             (
-                f"Dice of {results.methods[0]} less that of each rival, in points: paired over lesions; "
+                f"Dice of {results.methods[0]} less that of each rival, in points: paired over "
+                f"{results.drawn}; "
                 "where the rival stands (apart: the two intervals of the table above do not overlap)",
                 difference_table(results) + "\n" + exceptions(results),
             )
         )
     tables.append(("Mean Dice of whole cases, in %", case_table(results)))
-    tables.append(("HD95 of matched lesions, mm: median; mean; matched of all", border_table(results)))
-    tables.append(("Volume error of a lesion, % of its volume: median", volume_table(results)))
+    bordered = "matched lesions" if results.drawn == "lesions" else "the whole class in a chest"
+    tables.append((f"HD95 of {bordered}, mm: median; mean; measured of all", border_table(results)))
+    tables.append(
+        (f"Volume error of single {results.drawn}, % of the true volume: median", volume_table(results))
+    )
     tables.append(("Lung without lesions, and doubt, cost: means over cases", doubt_table(results)))
     if results.methods:
         tables += _parts(results, results.methods[0])

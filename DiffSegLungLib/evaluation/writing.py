@@ -39,7 +39,8 @@ the generated chests are **synthetic**, and no label of a patient exists for the
 How to read it:
 
 - Brackets hold a 95 % confidence interval: percentiles of 1000 bootstrap draws over lesions (over cases for
-  healthy lung, vessels, AUROC and false pathology; over chests for generated ones).
+  healthy lung, vessels, AUROC and false pathology; over chests for generated ones, which are too few for more
+  than a hint).
 - Dice is pooled: 2 TP / (2 TP + FP + FN) over the volumes of all lesions of a class. A false positive counts
   against the nearest lesion of its class in the case; in a case without one it counts by itself.
 - A lesion is matched where the 26-connected components of its class that touch it cover at least 25 % of it;
