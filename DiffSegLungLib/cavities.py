@@ -15,7 +15,7 @@ Mask = NDArray[np.bool_]
 Spacing = Sequence[float]
 
 GAS_HU = -900.0
-GAS_TOLERANCE_HU = 30.0
+GAS_TOLERANCE_HU = 60.0
 """The lumen's median may lie this much above, for noise and blur in small cavities."""
 
 OPEN_HU = -500.0

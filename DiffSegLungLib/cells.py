@@ -14,6 +14,9 @@ from numpy.typing import NDArray
 
 from .canonical import CELL
 
+HALF_CELL = (CELL[0] // 2, CELL[1] // 2, CELL[2] // 2)
+"""Canonical voxels (z, y, x) in a half cell of 4 mm, the finer lattice on which tissues are told."""
+
 MIN_LUNG_SHARE = 0.25
 """A cell counts as lung from this share of lung voxels."""
 
@@ -31,6 +34,8 @@ class Cells:
         features: (n, d) float32, one column a feature.
         kinds: kind of each column, :data:`STATISTICS` or :data:`DIFFUSION`.
         names: name of each column.
+        fine: the same lung in half cells of 4 mm, described by its statistics; None where these are half
+            cells or where nobody asked.
     """
 
     shape: tuple[int, int, int]
@@ -39,6 +44,7 @@ class Cells:
     features: NDArray[np.float32]
     kinds: tuple[str, ...]
     names: tuple[str, ...]
+    fine: Cells | None = None
 
     def __len__(self) -> int:
         return len(self.index)
@@ -61,6 +67,16 @@ class Cells:
             names=self.names + names,
         )
 
+    def sample(self, chosen: NDArray[np.bool_]) -> Cells:
+        """Only the cells chosen by a mask (n,), without their half cells."""
+        return replace(
+            self,
+            index=self.index[chosen],
+            fraction=self.fraction[chosen],
+            features=self.features[chosen],
+            fine=None,
+        )
+
     def to_lattice(self, values: NDArray[np.float32], fill: float = 0.0) -> NDArray[np.float32]:
         """Put values (n,) or (n, k) back on the lattice: (Z, Y, X) or (Z, Y, X, k) float32."""
         full = np.full((int(np.prod(self.shape)), *values.shape[1:]), fill, np.float32)
@@ -72,6 +88,7 @@ def pool(volumes: Sequence[Cells]) -> Cells:
     """The cells of several volumes in one row, for fitting a population; they have no common lattice."""
     return replace(
         volumes[0],
+        fine=None,
         shape=(0, 0, 0),
         index=np.concatenate([c.index for c in volumes]),
         fraction=np.concatenate([c.fraction for c in volumes]),
@@ -99,21 +116,21 @@ class Lattice:
     owner: NDArray[np.int64]
 
     @classmethod
-    def over(cls, lungs: NDArray[np.bool_]) -> Lattice:
-        """Lay the lattice over a canonical lung mask whose axes are multiples of :data:`CELL`."""
-        shape = (lungs.shape[0] // CELL[0], lungs.shape[1] // CELL[1], lungs.shape[2] // CELL[2])
-        total = int(np.prod(shape))
+    def over(cls, lungs: NDArray[np.bool_], cell: tuple[int, int, int] = CELL) -> Lattice:
+        """Lay a lattice of cells over a canonical lung mask whose axes are multiples of ``cell``."""
+        shape = (lungs.shape[0] // cell[0], lungs.shape[1] // cell[1], lungs.shape[2] // cell[2])
+        total, size = int(np.prod(shape)), int(np.prod(cell))
         voxels = np.flatnonzero(lungs)
         owner = cell_of(voxels, lungs.shape, shape)
         count = np.bincount(owner, minlength=total)
-        chosen = count >= MIN_LUNG_SHARE * np.prod(CELL)
+        chosen = count >= MIN_LUNG_SHARE * size
         core = inner(lungs).ravel()[voxels]
         core_count = np.bincount(owner[core], minlength=total)
         # The border of the lung is half chest wall; it is measured only where a cell has little else.
-        spare = core_count >= 0.1 * np.prod(CELL)
+        spare = core_count >= 0.1 * size
         kept = chosen[owner] & (core | ~spare[owner])
         index = np.flatnonzero(chosen)
-        fraction = (count[index] / np.prod(CELL)).astype(np.float32)
+        fraction = (count[index] / size).astype(np.float32)
         return cls(shape=shape, index=index, fraction=fraction, voxels=voxels[kept], owner=owner[kept])
 
     def sums(self, values: NDArray[np.float32] | None = None) -> NDArray[np.float64]:
@@ -130,8 +147,13 @@ def cell_of(
     voxels: NDArray[np.int64], voxel_shape: tuple[int, ...], cell_shape: tuple[int, int, int]
 ) -> NDArray[np.int64]:
     """Flat cell index of flat voxel indices."""
-    z, y, x = np.unravel_index(voxels, voxel_shape)
-    return np.ravel_multi_index((z // CELL[0], y // CELL[1], x // CELL[2]), cell_shape)
+    parts = (
+        place // (voxels // cells)
+        for place, voxels, cells in zip(
+            np.unravel_index(voxels, voxel_shape), voxel_shape, cell_shape, strict=True
+        )
+    )
+    return np.ravel_multi_index(tuple(parts), cell_shape)
 
 
 def inner(lungs: NDArray[np.bool_], rounds: int = 2) -> NDArray[np.bool_]:
@@ -143,10 +165,26 @@ def inner(lungs: NDArray[np.bool_], rounds: int = 2) -> NDArray[np.bool_]:
     return np.asarray(binary_erosion(lungs, plane, iterations=rounds))
 
 
-def spread(lattice: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Sum over a soft 16 mm window (¼, ½, ¼ along each axis) of a lattice (Z, Y, X)."""
+def spread(lattice: NDArray[np.float64], rounds: int = 1) -> NDArray[np.float64]:
+    """Sum over a soft window (¼, ½, ¼ along each axis, so many times) of a lattice (Z, Y, X)."""
     from scipy.ndimage import convolve1d
 
+    taps = np.array([1.0])
+    for _ in range(rounds):
+        taps = np.convolve(taps, [0.25, 0.5, 0.25])
     for axis in range(3):
-        lattice = convolve1d(lattice, [0.25, 0.5, 0.25], axis=axis, mode="constant")
+        lattice = convolve1d(lattice, taps, axis=axis, mode="constant")
     return lattice
+
+
+def pooled(fine: NDArray[np.float32], half: Cells, cells: Cells) -> NDArray[np.float32]:
+    """Means of values of half cells (m, k) over the cells that they make up, (n, k), weighted by lung."""
+    weight = half.to_lattice(half.fraction)[..., None]
+    values = half.to_lattice(fine) * weight
+    z, y, x = cells.shape
+
+    def sums(lattice: NDArray[np.float32]) -> NDArray[np.float32]:
+        parts = lattice.reshape(z, 2, y, 2, x, 2, lattice.shape[-1]).sum(axis=(1, 3, 5))
+        return np.asarray(parts.reshape(-1, lattice.shape[-1])[cells.index])
+
+    return np.asarray(sums(values) / np.maximum(sums(weight), 1e-6), np.float32)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,8 +11,10 @@ from numpy.typing import NDArray
 
 from .aeration import Aeration, measure_aeration
 from .canonical import CELL, SPACING_ZYX, Canonical, normalise
-from .cells import STATISTICS, Cells, Lattice, inner, spread
+from .cells import HALF_CELL, STATISTICS, Cells, Lattice, inner, pooled, spread
 from .errors import Cancelled
+from .texture import fine_energy, ridges
+from .vessels import vessel_mask
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -23,13 +26,26 @@ SMOOTHING_MM = 1.0
 
 EMPHYSEMA_HU = -950.0
 SOLID_HU = -200.0
-BANDS_ABOVE_LEVEL_HU = (80.0, 200.0, 400.0)
-"""Borders between normal, slightly hazy, hazy and dense lung, HU above the patient's healthy level."""
+RAISED_HU = (60.0, 150.0, 280.0)
+"""Limits of slightly hazy, hazy and dense lung, HU above the patient's healthy level."""
 
 STATISTIC_NAMES = (
-    "mean", "median", "log sd", "log gradient",
-    "emphysema share", "normal share", "slight share", "hazy share", "dense share", "solid share",
+    "mean", "emphysema share", "solid share", "raised 60 share", "raised 150 share", "raised 280 share",
+    "vessel share", "skewness", "fine energy", "ridges",
 )  # fmt: skip
+"""What is measured in either window; see :func:`statistics_features`."""
+
+WINDOWS = ("7 mm", "14 mm")
+"""Full width at half maximum of the soft windows."""
+
+STATISTIC_COLUMNS = tuple(f"{name} {window}" for window in WINDOWS for name in STATISTIC_NAMES)
+"""Names of the columns of kind ``statistics``."""
+
+_NARROW_ROUNDS, _WIDE_ROUNDS = 1, 4
+_HEALTHY_HU = 50.0
+_LEAST_HEALTHY = 0.01
+_FINE_SCALE, _RIDGE_SCALE = 100.0, 6.0
+_SKEW_HU, _SURROUNDINGS_MM = 60.0, 5.0
 
 
 def smoothed(hu: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -41,92 +57,111 @@ def smoothed(hu: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def statistics_features(
-    canonical: Canonical, smooth: NDArray[np.float32] | None = None
+    canonical: Canonical,
+    smooth: NDArray[np.float32] | None = None,
+    vessels: NDArray[np.bool_] | None = None,
 ) -> tuple[Cells, Aeration]:
-    """Local HU and texture statistics of every lung cell, in 8 mm and soft 16 mm windows.
+    """Local HU and texture statistics of every lung cell and half cell, in soft windows of 7 and 14 mm.
 
-    Limits are relative to the patient's own healthy level at that height above the table
-    (:mod:`aeration`), except -950 HU (emphysema) and -200 HU (solid).
+    In either window: mean HU above the healthy level (100 HU); square roots of the shares of voxels below
+    -950 HU beyond what noise puts there, above -200 HU, 60, 150 and 280 HU above the level, and in vessels;
+    mean third power of what the CT differs from its surroundings of 5 mm (60 HU), as asinh; energy of
+    the finest structure and ridges, less what the scan's healthy parenchyma has of them, as asinh. Levels are
+    the patient's own at that height above the table (:mod:`aeration`).
 
     Args:
         canonical: the CT on the working grid, lungs included.
         smooth: :func:`smoothed` of it, if at hand.
+        vessels: (z, y, x) bool, :func:`vessels.vessel_mask` of it, if at hand.
 
     Returns:
-        Cells with 2 × 10 columns of kind ``statistics`` and the patient's aeration.
+        Cells with 2 × 10 columns of kind ``statistics``, the half cells among them as ``fine``, and the
+        patient's aeration.
     """
     smooth = smoothed(canonical.hu) if smooth is None else smooth
     aeration = measure_aeration(canonical.hu, smooth, inner(canonical.lungs), canonical.side)
+    if vessels is None:
+        vessels = vessel_mask(canonical.hu, canonical.lungs, SPACING_ZYX)
+    half = _half_cells(canonical, smooth, vessels, aeration)
     lattice = Lattice.over(canonical.lungs)
-    values = smooth.ravel()[lattice.voxels]
-    y = (lattice.voxels // smooth.shape[2]) % smooth.shape[1]
-    side = canonical.side.ravel()[lattice.voxels]
-    above = values - aeration.rows(smooth.shape[1])[side, y]
-    gradient = gradient_magnitude(smooth).ravel()[lattice.voxels]
-
-    bands = _band_masks(values, above)
-    moments = [lattice.sums(), lattice.sums(above), lattice.sums(above**2)]
-    moments += [lattice.sums(b.astype(np.float32)) for b in bands]
-    count8 = moments[0]
-    medians = [_cell_median(lattice, above), _cell_median(lattice, gradient)]
-    blocks = []
-    for window in (moments, [spread(m) for m in moments]):
-        count = np.maximum(lattice.gather(window[0]), 1e-3)
-        mean, square, *shares = (lattice.gather(m) / count for m in window[1:])
-        sd = np.sqrt(np.maximum(square - mean**2, 0.0))
-        if window is moments:
-            middle, edge = (lattice.gather(m) for m in medians)
-        else:
-            middle, edge = (_spread_mean(lattice, m, count8) for m in medians)
-        blocks.append(
-            np.stack(
-                [mean / 100, middle / 100, np.log(sd + 10.0), np.log(edge + 5.0)]
-                + [np.sqrt(s) for s in shares],
-                axis=1,
-            )
-        )
-    names = tuple(f"{name} {mm} mm" for mm in (8, 16) for name in STATISTIC_NAMES)
     cells = Cells(
         shape=lattice.shape,
         index=lattice.index,
         fraction=lattice.fraction,
-        features=np.concatenate(blocks, axis=1).astype(np.float32),
-        kinds=(STATISTICS,) * len(names),
-        names=names,
+        features=np.zeros((len(lattice.index), 0), np.float32),
+        kinds=half.kinds,
+        names=half.names,
+        fine=half,
     )
-    return cells, aeration
+    return replace(cells, features=pooled(half.features, half, cells)), aeration
 
 
-def gradient_magnitude(hu: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Central-difference gradient magnitude on the canonical grid, HU/mm."""
-    total = np.zeros_like(hu)
-    for axis, spacing in enumerate(SPACING_ZYX):
-        total += np.gradient(hu, spacing, axis=axis) ** 2
-    return np.sqrt(total, out=total)
+def _half_cells(
+    canonical: Canonical, smooth: NDArray[np.float32], vessels: NDArray[np.bool_], aeration: Aeration
+) -> Cells:
+    """The lung in half cells with the columns that :func:`statistics_features` explains."""
+    lattice = Lattice.over(canonical.lungs, HALF_CELL)
+    values = smooth.ravel()[lattice.voxels]
+    y = (lattice.voxels // smooth.shape[2]) % smooth.shape[1]
+    side = canonical.side.ravel()[lattice.voxels]
+    above = values - aeration.rows(smooth.shape[1])[side, y]
+    maps = [
+        np.clip(above, -150, 700) / 100,
+        values < EMPHYSEMA_HU,
+        values > SOLID_HU,
+        *(above > limit for limit in RAISED_HU),
+        vessels.ravel()[lattice.voxels],
+        (np.clip((values - _surroundings(canonical.hu, lattice.voxels)) / _SKEW_HU, -4, 4)) ** 3,
+        fine_energy(canonical.hu, smooth, lattice.voxels),
+        ridges(smooth, lattice.voxels),
+    ]
+    sums = [lattice.sums(), *(lattice.sums(m.astype(np.float32)) for m in maps)]
+    narrow, wide = (
+        _window_means(lattice, [spread(s, rounds) for s in sums]) for rounds in (_NARROW_ROUNDS, _WIDE_ROUNDS)
+    )
+    noise = _noise(narrow, healthy=np.abs(wide[:, 0]) < _HEALTHY_HU / 100)
+    return Cells(
+        shape=lattice.shape,
+        index=lattice.index,
+        fraction=lattice.fraction,
+        features=np.concatenate([_measures(narrow, noise), _measures(wide, noise)], axis=1),
+        kinds=(STATISTICS,) * len(STATISTIC_COLUMNS),
+        names=STATISTIC_COLUMNS,
+    )
 
 
-def _band_masks(values: NDArray[np.float32], above: NDArray[np.float32]) -> list[NDArray[np.bool_]]:
-    emphysema, solid = values < EMPHYSEMA_HU, values > SOLID_HU
-    level = np.digitize(above, BANDS_ABOVE_LEVEL_HU)
-    between = ~emphysema & ~solid
-    return [emphysema, *(between & (level == i) for i in range(4)), solid]
+def _noise(means: NDArray[np.float32], healthy: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """What noise alone gives every map: its median in healthy parenchyma, if the lungs have any."""
+    if np.count_nonzero(healthy) > _LEAST_HEALTHY * len(healthy):
+        return np.asarray(np.median(means[healthy], axis=0), np.float32)
+    # A lung that is sick all over: its quietest tenth, and no emphysema by noise.
+    noise = np.asarray(np.percentile(means, 10, axis=0), np.float32)
+    noise[1] = 0.0
+    return noise
 
 
-def _cell_median(lattice: Lattice, above: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Median of each cell's voxels on the lattice, by one sort."""
-    order = np.lexsort((above, lattice.owner))
-    total = int(np.prod(lattice.shape))
-    bounds = np.searchsorted(lattice.owner[order], np.arange(total + 1))
-    middle = np.clip((bounds[:-1] + bounds[1:]) // 2, 0, max(len(order) - 1, 0))
-    median = np.where(bounds[1:] > bounds[:-1], above[order][middle], 0.0)
-    return median.astype(np.float64).reshape(lattice.shape)
+def _window_means(lattice: Lattice, sums: list[NDArray[np.float64]]) -> NDArray[np.float32]:
+    """Means (n, maps) over a window from its sums, the first of which counts voxels."""
+    count, *totals = (lattice.gather(s) for s in sums)
+    means = np.stack(totals, axis=1) / np.maximum(count, 1e-3)[:, None]
+    return np.asarray(means, np.float32)
 
 
-def _spread_mean(
-    lattice: Lattice, values: NDArray[np.float64], count: NDArray[np.float64]
-) -> NDArray[np.float32]:
-    weight = np.maximum(spread(count), 1e-3)
-    return lattice.gather(spread(values * count) / weight)
+def _measures(means: NDArray[np.float32], noise: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Means of a window as statistics (n, 10): roots of shares, texture without what noise makes of it."""
+    emphysema = np.clip((means[:, 1] - noise[1]) / (1 - noise[1]), 0, 1)
+    shares = np.sqrt(np.column_stack([emphysema, means[:, 2:7]]))
+    texture = np.arcsinh((means[:, 8:] - noise[8:]) / np.array([_FINE_SCALE, _RIDGE_SCALE]))
+    return np.column_stack([means[:, 0], shares, np.arcsinh(2 * means[:, 7]), texture]).astype(np.float32)
+
+
+def _surroundings(hu: NDArray[np.float32], voxels: NDArray[np.int64]) -> NDArray[np.float32]:
+    """The CT after a wide Gaussian, nothing denser than soft tissue, at flat indices."""
+    from scipy.ndimage import gaussian_filter
+
+    sigma = [_SURROUNDINGS_MM / s for s in SPACING_ZYX]
+    wide = gaussian_filter(np.clip(hu, -1024, 150), sigma, truncate=2.5)
+    return np.asarray(wide.ravel()[voxels], np.float32)
 
 
 def diffusion_features(

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from .canonical import CELL, SPACING_ZYX
+from .canonical import SPACING_ZYX
 from .classes import CAVITY, HEALTHY, VESSEL
 from .errors import Cancelled
 from .features import smoothed
 from .islands import merge_islands
-from .labels import TISSUES
 from .likelihood import voxel_likelihood
+from .signs import TISSUES
 
 if TYPE_CHECKING:
     from .aeration import Aeration
@@ -111,7 +111,7 @@ def fuse(
 
     Args:
         canonical: the CT on the working grid.
-        cells: the lung cells.
+        cells: the lung cells or half cells.
         cell_posterior: (n, 5) float32 over :data:`labels.TISSUES`.
         aeration: the patient's healthy level and noise.
         config: α, β, κ, τ, steps and the smallest island.
@@ -158,10 +158,13 @@ def fuse(
 
 
 def cell_prior(cells: Cells, cell_posterior: Field, lungs: NDArray[np.bool_]) -> list[Field]:
-    """P_cell at every lung voxel (m,) float32, one array a tissue: trilinear, weighted by share of lung."""
-    reach = np.maximum(upsample(cells.to_lattice(cells.fraction))[lungs], 1e-6)
+    """P_cell at every lung voxel (m,) float32, one array a tissue: trilinear, weighted by share of lung.
+
+    ``cells`` may be cells or half cells.
+    """
+    reach = np.maximum(upsample(cells.to_lattice(cells.fraction), lungs.shape)[lungs], 1e-6)
     shares = (cell_posterior[:, i] * cells.fraction for i in range(cell_posterior.shape[1]))
-    return [np.asarray(upsample(cells.to_lattice(s))[lungs] / reach, np.float32) for s in shares]
+    return [np.asarray(upsample(cells.to_lattice(s), lungs.shape)[lungs] / reach, np.float32) for s in shares]
 
 
 def combine(
@@ -216,12 +219,12 @@ def take_from_below(posterior: list[Field], lungs: NDArray[np.bool_]) -> NDArray
     return shell
 
 
-def upsample(lattice: Field) -> Field:
-    """Trilinear interpolation of a cell lattice (Z, Y, X) to its voxels (4Z, 8Y, 8X) float32."""
+def upsample(lattice: Field, shape: tuple[int, ...]) -> Field:
+    """Trilinear interpolation of a lattice of cells or half cells to the voxels (z, y, x) under it."""
     import torch
 
     source = torch.from_numpy(np.ascontiguousarray(lattice, np.float32))[None, None]
-    fine = torch.nn.functional.interpolate(source, scale_factor=CELL, mode="trilinear", align_corners=False)
+    fine = torch.nn.functional.interpolate(source, size=shape, mode="trilinear", align_corners=False)
     return np.asarray(fine[0, 0].numpy())
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .classes import CONSOLIDATION, EMPHYSEMA, FIBROSIS, GROUND_GLASS, HEALTHY
-from .labels import TISSUES
+from .signs import TISSUES
 
 if TYPE_CHECKING:
     from .aeration import Aeration

@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 from .airoffset import AirOffset, air_offset
 from .canonical import SPACING_ZYX, Canonical, working_volume
 from .cavities import find_cavities
-from .cells import DIFFUSION, Cells
+from .cells import DIFFUSION, STATISTICS, Cells
 from .config import Config
 from .ct import CT, read_mask
 from .errors import Cancelled, InputError
-from .features import diffusion_features, smoothed, statistics_features
+from .features import STATISTIC_COLUMNS, diffusion_features, smoothed, statistics_features
 from .fusion import fuse
 from .labels import cell_posterior, name_components
 from .lungs import lungs_from_mask, segment_lungs
@@ -93,7 +93,8 @@ class Segmenter:
             smooth = smoothed(canonical.hu)
 
         with stages.begin("features"):
-            cells, aeration = statistics_features(canonical, smooth)
+            vessels = vessel_mask(canonical.hu, canonical.lungs, SPACING_ZYX)
+            cells, aeration = statistics_features(canonical, smooth, vessels)
             if bundle is not None and DIFFUSION in KINDS[config.descriptor]:
                 cells = _with_student(cells, canonical, bundle, config, stages)
 
@@ -106,13 +107,11 @@ class Segmenter:
 
         with stages.begin("fusion"):
             tissue = cell_posterior(cells, responsibility, assignment, config.component_weight)
-            vessels = vessel_mask(canonical.hu, canonical.lungs, SPACING_ZYX)
-            stages.advance(0.2)
             cavities = find_cavities(canonical.hu, canonical.lungs, SPACING_ZYX)
             stages.advance(0.3)
             fused = fuse(
                 canonical,
-                cells,
+                cells.fine or cells,
                 tissue,
                 aeration,
                 config,
@@ -250,7 +249,17 @@ def _check_fit(config: Config, bundle: Bundle) -> None:
             f"The model {bundle.name} has no population mixture for the descriptor {config.descriptor}.",
             "Use --mode per-volume, or another descriptor.",
         )
-    fitted = tuple(bundle.card.get("population", {}).get("timesteps", config.timesteps))
+    population = bundle.card.get("population", {})
+    if (
+        STATISTICS in KINDS[config.descriptor]
+        and tuple(population.get("statistics", ())) != STATISTIC_COLUMNS
+    ):
+        raise InputError(
+            "no-population",
+            f"The population mixture of the model {bundle.name} was fitted to other statistics of the lung.",
+            "Use --mode per-volume, or a model made with this version.",
+        )
+    fitted = tuple(population.get("timesteps", config.timesteps))
     if DIFFUSION in KINDS[config.descriptor] and fitted != config.timesteps:
         told = ", ".join(str(t) for t in fitted)
         raise InputError(

@@ -5,11 +5,14 @@ from __future__ import annotations
 import datetime
 import platform
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from . import __version__
+from .canonical import SPACING_ZYX, Canonical
 from .config import Config
 from .errors import InputError
 
@@ -20,6 +23,10 @@ if TYPE_CHECKING:
     from .training.trainer import Trainer
 
 POPULATION_COMPONENTS = 32
+POPULATION_CELLS = 60_000
+"""Cells of all volumes together, about, that the population mixtures are fitted to."""
+
+POPULATION_LESIONS = 16
 
 
 @dataclass(frozen=True)
@@ -120,40 +127,57 @@ def fit_population(
 ) -> None:
     """Fit one population mixture for each descriptor to the cells of all volumes, and keep them.
 
-    No label takes part: the mixtures describe what lungs look like to the features, nothing else.
+    Every volume counts twice: as it is, and with synthetic lesions of the training's family, since the lungs
+    trained on are mostly healthy and a tissue that no cell shows gets no component. What was inserted where is
+    not kept: no label takes part, the mixtures describe what lungs look like to the features, nothing else.
     """
-    from .cells import DIFFUSION, pool
-    from .features import diffusion_features, statistics_features
+    from .cells import DIFFUSION, Cells, pool
+    from .features import STATISTIC_COLUMNS, diffusion_features, statistics_features
     from .mixture import KINDS, Mixture
     from .training.store import as_canonical
 
     config = Config()
-    every = []
-    for number, volume in enumerate(volumes):
-        canonical = as_canonical(volume)
-        cells, _ = statistics_features(canonical)
-        student = diffusion_features(
-            canonical,
-            cells,
-            bundle,
-            timesteps=config.timesteps,
-            overlap=config.overlap,
-            seed=config.seed,
-            device=device,
-        )
-        every.append(cells.joined(student, DIFFUSION))
-        progress((number + 1) / (len(volumes) + 1))
+    rng = np.random.default_rng(config.seed)
+    every: list[Cells] = []
+    for volume in volumes:
+        healthy = as_canonical(volume)
+        for canonical in (healthy, _made_ill(healthy, rng)):
+            cells, _ = statistics_features(canonical)
+            student = diffusion_features(
+                canonical,
+                cells,
+                bundle,
+                timesteps=config.timesteps,
+                overlap=config.overlap,
+                seed=config.seed,
+                device=device,
+            )
+            share = POPULATION_CELLS / (2 * len(volumes) * len(cells))
+            every.append(cells.joined(student, DIFFUSION).sample(rng.random(len(cells)) < share))
+            progress(len(every) / (2 * len(volumes) + 1))
     population = pool(every)
     for descriptor, kinds in KINDS.items():
         mixture = Mixture.fit(population, kinds, POPULATION_COMPONENTS, seed=config.seed)
         bundle.mixture |= {f"{descriptor}.{name}": array for name, array in mixture.to_arrays().items()}
     bundle.card["population"] = {
         "timesteps": list(config.timesteps),
+        "statistics": list(STATISTIC_COLUMNS),
         "components": POPULATION_COMPONENTS,
         "cells": len(population),
         "volumes": len(volumes),
+        "synthetic_lesions": f"up to {POPULATION_LESIONS} in a second copy of every volume, unlabelled",
     }
     progress(1.0)
+
+
+def _made_ill(canonical: Canonical, rng: np.random.Generator) -> Canonical:
+    """The volume with lesions of random kinds at random places."""
+    from .evaluation.lesions import insert_random
+
+    hu, _ = insert_random(
+        canonical.hu, canonical.lungs, SPACING_ZYX, rng, probability=1.0, most=POPULATION_LESIONS
+    )
+    return replace(canonical, hu=hu)
 
 
 def _card(

@@ -1,6 +1,6 @@
 """One case on which the choices of the method are switched one at a time.
 
-What does not depend on a switch (preparation, embeddings, vessels, cavities) is computed once a case, so the
+What does not depend on a switch (preparation, embeddings, cavities) is computed once a case, so the
 stages of :class:`pipeline.Segmenter` are called one by one here; a test holds both to the same labels.
 """
 
@@ -23,7 +23,6 @@ from ..fusion import Fusion, fuse
 from ..labels import cell_posterior, name_components
 from ..mixture import KINDS, Mixture
 from ..training.dataset import level_and_spread, z_scored
-from ..vessels import vessel_mask
 from .agreement import Truth
 from .descriptions import encoder_features
 from .prepared import Prepared
@@ -150,20 +149,17 @@ def decide(
     assignment = name_components(cells, responsibility)
     canonical = prepared.canonical
 
-    def find_vessels() -> NDArray[np.bool_]:
-        return vessel_mask(canonical.hu, canonical.lungs, SPACING_ZYX)
-
     def look_for_cavities() -> NDArray[np.bool_]:
         return find_cavities(canonical.hu, canonical.lungs, SPACING_ZYX)
 
     return fuse(
         canonical,
-        cells,
+        cells.fine or cells,
         cell_posterior(cells, responsibility, assignment, config.component_weight),
         prepared.aeration,
         config,
         smooth=prepared.smooth,
-        vessels=prepared.once("vessels", find_vessels) if vessels else None,
+        vessels=prepared.vessels if vessels else None,
         cavities=prepared.once("cavities", look_for_cavities) if cavities else None,
     )
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..canonical import CELL, Canonical, normalise
+from ..canonical import CELL, SPACING_ZYX, Canonical, normalise
 from ..cells import Lattice, spread
-from ..features import gradient_magnitude, tile_cells, tile_weight, world_noise
+from ..features import tile_cells, tile_weight, world_noise
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -79,7 +79,7 @@ def plain_statistics(prepared: Prepared) -> NDArray[np.float32]:
     def measure() -> NDArray[np.float32]:
         lattice = Lattice.over(prepared.canonical.lungs)
         hu = prepared.smooth.ravel()[lattice.voxels]
-        gradient = gradient_magnitude(prepared.smooth).ravel()[lattice.voxels]
+        gradient = _gradient_magnitude(prepared.smooth).ravel()[lattice.voxels]
         band = np.digitize(hu, BANDS_HU)
         sums = [lattice.sums(), lattice.sums(hu), lattice.sums(hu**2), lattice.sums(gradient)]
         sums += [lattice.sums((band == i).astype(np.float32)) for i in range(len(BANDS_HU) + 1)]
@@ -92,6 +92,14 @@ def plain_statistics(prepared: Prepared) -> NDArray[np.float32]:
         return np.stack(columns, axis=1).astype(np.float32)
 
     return prepared.once("plain statistics", measure)
+
+
+def _gradient_magnitude(hu: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Central-difference gradient magnitude on the canonical grid, HU/mm."""
+    total = np.zeros_like(hu)
+    for axis, spacing in enumerate(SPACING_ZYX):
+        total += np.gradient(hu, spacing, axis=axis) ** 2
+    return np.sqrt(total, out=total)
 
 
 def encoder_features(

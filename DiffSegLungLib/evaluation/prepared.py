@@ -11,11 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..airoffset import air_offset
-from ..canonical import Canonical, working_volume
+from ..canonical import SPACING_ZYX, Canonical, working_volume
 from ..config import Config
 from ..ct import Geometry, resample
 from ..features import diffusion_features, smoothed, statistics_features
 from ..lungs import lungs_from_mask, segment_lungs
+from ..vessels import vessel_mask
 
 if TYPE_CHECKING:
     from ..aeration import Aeration
@@ -38,6 +39,7 @@ class Prepared:
         shift_hu: air-offset correction that was added, HU.
         canonical: the CT on the working grid.
         smooth: :func:`features.smoothed` of it.
+        vessels: (z, y, x) bool, vessels and airway walls.
         cells: the lung cells with their local statistics.
         aeration: the patient's healthy level.
     """
@@ -47,6 +49,7 @@ class Prepared:
     shift_hu: float
     canonical: Canonical
     smooth: NDArray[np.float32]
+    vessels: NDArray[np.bool_]
     cells: Cells
     aeration: Aeration
     _kept: dict[Hashable, Any] = field(default_factory=dict, repr=False, compare=False)
@@ -71,8 +74,9 @@ class Prepared:
     def on(cls, canonical: Canonical, geometry: Geometry, lungs: Lungs, shift_hu: float) -> Prepared:
         """Prepare what is on the working grid already."""
         smooth = smoothed(canonical.hu)
-        cells, aeration = statistics_features(canonical, smooth)
-        return cls(geometry, lungs, shift_hu, canonical, smooth, cells, aeration)
+        vessels = vessel_mask(canonical.hu, canonical.lungs, SPACING_ZYX)
+        cells, aeration = statistics_features(canonical, smooth, vessels)
+        return cls(geometry, lungs, shift_hu, canonical, smooth, vessels, cells, aeration)
 
     def student(
         self,

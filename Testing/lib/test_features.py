@@ -44,7 +44,7 @@ def test_cell_sums_equal_the_direct_sums():
     np.testing.assert_allclose(lattice.sums(values), direct, rtol=1e-6, atol=1e-6)
 
 
-def test_the_16_mm_window_keeps_the_total_and_weighs_a_neighbour_by_one_half():
+def test_a_soft_window_keeps_the_total_and_weighs_a_neighbour_by_one_half():
     lattice = np.zeros((5, 5, 5))
     lattice[2, 2, 2] = 8.0
     wide = spread(lattice)
@@ -55,16 +55,51 @@ def test_the_16_mm_window_keeps_the_total_and_weighs_a_neighbour_by_one_half():
 
 def test_statistics_of_known_tissue():
     canonical = block(noise_hu=0.0)
-    canonical.hu[16:20, 32:40, 32:40] = -980.0
+    canonical.hu[12:24, 24:48, 24:48] = -980.0
     cells, aeration = statistics_features(canonical, canonical.hu)
     assert aeration.level_hu == pytest.approx(LEVEL_HU, abs=5)
-    place = cells.index.tolist().index(int(np.ravel_multi_index((4, 4, 4), cells.shape)))
-    values = dict(zip(cells.names, cells.features[place], strict=True))
-    assert values["emphysema share 8 mm"] == 1.0
-    assert values["normal share 8 mm"] == 0.0
-    assert values["median 8 mm"] == pytest.approx((-980 - aeration.level_hu) / 100, abs=1e-4)
-    # One cell of 27 in the soft window, its weight (1/2)³ = 1/8; the feature is the root of the share.
-    assert values["emphysema share 16 mm"] == pytest.approx(np.sqrt(0.125), abs=1e-3)
+    half = cells.fine
+    place = half.index.tolist().index(int(np.ravel_multi_index((8, 8, 8), half.shape)))
+    values = dict(zip(half.names, half.features[place], strict=True))
+    assert values["emphysema share 7 mm"] == pytest.approx(1.0)
+    assert values["raised 60 share 7 mm"] == 0.0
+    assert values["mean 7 mm"] == pytest.approx((-980 - aeration.level_hu) / 100, abs=1e-4)
+    corner = half.index.tolist().index(int(np.ravel_multi_index((6, 6, 6), half.shape)))
+    # A corner of the hole: along each axis its own half and one neighbour, 3/4; the feature is a root.
+    share = half.column("emphysema share 7 mm")[corner]
+    assert share == pytest.approx(np.sqrt(0.75**3), abs=1e-3)
+
+
+def test_cells_are_the_means_of_their_half_cells():
+    cells, _ = statistics_features(block(noise_hu=20.0, seed=4))
+    half = cells.fine
+    assert half.shape == tuple(2 * n for n in cells.shape)
+    lattice = half.to_lattice(half.features * half.fraction[:, None])
+    weight = half.to_lattice(half.fraction)
+    place = len(cells) // 2
+    z, y, x = (2 * i for i in np.unravel_index(cells.index[place], cells.shape))
+    part = (slice(z, z + 2), slice(y, y + 2), slice(x, x + 2))
+    expected = lattice[part].sum(axis=(0, 1, 2)) / weight[part].sum()
+    np.testing.assert_allclose(cells.features[place], expected, rtol=1e-4, atol=1e-5)
+
+
+def test_noise_is_not_texture():
+    quiet, _ = statistics_features(block(noise_hu=8.0, seed=1))
+    noisy, _ = statistics_features(block(noise_hu=40.0, seed=1))
+    for name in ("fine energy 14 mm", "ridges 14 mm"):
+        assert abs(np.median(quiet.fine.column(name))) < 0.2
+        assert abs(np.median(noisy.fine.column(name))) < 0.2
+    assert np.median(noisy.fine.column("emphysema share 14 mm")) < 0.05
+
+
+def test_lines_have_ridges_and_fine_energy():
+    canonical = block(noise_hu=10.0)
+    lined = canonical.hu.copy()
+    lined[12:36, 24:72, 24:72:6] += 400
+    cells, _ = statistics_features(replace(canonical, hu=lined))
+    middle = cells.fine.index.tolist().index(int(np.ravel_multi_index((12, 12, 12), cells.fine.shape)))
+    assert cells.fine.column("fine energy 7 mm")[middle] > 2
+    assert cells.fine.column("ridges 7 mm")[middle] > 0.5
 
 
 def test_statistics_follow_the_patients_own_level():
@@ -73,7 +108,7 @@ def test_statistics_follow_the_patients_own_level():
     a, _ = statistics_features(shallow)
     b, level = statistics_features(deep)
     assert level.level_hu == pytest.approx(LEVEL_HU + 60, abs=5)
-    np.testing.assert_allclose(a.column("median 8 mm"), b.column("median 8 mm"), atol=0.05)
+    np.testing.assert_allclose(a.column("mean 7 mm"), b.column("mean 7 mm"), atol=0.05)
 
 
 def test_aeration_finds_level_gradient_and_noise():

@@ -22,8 +22,8 @@ from DiffSegLungLib.fusion import (
     upsample,
 )
 from DiffSegLungLib.islands import merge_islands
-from DiffSegLungLib.labels import TISSUES, tissue_probability
 from DiffSegLungLib.likelihood import HU_BINS, hu_likelihood
+from DiffSegLungLib.signs import TISSUES, tissue_probability
 
 
 def test_diffusion_conserves_the_total_without_flux_through_the_border():
@@ -90,7 +90,7 @@ def test_streaming_maximum_equals_the_direct_one():
 def test_upsampling_is_linear_between_cell_centres():
     lattice = np.zeros((3, 3, 3), np.float32)
     lattice[:, :, 1], lattice[:, :, 2] = 1.0, 2.0
-    fine = upsample(lattice)
+    fine = upsample(lattice, (12, 24, 24))
     assert fine.shape == (12, 24, 24)
     # Cell centres lie at 3.5, 11.5 and 19.5 voxels.
     np.testing.assert_allclose(fine[5, 11, 4:20], (np.arange(4, 20) - 3.5) / 8, atol=1e-6)

@@ -11,28 +11,28 @@ from scipy.ndimage import gaussian_filter
 
 from DiffSegLungLib.cells import Cells
 from DiffSegLungLib.classes import CONSOLIDATION, EMPHYSEMA, FIBROSIS, GROUND_GLASS, HEALTHY
-from DiffSegLungLib.features import statistics_features
-from DiffSegLungLib.labels import (
-    MEASURES,
-    SIGNS,
-    TISSUES,
-    cell_posterior,
-    name_components,
-    sign_probability,
-    tissue_probability,
-)
+from DiffSegLungLib.features import STATISTIC_COLUMNS, statistics_features
+from DiffSegLungLib.labels import cell_posterior, interpolated, name_components, neighbourly
+from DiffSegLungLib.signs import TISSUES, load_signs, sign_probability, tissue_probability
+
+SIGNS = load_signs()
+PARENCHYMA = max(SIGNS, key=lambda s: s.share)
+
+
+def sign(name):
+    return next(s for s in SIGNS if s.name == name)
 
 
 def cells_with(measures) -> Cells:
-    """Cells that have nothing but the naming's measures."""
+    """Cells that have nothing but statistics."""
     measures = np.asarray(measures, np.float32)
     return Cells(
         shape=(len(measures), 1, 1),
         index=np.arange(len(measures)),
         fraction=np.ones(len(measures), np.float32),
         features=measures,
-        kinds=("statistics",) * len(MEASURES),
-        names=MEASURES,
+        kinds=("statistics",) * len(STATISTIC_COLUMNS),
+        names=STATISTIC_COLUMNS,
     )
 
 
@@ -112,9 +112,7 @@ def test_signs_are_complete():
 
 
 def test_components_take_the_name_of_their_cells_and_share_names():
-    measures = [
-        next(s for s in SIGNS if s.name == n).mean for n in ("parenchyma", "consolidation", "consolidation")
-    ]
+    measures = [s.mean for s in (PARENCHYMA, sign("consolidation 2"), sign("consolidation 2"))]
     cells = cells_with(np.repeat(measures, 10, axis=0))
     responsibility = np.repeat(np.eye(3, dtype=np.float32), 10, axis=0)
     assignment = name_components(cells, responsibility)
@@ -123,15 +121,15 @@ def test_components_take_the_name_of_their_cells_and_share_names():
 
 
 def test_a_component_between_tissues_is_healthy_but_passes_its_doubt_on():
-    names = ("parenchyma", "consolidation", "dense ground glass", "confluent emphysema")
-    cells = cells_with([next(s for s in SIGNS if s.name == n).mean for n in names])
+    others = (sign("consolidation 2"), sign("ground glass 1"), sign("bulla"))
+    cells = cells_with([PARENCHYMA.mean, *(s.mean for s in others)])
     assignment = name_components(cells, np.ones((4, 1), np.float32))
     assert assignment.classes.tolist() == [HEALTHY]
     np.testing.assert_allclose(np.sort(assignment.probabilities[0]), [0, 0.25, 0.25, 0.25, 0.25], atol=0.06)
 
 
 def test_component_weight_goes_from_the_cell_to_the_mixture():
-    cells = cells_with([SIGNS[0].mean, SIGNS[6].mean])
+    cells = cells_with([PARENCHYMA.mean, sign("ground glass 1").mean])
     responsibility = np.array([[0.9, 0.1], [0.2, 0.8]], np.float32)
     assignment = name_components(cells, responsibility)
     np.testing.assert_allclose(
@@ -139,6 +137,25 @@ def test_component_weight_goes_from_the_cell_to_the_mixture():
         responsibility @ assignment.probabilities,
         atol=1e-3,
     )
+    own = np.log(tissue_probability(cells) + 1e-6)
+    expected = np.exp(neighbourly(own, cells))
     np.testing.assert_allclose(
-        cell_posterior(cells, responsibility, assignment, 0.0), tissue_probability(cells), atol=1e-3
+        cell_posterior(cells, responsibility, assignment, 0.0),
+        expected / expected.sum(axis=1, keepdims=True),
+        atol=1e-3,
     )
+
+
+def test_a_neighbour_counts_half_as_much_as_the_cell_itself():
+    cells = cells_with([PARENCHYMA.mean] * 3)
+    log = np.zeros((3, 1), np.float32)
+    log[1] = 6.0
+    np.testing.assert_allclose(neighbourly(log, cells)[:, 0], [2.0, 3.0, 2.0], rtol=1e-6)
+
+
+def test_half_cells_lie_between_their_cells():
+    cells = replace(cells_with([PARENCHYMA.mean] * 2), shape=(2, 1, 1))
+    half = replace(cells_with([PARENCHYMA.mean] * 16), shape=(4, 2, 2))
+    values = interpolated(np.array([[0.0], [4.0]], np.float32), cells, half).reshape(4, 2, 2)
+    np.testing.assert_allclose(values[:, 0, 0], [0, 1, 3, 4], atol=1e-6)
+    np.testing.assert_allclose(values[:, 0, 0], values[:, 1, 1])

@@ -1,0 +1,89 @@
+"""Radiological signs: what each tissue looks like to the statistics of a half cell (method.md 5).
+
+A sign is a multivariate t distribution over the statistics of :func:`features.statistics_features`. Their
+means and covariances stand in ``signs.json``. They were measured, by ``Testing/benchmarks/calibrate_signs.py``,
+on tissue made by the lesion generator's family "a" inside real, near-healthy lungs, and on those lungs
+themselves: no annotation of a patient's image is involved, and neither the network nor the mixtures see them.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .cells import STATISTICS, Cells
+from .classes import BY_KEY, CONSOLIDATION, EMPHYSEMA, FIBROSIS, GROUND_GLASS, HEALTHY
+
+TISSUES = (HEALTHY, EMPHYSEMA, GROUND_GLASS, FIBROSIS, CONSOLIDATION)
+"""Classes that a cell can have; cavities and vessels are decided on voxels."""
+
+DEGREES = 8.0
+"""Degrees of freedom of the t distributions: tails heavier than a Gaussian's, since patients differ."""
+
+_FILE = Path(__file__).parent / "signs.json"
+
+
+@dataclass(frozen=True)
+class Sign:
+    """One sign of one tissue.
+
+    Attributes:
+        name: what it is, e.g. ``reticulation``.
+        tissue: class id.
+        share: how common it is in a lung, relative to the other signs.
+        mean: (d,) of the statistics.
+        covariance: (d, d).
+    """
+
+    name: str
+    tissue: int
+    share: float
+    mean: NDArray[np.float64]
+    covariance: NDArray[np.float64]
+
+    def log_density(self, x: NDArray[np.floating]) -> NDArray[np.float64]:
+        """log p(statistics | sign) + constant, (n,), for statistics (n, d)."""
+        from scipy.linalg import solve_triangular
+
+        root = np.linalg.cholesky(self.covariance)
+        z = solve_triangular(root, (np.asarray(x, np.float64) - self.mean).T, lower=True)
+        d = len(self.mean)
+        log = np.log1p((z**2).sum(axis=0) / DEGREES)
+        return np.asarray(-0.5 * (DEGREES + d) * log - np.log(np.diag(root)).sum())
+
+
+@cache
+def load_signs() -> tuple[Sign, ...]:
+    """The signs that ship, shares as they stand in the file."""
+    entries: list[dict[str, Any]] = json.loads(_FILE.read_text(encoding="utf-8"))["signs"]
+    return tuple(_sign(entry) for entry in entries)
+
+
+def _sign(entry: dict[str, Any]) -> Sign:
+    d = len(entry["mean"])
+    covariance = np.zeros((d, d))
+    covariance[np.tril_indices(d)] = entry["covariance"]
+    covariance += np.tril(covariance, -1).T
+    return Sign(
+        entry["name"], BY_KEY[entry["tissue"]].id, entry["share"], np.array(entry["mean"]), covariance
+    )
+
+
+def sign_probability(cells: Cells) -> NDArray[np.float32]:
+    """p(sign | statistics) of every cell by itself, (n, signs) float32, rows sum to 1."""
+    x = cells.of_kind(STATISTICS)
+    log = np.stack([np.log(s.share) + s.log_density(x) for s in load_signs()], axis=1)
+    p = np.exp(log - log.max(axis=1, keepdims=True))
+    return np.asarray(p / p.sum(axis=1, keepdims=True), np.float32)
+
+
+def tissue_probability(cells: Cells) -> NDArray[np.float32]:
+    """p(tissue | statistics) of every cell by itself, (n, 5) float32 over :data:`TISSUES`."""
+    member = np.array([[s.tissue == t for t in TISSUES] for s in load_signs()], np.float32)
+    return np.asarray(sign_probability(cells) @ member)

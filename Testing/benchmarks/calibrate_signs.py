@@ -1,0 +1,126 @@
+"""Measure the radiological signs anew: ``python Testing/benchmarks/calibrate_signs.py ../shared/data/ct``.
+
+Tissue of every kind is made by the lesion generator's family "a" (the one that training sees, never the two that
+measure) inside real, near-healthy lungs; every kind's half cells become one or two Gaussians, and the untouched
+lung eight. Writes ``DiffSegLungLib/signs.json``. How common a sign is in a lung stands in ``SHARES``, by hand.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+import DiffSegLungLib
+from DiffSegLungLib.canonical import working_volume
+from DiffSegLungLib.cells import HALF_CELL, Cells, cell_of
+from DiffSegLungLib.classes import BY_ID, BY_KEY, CAVITY, HEALTHY
+from DiffSegLungLib.ct import resample
+from DiffSegLungLib.evaluation.cases import CaseKey, full_chest_paths, lesion_plan, make_case
+from DiffSegLungLib.evaluation.disease import own_disease
+from DiffSegLungLib.evaluation.lesions import KINDS
+from DiffSegLungLib.features import statistics_features
+from DiffSegLungLib.lungs import air_offset, lungs_from_mask
+
+SEEDS = (100, 101)
+"""Of the lesions; evaluation uses 0 and 1."""
+
+SHARES = {
+    "healthy": 0.844,
+    "ground_glass": 0.055,
+    "crazy_paving": 0.029,
+    "consolidation": 0.014,
+    "reticulation": 0.022,
+    "honeycombing": 0.018,
+    "centrilobular_emphysema": 0.004,
+    "confluent_emphysema": 0.005,
+    "bulla": 0.009,
+}
+COMPONENTS = {"healthy": 8, "ground_glass": 2, "consolidation": 2}
+LEAST_SHARE = {"centrilobular_emphysema": 0.3}
+"""A half cell shows a lesion when it fills this much of it; holes fill few half cells, others at least 0.75."""
+
+_CELLS_A_LESION, _CELLS_A_LUNG = 300, 4000
+
+
+def main() -> None:
+    """Sample, fit, write."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("ct", type=Path, help="folder with the near-healthy full-chest CT")
+    folder = Path(DiffSegLungLib.__file__).parent
+    parser.add_argument("-o", "--output", type=Path, default=folder / "signs.json")
+    options = parser.parse_args()
+
+    rng = np.random.default_rng(0)
+    samples: dict[str, list[NDArray[np.float32]]] = {}
+    for key in lesion_plan(full_chest_paths(options.ct), ("a",), SEEDS):
+        for kind, rows in _samples(key, rng):
+            samples.setdefault(kind, []).append(rows)
+        print(key.name, flush=True)
+    signs = [sign for kind in SHARES for sign in _signs(kind, np.concatenate(samples[kind]))]
+    options.output.write_text(json.dumps({"signs": signs}) + "\n", encoding="utf-8")
+
+
+def _samples(key: CaseKey, rng: np.random.Generator) -> Iterator[tuple[str, NDArray[np.float32]]]:
+    """Statistics of half cells by kind of lesion, and of lung that no lesion touched."""
+    case = make_case(key)
+    assert case.lungs is not None and case.owner is not None
+    lungs = lungs_from_mask(case.ct, case.lungs)
+    canonical = working_volume(case.ct, lungs, shift_hu=air_offset(case.ct, lungs).shift_hu)
+    half = statistics_features(canonical)[0].fine
+    assert half is not None
+    owner = resample(case.owner, case.ct.geometry, canonical.geometry, order="nearest", fill=0)
+    for lesion in case.lesions:
+        if lesion.class_id != CAVITY and lesion.kind in SHARES:
+            full = _share(owner == lesion.number, half) >= LEAST_SHARE.get(lesion.kind, 0.75)
+            yield lesion.kind, half.features[rng.permutation(np.flatnonzero(full))[:_CELLS_A_LESION]]
+    ill = own_disease(key.volume.name.removesuffix(".nii.gz"), canonical.geometry)
+    untouched = (_share(ill, half) == 0) & ~_near(_share(owner > 0, half) > 0, half)
+    yield "healthy", half.features[rng.permutation(np.flatnonzero(untouched))[:_CELLS_A_LUNG]]
+
+
+def _share(mask: NDArray[np.bool_], half: Cells) -> NDArray[np.float64]:
+    """Share of the lung of every half cell that a mask of voxels takes."""
+    owner = cell_of(np.flatnonzero(mask), mask.shape, half.shape)
+    count = np.bincount(owner, minlength=int(np.prod(half.shape)))[half.index]
+    return count / np.prod(HALF_CELL) / half.fraction
+
+
+def _near(chosen: NDArray[np.bool_], half: Cells) -> NDArray[np.bool_]:
+    """Half cells within two of a chosen one: their windows see it."""
+    from scipy.ndimage import binary_dilation
+
+    lattice = half.to_lattice(chosen.astype(np.float32)) > 0
+    return np.asarray(binary_dilation(lattice, iterations=2).ravel()[half.index])
+
+
+def _signs(kind: str, rows: NDArray[np.float32]) -> list[dict[str, object]]:
+    """One to eight Gaussians of a kind, ready for JSON."""
+    from sklearn.mixture import GaussianMixture
+
+    count = COMPONENTS.get(kind, 1)
+    model = GaussianMixture(count, reg_covar=2e-3, n_init=2, random_state=0).fit(rows)
+    tissue = BY_ID[KINDS.get(kind, HEALTHY)].key
+    signs = []
+    for rank, i in enumerate(np.argsort(model.means_[:, 0]), start=1):
+        covariance = 0.9 * model.covariances_[i] + 0.1 * np.diag(np.diag(model.covariances_[i]))
+        signs.append(
+            {
+                "name": kind.replace("_", " ") + (f" {rank}" if count > 1 else ""),
+                "tissue": BY_KEY[tissue].key,
+                "share": round(SHARES[kind] * float(model.weights_[i]), 5),
+                "mean": [round(float(v), 4) for v in model.means_[i]],
+                "covariance": [round(float(v), 5) for v in covariance[np.tril_indices(len(covariance))]],
+            }
+        )
+    return signs
+
+
+if __name__ == "__main__":
+    main()
