@@ -27,7 +27,7 @@ def fine_energy(hu: Field, smooth: Field, voxels: NDArray[np.int64]) -> Field:
         (m,) float32.
     """
     difference = hu.ravel()[voxels] - smooth.ravel()[voxels]
-    return np.minimum(difference**2, np.float32(MOST_FINE_HU**2))
+    return np.asarray(np.minimum(difference**2, MOST_FINE_HU**2), np.float32)
 
 
 def ridges(smooth: Field, voxels: NDArray[np.int64]) -> Field:
@@ -52,4 +52,4 @@ def ridges(smooth: Field, voxels: NDArray[np.int64]) -> Field:
     xx = (at(2) + at(-2) - twice) / 4
     yx = (at(row + 1) + at(-row - 1) - at(row - 1) - at(1 - row)) / 4
     lower = (yy + xx) / 2 - np.hypot((yy - xx) / 2, yx)
-    return np.clip(-lower, 0, np.float32(MOST_RIDGE_HU))
+    return np.asarray(np.clip(-lower, 0, MOST_RIDGE_HU), np.float32)

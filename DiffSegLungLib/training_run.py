@@ -128,8 +128,8 @@ def fit_population(
     """Fit one population mixture for each descriptor to the cells of all volumes, and keep them.
 
     Every volume counts twice: as it is, and with synthetic lesions of the training's family, since the lungs
-    trained on are mostly healthy and a tissue that no cell shows gets no component. What was inserted where is
-    not kept: no label takes part, the mixtures describe what lungs look like to the features, nothing else.
+    trained on are mostly healthy and a tissue that no cell shows gets no component. What was inserted where
+    is not kept: no label takes part, the mixtures describe what lungs look like to the features.
     """
     from .cells import DIFFUSION, Cells, pool
     from .features import STATISTIC_COLUMNS, diffusion_features, statistics_features

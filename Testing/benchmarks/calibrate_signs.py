@@ -1,8 +1,8 @@
 """Measure the radiological signs anew: ``python Testing/benchmarks/calibrate_signs.py ../shared/data/ct``.
 
-Tissue of every kind is made by the lesion generator's family "a" (the one that training sees, never the two that
-measure) inside real, near-healthy lungs; every kind's half cells become one or two Gaussians, and the untouched
-lung eight. Writes ``DiffSegLungLib/signs.json``. How common a sign is in a lung stands in ``SHARES``, by hand.
+Tissue of every kind is made by the lesion generator's family "a" (the one that training sees, never the two
+that measure) inside real, near-healthy lungs; every kind's half cells become one or two Gaussians, and the
+untouched lung eight. Writes ``DiffSegLungLib/signs.json``; ``SHARES``, how common a sign is, is set by hand.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ SHARES = {
 }
 COMPONENTS = {"healthy": 8, "ground_glass": 2, "consolidation": 2}
 LEAST_SHARE = {"centrilobular_emphysema": 0.3}
-"""A half cell shows a lesion when it fills this much of it; holes fill few half cells, others at least 0.75."""
+"""A half cell shows a lesion that fills this much of it; holes fill few half cells, the others 0.75."""
 
 _CELLS_A_LESION, _CELLS_A_LUNG = 300, 4000
 
