@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .canonical import SPACING_ZYX
-from .classes import CAVITY, HEALTHY, VESSEL
+from .classes import CAVITY, CONSOLIDATION, FIBROSIS, HEALTHY, VESSEL
 from .errors import Cancelled
 from .features import smoothed
 from .islands import merge_islands
@@ -40,6 +40,7 @@ _SHELL_LAYERS = (3, 2, 3)
 The outermost lung is blurred with the chest wall and the diaphragm; it takes the tissue beneath it.
 """
 
+_DENSE_SHARE = 0.6
 _FLOOR = np.float32(1e-3)
 
 
@@ -130,6 +131,7 @@ def fuse(
     report(0.1)
     _poll(cancelled)
     prior = cell_prior(cells, cell_posterior, canonical.lungs)
+    dense = _dense(prior, canonical.lungs)
     report(0.2)
     _poll(cancelled)
     posterior = combine(prior, likelihood, canonical.lungs, config.alpha, config.beta)
@@ -148,7 +150,7 @@ def fuse(
     labels = np.where(canonical.lungs, streaming_argmax(posterior, TISSUES, cancelled), 0).astype(np.uint8)
     labels[(labels == HEALTHY) & (smooth > VESSEL_HU) & ~shell] = VESSEL
     if vessels is not None:
-        labels[vessels & canonical.lungs] = VESSEL
+        labels[vessels & canonical.lungs & ~dense] = VESSEL
     if cavities is not None:
         labels[cavities & canonical.lungs] = CAVITY
     voxel_ml = float(np.prod(SPACING_ZYX)) / 1000
@@ -165,6 +167,13 @@ def cell_prior(cells: Cells, cell_posterior: Field, lungs: NDArray[np.bool_]) ->
     reach = np.maximum(upsample(cells.to_lattice(cells.fraction), lungs.shape)[lungs], 1e-6)
     shares = (cell_posterior[:, i] * cells.fraction for i in range(cell_posterior.shape[1]))
     return [np.asarray(upsample(cells.to_lattice(s), lungs.shape)[lungs] / reach, np.float32) for s in shares]
+
+
+def _dense(prior: list[Field], lungs: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Where the cells see consolidation or fibrosis: what runs through it cannot be told from vessels."""
+    dense = np.zeros(lungs.shape, bool)
+    dense[lungs] = (prior[TISSUES.index(CONSOLIDATION)] + prior[TISSUES.index(FIBROSIS)]) > _DENSE_SHARE
+    return dense
 
 
 def combine(

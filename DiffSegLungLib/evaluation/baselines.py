@@ -235,12 +235,12 @@ def mixture(
 
 
 def untrained(like: Bundle, seed: int = 0) -> Bundle:
-    """A bundle of the same architecture whose network has its random initial weights."""
+    """A bundle of the same kind, base 16 to be quick, whose network has its random initial weights."""
     import torch
 
     from ..model.network import NoiseUNet
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        network = NoiseUNet(like.network.architecture).eval()
+        network = NoiseUNet(replace(like.network.architecture, base=16)).eval()
     return replace(like, network=network, mixture={})

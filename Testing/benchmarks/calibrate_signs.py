@@ -18,31 +18,35 @@ from numpy.typing import NDArray
 import DiffSegLungLib
 from DiffSegLungLib.canonical import working_volume
 from DiffSegLungLib.cells import HALF_CELL, Cells, cell_of
-from DiffSegLungLib.classes import BY_ID, BY_KEY, CAVITY, HEALTHY
-from DiffSegLungLib.ct import resample
-from DiffSegLungLib.evaluation.cases import CaseKey, full_chest_paths, lesion_plan, make_case
+from DiffSegLungLib.classes import BY_ID, CAVITY, GROUND_GLASS, HEALTHY
+from DiffSegLungLib.ct import CT, resample
+from DiffSegLungLib.evaluation.cases import Case, CaseKey, full_chest_paths, lesion_plan, make_case
 from DiffSegLungLib.evaluation.disease import own_disease
 from DiffSegLungLib.evaluation.lesions import KINDS
 from DiffSegLungLib.features import statistics_features
-from DiffSegLungLib.lungs import air_offset, lungs_from_mask
+from DiffSegLungLib.lungs import Lungs, air_offset, lungs_from_mask
 
 SEEDS = (100, 101)
 """Of the lesions; evaluation uses 0 and 1."""
 
 SHARES = {
     "healthy": 0.844,
-    "ground_glass": 0.055,
-    "crazy_paving": 0.029,
+    "ground_glass": 0.045,
+    "faint_ground_glass": 0.010,
+    "crazy_paving": 0.025,
     "consolidation": 0.014,
     "reticulation": 0.022,
     "honeycombing": 0.018,
-    "centrilobular_emphysema": 0.004,
+    "centrilobular_emphysema": 0.008,
     "confluent_emphysema": 0.005,
     "bulla": 0.009,
 }
 COMPONENTS = {"healthy": 8, "ground_glass": 2, "consolidation": 2}
 LEAST_SHARE = {"centrilobular_emphysema": 0.3}
 """A half cell shows a lesion that fills this much of it; holes fill few half cells, the others 0.75."""
+
+FAINT = 0.4
+"""Ground glass also comes this faint, share of its full strength."""
 
 _CELLS_A_LESION, _CELLS_A_LUNG = 300, 4000
 
@@ -76,13 +80,28 @@ def _samples(key: CaseKey, rng: np.random.Generator) -> Iterator[tuple[str, NDAr
     half = statistics_features(canonical)[0].fine
     assert half is not None
     owner = resample(case.owner, case.ct.geometry, canonical.geometry, order="nearest", fill=0)
+    faint = _faint(key, case, lungs)
     for lesion in case.lesions:
         if lesion.class_id != CAVITY and lesion.kind in SHARES:
             full = _share(owner == lesion.number, half) >= LEAST_SHARE.get(lesion.kind, 0.75)
-            yield lesion.kind, half.features[rng.permutation(np.flatnonzero(full))[:_CELLS_A_LESION]]
+            chosen = rng.permutation(np.flatnonzero(full))[:_CELLS_A_LESION]
+            yield lesion.kind, half.features[chosen]
+            if lesion.class_id == GROUND_GLASS:
+                yield "faint_ground_glass", faint.features[chosen]
     ill = own_disease(key.volume.name.removesuffix(".nii.gz"), canonical.geometry)
     untouched = (_share(ill, half) == 0) & ~_near(_share(owner > 0, half) > 0, half)
     yield "healthy", half.features[rng.permutation(np.flatnonzero(untouched))[:_CELLS_A_LUNG]]
+
+
+def _faint(key: CaseKey, case: Case, lungs: Lungs) -> Cells:
+    """Half cells of the same case with every lesion at :data:`FAINT` of its strength: disease that begins."""
+    before = CT.read(key.volume).hu
+    hu = np.rint(before + FAINT * (case.ct.hu.astype(np.float32) - before)).astype(np.int16)
+    ct = case.ct.with_hu(hu)
+    canonical = working_volume(ct, lungs, shift_hu=air_offset(case.ct, lungs).shift_hu)
+    half = statistics_features(canonical)[0].fine
+    assert half is not None
+    return half
 
 
 def _share(mask: NDArray[np.bool_], half: Cells) -> NDArray[np.float64]:
@@ -106,14 +125,14 @@ def _signs(kind: str, rows: NDArray[np.float32]) -> list[dict[str, object]]:
 
     count = COMPONENTS.get(kind, 1)
     model = GaussianMixture(count, reg_covar=2e-3, n_init=2, random_state=0).fit(rows)
-    tissue = BY_ID[KINDS.get(kind, HEALTHY)].key
+    tissue = KINDS.get(kind.removeprefix("faint_"), HEALTHY)
     signs = []
     for rank, i in enumerate(np.argsort(model.means_[:, 0]), start=1):
         covariance = 0.9 * model.covariances_[i] + 0.1 * np.diag(np.diag(model.covariances_[i]))
         signs.append(
             {
                 "name": kind.replace("_", " ") + (f" {rank}" if count > 1 else ""),
-                "tissue": BY_KEY[tissue].key,
+                "tissue": BY_ID[tissue].key,
                 "share": round(SHARES[kind] * float(model.weights_[i]), 5),
                 "mean": [round(float(v), 4) for v in model.means_[i]],
                 "covariance": [round(float(v), 5) for v in covariance[np.tril_indices(len(covariance))]],
