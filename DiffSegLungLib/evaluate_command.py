@@ -88,7 +88,7 @@ def work(options: argparse.Namespace, config: Config) -> Work:
         request = EvaluationRequest(
             suites=chosen_suites(options.suite),
             sources=tuple(source.expanduser() for source in sources),
-            output=options.output.expanduser(),
+            output=options.output.expanduser().absolute(),
             config=config,
             bundle=options.bundle if options.bundle == "default" else _absolute(options.bundle),
             jobs=options.jobs,
