@@ -23,6 +23,7 @@ from DiffSegLungLib.evaluation.pool import Outcome
 from DiffSegLungLib.evaluation.prepared import Prepared
 from DiffSegLungLib.evaluation.short_trainings import VARIANTS, Budget, train_variants
 from DiffSegLungLib.evaluation.switches import DEFAULT, SWITCHES
+from DiffSegLungLib.features import STATISTIC_COLUMNS
 from DiffSegLungLib.mixture import KINDS, Mixture
 from DiffSegLungLib.model.bundle import Bundle
 from DiffSegLungLib.pipeline import Segmenter
@@ -52,7 +53,7 @@ def prepared(case: Case) -> Prepared:
 @pytest.fixture(scope="module")
 def bundle(prepared: Prepared) -> Bundle:
     """An untrained network with a population mixture fitted to the same chest."""
-    bare = tiny_bundle(population={"timesteps": [3, 10]})
+    bare = tiny_bundle(population={"timesteps": [3, 10], "statistics": list(STATISTIC_COLUMNS)})
     cells = pool([prepared.cells.joined(prepared.student(bare, (3, 10)), DIFFUSION)])
     arrays = {
         f"{descriptor}.{name}": array

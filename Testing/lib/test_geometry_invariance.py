@@ -13,7 +13,7 @@ from DiffSegLungLib.cells import pool
 from DiffSegLungLib.config import Config
 from DiffSegLungLib.ct import CT, Geometry, resample
 from DiffSegLungLib.evaluation.phantom import generate_phantom
-from DiffSegLungLib.features import statistics_features, world_noise
+from DiffSegLungLib.features import STATISTIC_COLUMNS, statistics_features, world_noise
 from DiffSegLungLib.lungs import Lungs, lungs_from_mask
 from DiffSegLungLib.mixture import KINDS, Mixture
 from DiffSegLungLib.pipeline import Segmenter
@@ -34,7 +34,8 @@ def segmenter(chest: sitk.Image) -> Segmenter:
     canonical = working_volume(other.ct, lungs_from_mask(other.ct, other.lungs))
     cells, _ = statistics_features(canonical)
     mixture = Mixture.fit(pool([cells]), KINDS["statistics"], 16).to_arrays()
-    return Segmenter(tiny_bundle({f"statistics.{name}": array for name, array in mixture.items()}), CONFIG)
+    arrays = {f"statistics.{name}": array for name, array in mixture.items()}
+    return Segmenter(tiny_bundle(arrays, population={"statistics": list(STATISTIC_COLUMNS)}), CONFIG)
 
 
 @pytest.fixture(scope="module")

@@ -17,6 +17,7 @@ from DiffSegLungLib.classes import CLASSES
 from DiffSegLungLib.config import Config
 from DiffSegLungLib.ct import CT
 from DiffSegLungLib.errors import Cancelled, InputError
+from DiffSegLungLib.features import STATISTIC_COLUMNS
 from DiffSegLungLib.pipeline import Segmenter
 from DiffSegLungLib.result import Result
 
@@ -144,7 +145,8 @@ def test_a_missing_model_is_refused_in_one_sentence(tmp_path: Path, path: str) -
 )
 def test_settings_that_the_model_cannot_serve_are_refused_at_once(config: Config, code: str) -> None:
     mixture = {"hybrid.weights": np.ones(1)}
-    bundle = tiny_bundle(mixture, population={"timesteps": list(Config().timesteps)})
+    population = {"timesteps": list(Config().timesteps), "statistics": list(STATISTIC_COLUMNS)}
+    bundle = tiny_bundle(mixture, population=population)
     entered: list[str] = []
     with pytest.raises(InputError) as caught:
         Segmenter(bundle, config).run(
@@ -152,6 +154,12 @@ def test_settings_that_the_model_cannot_serve_are_refused_at_once(config: Config
         )
     assert caught.value.code == code
     assert set(entered) == {"read"}
+
+
+def test_a_population_of_other_statistics_is_refused() -> None:
+    bundle = tiny_bundle({"hybrid.weights": np.ones(1)}, population={"statistics": ["mean 8 mm"]})
+    with pytest.raises(InputError, match="other statistics"):
+        Segmenter(bundle, Config()).run(CT.from_image(image(chest())))
 
 
 def test_features_of_the_network_take_part(result: Result) -> None:
