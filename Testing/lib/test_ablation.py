@@ -76,7 +76,7 @@ def test_without_a_switch_it_is_the_product(case: Case, bundle: Bundle, mode: st
 def test_a_switch_that_leaves_out_a_class_leaves_it_out(prepared: Prepared, bundle: Bundle) -> None:
     right, left = (prepared.canonical.side == side for side in (1, 2))
     prepared.once("cavities", lambda: right)
-    prepared.once("vessels", lambda: left)
+    prepared = replace(prepared, vessels=left)
     config = replace(CONFIG, descriptor="statistics")
     labels = decide(prepared, prepared.cells, bundle, config).labels
     assert (labels[right & prepared.canonical.lungs] == CAVITY).all()

@@ -91,7 +91,7 @@ def test_sides_and_thirds_share_one_map_and_no_lung_voxel_is_lost() -> None:
 
 def test_a_run_writes_both(tmp_path: Path) -> None:
     hu = chest()
-    lesion = np.random.default_rng(1).normal(-300, 20, (8, 16, 10))  # between haze and solid
+    lesion = np.random.default_rng(1).normal(-300, 150, (8, 16, 10))  # haze, lines or solid?
     hu[8:16, 22:38, 40:50] = lesion
     small_ct = save(sitk_image(hu), tmp_path / "chest.nii.gz")
     target = tmp_path / "result"
