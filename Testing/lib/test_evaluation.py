@@ -35,10 +35,11 @@ def refused(capfd: pytest.CaptureFixture[str], *arguments: str) -> str:
 
 
 def test_an_evaluation_measures_once_and_goes_on(
-    small_ct: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    small_ct: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = tmp_path / "evaluation"
-    arguments = ["evaluate", str(small_ct), "--suite", "lesions", "--cases", "1", "-o", str(out)]
+    monkeypatch.chdir(tmp_path)  # a relative folder must do as well as an absolute one
+    arguments = ["evaluate", str(small_ct), "--suite", "lesions", "--cases", "1", "-o", "evaluation"]
     arguments += ["--json-progress", "--methods"]
     assert main([*arguments, "hu-bands,DiffSegLung"]) == 0
     assert said(capfd)["result"] == str(out / "evaluation.md")
