@@ -44,7 +44,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="receives tables, plots and a file a case; the same command goes on where it was stopped",
     )
     parser.add_argument(
-        "--cases", type=int, metavar="N", help="at most so many of each suite, evenly spread (all; 4 chests)"
+        "--cases",
+        type=int,
+        metavar="N",
+        help="at most so many of each suite, evenly spread (all; 4 chests, 6 for the ablation)",
     )
     parser.add_argument(
         "--jobs", type=int, default=_cores(), metavar="N", help="cases at a time (%(default)s, one a core)"

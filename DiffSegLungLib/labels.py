@@ -30,20 +30,16 @@ class Assignment:
     evidence: tuple[dict[str, Any], ...]
 
 
-def name_components(
-    cells: Cells, responsibility: NDArray[np.float32], own: NDArray[np.float32] | None = None
-) -> Assignment:
+def name_components(cells: Cells, responsibility: NDArray[np.float32]) -> Assignment:
     """Name the components by what their cells look like.
 
     Args:
         cells: with the statistics columns of :mod:`features`.
         responsibility: (n, k) float32, posterior of the components.
-        own: (n, 5) float32, what every cell looks like by itself; None has :func:`own_evidence` say it.
     """
     weight = responsibility * cells.fraction[:, None]
     mass = np.maximum(weight.sum(axis=0), 1e-6)
-    looks = own_evidence(cells) if own is None else own
-    votes = (weight.T @ looks) / mass[:, None]
+    votes = (weight.T @ own_evidence(cells)) / mass[:, None]
     winner = votes.argmax(axis=1)
     winner = np.where(votes.max(axis=1) >= 0.5, winner, 0)
     columns = [name for name, kind in zip(cells.names, cells.kinds, strict=True) if kind == STATISTICS]

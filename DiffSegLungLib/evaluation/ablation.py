@@ -28,6 +28,7 @@ from .suites import CaseTask, plan
 from .switches import ALONE, SWITCHES
 
 CASES = 6
+"""Of the suite of inserted lesions, where nobody asks for another number."""
 
 _MEASURED_BY = "evaluation/bench.py"
 Report = Callable[[str, float], None]
@@ -40,6 +41,7 @@ def run_ablation(
     bundle: str = "default",
     config: Config | None = None,
     jobs: int = 2,
+    cases: int | None = None,
     training: bool = False,
     budget: Budget | None = None,
     report: Report = lambda text, fraction: None,
@@ -53,6 +55,7 @@ def run_ablation(
         bundle: the model, or "default".
         config: settings of the product that the switches start from.
         jobs: cases at a time.
+        cases: at most so many, evenly spread; None for :data:`CASES`.
         training: whether to train the variants that are not finished; finished ones are always measured.
         budget: size of the short trainings.
         report: called with one line and the share done.
@@ -77,7 +80,7 @@ def run_ablation(
     trained = trained_variants(trainings)
     switches = (*SWITCHES, *(s for t in trained for s in _judging(t)))
     model = Bundle.load(bundle)
-    tasks = plan("lesions", volumes, CASES)
+    tasks = plan("lesions", volumes, cases or CASES)
     work = _Work(
         switches, bundle, model.sha256, config or Config(), out / "cases", source_digest(_MEASURED_BY)
     )

@@ -153,6 +153,7 @@ class _Evaluation:
             bundle=self._request.bundle,
             config=self._request.config,
             jobs=self._request.jobs,
+            cases=self._request.cases,
             training=self._request.train,
             report=report,
             cancelled=self._session.cancelled,

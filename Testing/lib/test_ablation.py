@@ -128,11 +128,10 @@ def test_an_ablation_measures_once_and_goes_on(
 ) -> None:
     quick = Config(descriptor="statistics", mode="per-volume", components=4)
     first, second = Switch(DEFAULT, "as it is"), Switch("beta_0", "no HU", DEFAULT, {"beta": 0.0})
-    monkeypatch.setattr(ablation, "CASES", 1)
     # In this process: that tasks go well in others is tested elsewhere.
     monkeypatch.setattr(ablation, "perform", lambda tasks, work, **_: [Outcome(t, work(t)) for t in tasks])
     monkeypatch.setattr(ablation, "SWITCHES", (first,))
-    run_ablation([small_ct], tmp_path, config=quick, jobs=1)
+    run_ablation([small_ct], tmp_path, config=quick, jobs=1, cases=1)
     (file,) = (tmp_path / "cases").iterdir()
     record = json.loads(file.read_text())
     # A number that only a second measurement could put right again.
@@ -140,7 +139,7 @@ def test_an_ablation_measures_once_and_goes_on(
     file.write_text(json.dumps(record))
 
     monkeypatch.setattr(ablation, "SWITCHES", (first, second))
-    table = run_ablation([small_ct], tmp_path, config=quick, jobs=1)
+    table = run_ablation([small_ct], tmp_path, config=quick, jobs=1, cases=1)
     lines = [line for line in table.read_text().splitlines() if line.startswith("| ")]
     assert lines[2].startswith("| as it is |")
     assert lines[3].startswith("| no HU |")
