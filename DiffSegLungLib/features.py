@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -17,6 +19,7 @@ from .texture import fine_energy, ridges
 from .vessels import vessel_mask
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor
 
     from .model.bundle import Bundle
@@ -164,6 +167,12 @@ def _surroundings(hu: NDArray[np.float32], voxels: NDArray[np.int64]) -> NDArray
     return np.asarray(wide.ravel()[voxels], np.float32)
 
 
+Batch = list[tuple[slice, ...]]
+"""Tiles that go through the network together."""
+
+_BATCH = 4
+
+
 def diffusion_features(
     canonical: Canonical,
     cells: Cells,
@@ -190,7 +199,7 @@ def diffusion_features(
         seed: of the noise.
         device: where the network runs, as :func:`model.network.pick_device` takes it.
         progress: called with the share done.
-        cancelled: asked before every tile.
+        cancelled: asked before every few tiles.
 
     Returns:
         (n, 128 · timesteps) float32, unit length within each timestep.
@@ -200,39 +209,85 @@ def diffusion_features(
     """
     import torch
 
-    from .model.network import bfloat16_pays, pick_device
+    from .model.network import pick_device
 
     place = pick_device(device)
-    network, head = bundle.network.to(place), bundle.head.to(place)
     noise = world_noise(canonical, seed)
     x0, mask = normalise(canonical.hu), canonical.lungs.astype(np.float32)
     occupied = cells.to_lattice(np.ones(len(cells), np.float32)) > 0
     patch = tuple(p // c for p, c in zip(bundle.patch, CELL, strict=True))
     tiles = list(tile_cells(occupied, patch, overlap))
-    weight = tile_weight(patch)
+    encode = _encoder(bundle, timesteps, place)
+
+    def described(batch: Batch) -> Tensor:
+        return encode(*(_cut(a, batch, fill) for a, fill in ((x0, -1.0), (noise, 0.0), (mask, 0.0))))
+
+    weight = torch.from_numpy(tile_weight(patch))
     total = torch.zeros(len(timesteps), 128, *occupied.shape)
     seen = torch.zeros(occupied.shape)
-    for done, tile in enumerate(tiles):
-        clean, dirt, inside = (_cut(a, tile, fill) for a, fill in ((x0, -1.0), (noise, 0.0), (mask, 0.0)))
-        target = tuple(slice(t.start, min(t.stop, n)) for t, n in zip(tile, occupied.shape, strict=True))
-        within = tuple(slice(0, t.stop - t.start) for t in target)
-        share = torch.from_numpy(weight[within])
-        seen[target] += share
-        for i, t in enumerate(timesteps):
+    batches = [tiles[i : i + _BATCH] for i in range(0, len(tiles), _BATCH)]
+    with _side_by_side(described, batches, place) as codes:
+        for done in range(len(batches)):
             if cancelled is not None and cancelled():
                 raise Cancelled("features")
-            step = torch.tensor([t])
-            noisy = bundle.schedule.add_noise(clean, dirt, step)
-            with torch.inference_mode(), torch.autocast(place.type, torch.bfloat16, bfloat16_pays(place)):
-                code = head(network.encode(torch.cat([noisy, inside], dim=1).to(place), step.to(place)))
-            z, y, x = within
-            part = code[0].float().cpu()[:, z, y, x]
-            total[i, :, target[0], target[1], target[2]] += part * share
-        if progress is not None:
-            progress((done + 1) / len(tiles))
+            for tile, code in zip(batches[done], next(codes), strict=True):
+                target = tuple(slice(t.start, min(t.stop, n)) for t, n in zip(tile, seen.shape, strict=True))
+                z, y, x = (slice(0, t.stop - t.start) for t in target)
+                share = weight[z, y, x]
+                seen[target] += share
+                total[:, :, target[0], target[1], target[2]] += code[:, :, z, y, x] * share
+            if progress is not None:
+                progress((done + 1) / len(batches))
     mean = total / seen.clamp(min=1e-6)
     mean = torch.nn.functional.normalize(mean, dim=1)
     return np.asarray(mean.reshape(-1, occupied.size)[:, cells.index].T.contiguous().numpy())
+
+
+def _encoder(
+    bundle: Bundle, timesteps: tuple[int, ...], place: torch.device
+) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
+    """What turns tiles of CT, noise and lung mask (B, 1, D, H, W) into codes (B, timesteps, 128, d, h, w)."""
+    import torch
+
+    from .model.network import bfloat16_pays
+
+    network, head = bundle.network.to(place), bundle.head.to(place)
+    half = bfloat16_pays(place)
+
+    def encode(clean: Tensor, noise: Tensor, inside: Tensor) -> Tensor:
+        codes = []
+        with torch.inference_mode(), torch.autocast(place.type, torch.bfloat16, half):
+            for t in timesteps:
+                step = torch.full((len(clean),), t)
+                noisy = bundle.schedule.add_noise(clean, noise, step)
+                x = torch.cat([noisy, inside], dim=1)
+                codes.append(head(network.encode(x.to(place), step.to(place))).float().cpu())
+        return torch.stack(codes, dim=1)
+
+    return encode
+
+
+@contextmanager
+def _side_by_side(
+    work: Callable[[Batch], Tensor], batches: list[Batch], place: torch.device
+) -> Iterator[Iterator[Tensor]]:
+    """The results of some work on every batch, in order, made ahead by threads of one core each on a CPU.
+
+    Tiles are small: two cores that share each operation wait for each other longer than they compute.
+    """
+    import torch
+
+    cores = torch.get_num_threads()
+    pool = ThreadPoolExecutor(
+        cores if place.type == "cpu" else 1,
+        initializer=(lambda: torch.set_num_threads(1)) if place.type == "cpu" else None,
+    )
+    try:
+        yield pool.map(work, batches)
+    finally:
+        pool.shutdown(cancel_futures=True)
+        # The number also counts for threads that have not begun.
+        torch.set_num_threads(cores)
 
 
 def world_noise(canonical: Canonical, seed: int) -> NDArray[np.float32]:
@@ -280,11 +335,14 @@ def tile_weight(patch: tuple[int, ...]) -> NDArray[np.float32]:
     return np.asarray(z[:, None, None] * y[None, :, None] * x[None, None, :], np.float32)
 
 
-def _cut(volume: NDArray[np.float32], tile: tuple[slice, ...], fill: float) -> Tensor:
-    """The voxels of a tile of cells as (1, 1, D, H, W), filled where the tile reaches beyond the volume."""
+def _cut(volume: NDArray[np.float32], tiles: Batch, fill: float) -> Tensor:
+    """The voxels of tiles of cells as (B, 1, D, H, W), filled where a tile reaches beyond the volume."""
     import torch
 
-    voxels = tuple(slice(t.start * c, t.stop * c) for t, c in zip(tile, CELL, strict=True))
-    part = volume[voxels]
-    missing = [(0, (v.stop - v.start) - n) for v, n in zip(voxels, part.shape, strict=True)]
-    return torch.from_numpy(np.pad(part, missing, constant_values=fill))[None, None]
+    parts = []
+    for tile in tiles:
+        voxels = tuple(slice(t.start * c, t.stop * c) for t, c in zip(tile, CELL, strict=True))
+        part = volume[voxels]
+        missing = [(0, (v.stop - v.start) - n) for v, n in zip(voxels, part.shape, strict=True)]
+        parts.append(np.pad(part, missing, constant_values=fill))
+    return torch.from_numpy(np.stack(parts)[:, None])

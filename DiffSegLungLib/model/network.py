@@ -129,7 +129,11 @@ class NoiseUNet(nn.Module):
     def _encode(self, x: Tensor, time: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         if any(n % s for n, s in zip(x.shape[2:], STRIDE, strict=True)):
             raise ValueError(f"input of shape {tuple(x.shape[2:])} is not a multiple of {STRIDE}")
-        fine = self.fine(self.stem(fold_plane(x)), time)
+        folded = fold_plane(x)
+        if not torch.is_grad_enabled():
+            # Convolutions want channels last; in contiguous layout each of them would sort its tensors anew.
+            folded = folded.contiguous(memory_format=torch.channels_last_3d)
+        fine = self.fine(self.stem(folded), time)
         mid = self.mid(self.to_mid(fine), time)
         deep = self.deep(self.to_deep(mid), time)
         deep = self.middle_attention(self.middle_before(deep, time))
@@ -158,7 +162,7 @@ class ResidualBlock(nn.Module):
     def forward(self, x: Tensor, time: Tensor) -> Tensor:
         h = self.conv_in(F.silu(self.norm_in(x)))
         scale, shift = self.time(F.silu(time))[:, :, None, None, None].chunk(2, dim=1)
-        h = self.conv_out(F.silu(self.norm_out(h) * (1 + scale) + shift))
+        h = self.conv_out(F.silu(torch.addcmul(shift, self.norm_out(h), 1 + scale)))
         return cast(Tensor, self.skip(x) + h)
 
 
@@ -178,11 +182,13 @@ class SelfAttention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         batch, channels, *space = x.shape
-        tokens = self.norm(x).flatten(2)
-        qkv = self.qkv(tokens).reshape(batch, 3, self.heads, channels // self.heads, -1).transpose(-1, -2)
-        q, k, v = qkv.unbind(dim=1)
-        mixed = F.scaled_dot_product_attention(q, k, v).transpose(-1, -2).reshape(batch, channels, -1)
-        return cast(Tensor, x + self.out(mixed).reshape(batch, channels, *space))
+        # Tokens with their channels last: the layout that fused attention takes.
+        tokens = self.norm(x).flatten(2).transpose(1, 2)
+        qkv = F.linear(tokens, self.qkv.weight[:, :, 0], self.qkv.bias)
+        q, k, v = qkv.reshape(batch, -1, 3, self.heads, channels // self.heads).permute(2, 0, 3, 1, 4)
+        mixed = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(batch, -1, channels)
+        out = F.linear(mixed, self.out.weight[:, :, 0], self.out.bias)
+        return x + out.transpose(1, 2).reshape(batch, channels, *space)
 
 
 def fold_plane(x: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -179,7 +180,7 @@ class _MeanOfCells:
     class schedule:
         @staticmethod
         def add_noise(x0, noise, t):
-            return x0 + 0.01 * noise * t.float()
+            return x0 + 0.01 * noise * t.reshape(-1, 1, 1, 1, 1)
 
     class network:
         @staticmethod
@@ -216,6 +217,17 @@ def test_diffusion_features_do_not_depend_on_the_tiling():
     np.testing.assert_allclose(np.linalg.norm(runs[0][:, :128], axis=1), 1, atol=1e-5)
     np.testing.assert_allclose(runs[1], runs[0], atol=2e-2)  # bfloat16 autocast may round
     np.testing.assert_allclose(runs[2], runs[0], atol=2e-2)
+
+
+def test_threads_of_one_core_are_nobody_elses():
+    import torch
+
+    before = torch.get_num_threads()
+    canonical = block()
+    cells, _ = statistics_features(canonical)
+    diffusion_features(canonical, cells, _MeanOfCells(), timesteps=(1,), device="cpu")
+    with ThreadPoolExecutor(1) as other:
+        assert other.submit(torch.get_num_threads).result() == before == torch.get_num_threads()
 
 
 def test_diffusion_features_stop_when_asked():

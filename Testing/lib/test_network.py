@@ -50,6 +50,13 @@ def test_feature_path_equals_the_features_of_the_whole_network(network: NoiseUNe
     torch.testing.assert_close(network.encode(x, t), network(x, t)[1])
 
 
+def test_inference_gives_what_training_sees(network: NoiseUNet) -> None:
+    x, t = torch.randn(2, 2, 8, 16, 16), torch.tensor([10, 200])
+    with torch.no_grad():
+        features = network.encode(x, t)
+    torch.testing.assert_close(features, network.encode(x, t).detach(), atol=1e-5, rtol=1e-4)
+
+
 def test_items_of_a_batch_do_not_see_each_other(network: NoiseUNet) -> None:
     x, t = torch.randn(3, 2, 8, 16, 16), torch.tensor([10, 50, 200])
     torch.testing.assert_close(
