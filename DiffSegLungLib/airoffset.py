@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .ct import CT
-from .thorax import VOXEL_ML, bounding_box, chest_of, distance_mm
+from .thorax import VOXEL_ML, bounding_box, chest_of, dilated
 
 if TYPE_CHECKING:
     from .lungs import Lungs
@@ -108,7 +108,7 @@ def _outside_hu(ct: CT) -> float:
     from scipy.ndimage import gaussian_filter1d
 
     chest = chest_of(ct)
-    away = chest.exterior & chest.field & (distance_mm(chest.body) > AWAY_FROM_BODY_MM)
+    away = chest.exterior & chest.field & ~dilated(chest.body, AWAY_FROM_BODY_MM)
     # A cube that is everywhere the lowest value of the file is padding, or was clipped.
     values = chest.hu[away & (chest.hu > ct.hu.min() + 0.5) & (chest.hu < -900)]
     if values.size * VOXEL_ML < LEAST_OUTSIDE_ML:

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from .ct import CT, Geometry
 from .geometry import to_image
-from .lungshape import LEFT, RIGHT, nearest_side
-from .thorax import COARSE_MM, Chest, Mask, bounding_box, dilated, distance_mm, opened
+from .lungshape import LEFT, RIGHT
+from .thorax import COARSE_MM, Chest, Mask, bounding_box, dilated, distance_mm, opened, squared_steps
 
 SLAB = 16
 """Slices at a time: a large CT never has a float copy."""
@@ -31,13 +31,17 @@ def lungs_at_full_resolution(
     Returns:
         the side of every voxel of the CT (0 outside the lungs) and the lumen of the airway.
     """
-    from scipy.ndimage import binary_closing, binary_fill_holes
+    from scipy.ndimage import binary_closing
 
-    depth = -distance_mm(solid > 0)
+    # What lies farther from lung and airway than this margin has no say on any voxel near them.
+    around = bounding_box((solid > 0) | airway, 6)
+    coarse = chest.geometry.crop(around)
+    depth = -distance_mm(solid[around] > 0)
     # Dense lung has no border in HU: there the coarse surface counts, interpolated.
-    from_dense = distance_mm(opened((solid > 0) & ~aerated, COARSE_MM))
-    code = nearest_side(solid)
-    code[dilated(airway, COARSE_MM)] = 4
+    dense = opened((solid > 0) & ~aerated, COARSE_MM)[around]
+    from_dense = distance_mm(dense)
+    code = _nearer_side(solid[around])
+    code[dilated(airway, COARSE_MM)[around]] = 4
     side = np.zeros(ct.hu.shape, np.uint8)
     lumen = np.zeros(ct.hu.shape, bool)
     axis = 2 - int(np.argmax(np.abs(np.reshape(ct.geometry.direction, (3, 3))[2])))  # craniocaudal
@@ -47,14 +51,15 @@ def lungs_at_full_resolution(
         box[axis] = slice(start, min(start + SLAB, end))
         slab = (box[0], box[1], box[2])
         grid = ct.geometry.crop(slab)
-        inside = _at(depth, chest.geometry, grid, "linear")
-        label = _at(code, chest.geometry, grid, "nearest")
+        inside = _at(depth, coarse, grid, "linear")
+        label = _at(code, coarse, grid, "nearest")
         air = ct.hu[slab] < chest.threshold
         near_airway = label == 4
-        near_dense = _at(from_dense, chest.geometry, grid, "linear") < COARSE_MM
-        part = (inside > COARSE_MM) | (air & (inside > -COARSE_MM)) | (near_dense & (inside > 0))
+        part = (inside > COARSE_MM) | (air & (inside > -COARSE_MM))
+        if dense.any():
+            part |= (_at(from_dense, coarse, grid, "linear") < COARSE_MM) & (inside > 0)
         for plane, within in zip(np.moveaxis(part, axis, 0), np.moveaxis(inside, axis, 0), strict=True):
-            whole = binary_fill_holes(plane) | binary_closing(plane, iterations=2)
+            whole = _filled(plane) | binary_closing(plane, iterations=2)
             np.copyto(plane, True, where=whole & (within > 0))
         side[slab] = label * (part & ~near_airway)
         lumen[slab] = near_airway & air
@@ -84,6 +89,21 @@ def thirds_of(side: NDArray[np.uint8], geometry: Geometry) -> NDArray[np.uint8]:
         for plane, part, height in zip(side, third, heights, strict=True):
             part[plane == lung] = np.where(height > upper, 1, np.where(height > lower, 2, 3))
     return third
+
+
+def _nearer_side(sides: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Every coarse voxel near the lungs takes the side of the nearer lung; those far away count as right."""
+    limit = 25
+    right, left = squared_steps(sides == RIGHT, limit), squared_steps(sides == LEFT, limit)
+    return np.where(right <= left, RIGHT, LEFT).astype(np.uint8)
+
+
+def _filled(plane: Mask) -> Mask:
+    """A section with its holes, which no path of edge neighbours joins to the outside."""
+    from scipy.ndimage import label
+
+    labels, count = label(np.pad(~plane, 1, constant_values=True))
+    return np.asarray(labels[1:-1, 1:-1] != 1) if count > 1 else plane
 
 
 def _box_of(mask: Mask, source: Geometry, target: Geometry) -> tuple[slice, slice, slice]:

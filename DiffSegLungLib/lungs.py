@@ -15,7 +15,7 @@ from .errors import InputError
 from .lungborder import lungs_at_full_resolution, thirds_of
 from .lungshape import LEFT, RIGHT, aerated_lung, enclosed_tissue, lung_sides, nearest_side, solid_lung
 from .ribcage import dense_lung
-from .thorax import COARSE_MM, chest_of, dilated
+from .thorax import COARSE_MM, bounding_box, chest_of, dilated
 
 __all__ = ["AirOffset", "Lungs", "air_offset", "lungs_from_mask", "segment_lungs"]
 
@@ -64,7 +64,9 @@ def segment_lungs(ct: CT, progress: Callable[[float], None] = lambda fraction: N
         solid[(shape | enclosed_tissue(chest, shape)) & (solid == 0)] = side
     solid[chest.exterior | dilated(airway, COARSE_MM)] = 0
     dense = dense_lung(chest, solid) & ~dilated(airway, COARSE_MM)
-    solid[dense] = nearest_side(solid)[dense]
+    if dense.any():
+        box = bounding_box((solid > 0) | dense)
+        solid[box][dense[box]] = nearest_side(solid[box])[dense[box]]
     progress(0.75)
     labels, lumen = lungs_at_full_resolution(ct, chest, solid, aerated, airway)
     progress(0.95)

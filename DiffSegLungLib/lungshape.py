@@ -190,12 +190,13 @@ def _free_gas(chest: Chest, air: Mask, gas_hu: float) -> Mask:
         if label == 0:
             continue
         part = labels == label
-        away = distance_mm(part)
-        shell = chest.hu[(away > 2 * COARSE_MM) & (away <= 4 * COARSE_MM) & chest.field]
+        near = bounding_box(part, 5)
+        away = distance_mm(part[near])
+        shell = chest.hu[near][(away > 2 * COARSE_MM) & (away <= 4 * COARSE_MM) & chest.field[near]]
         if np.std(chest.hu[part]) < 30 and (shell > -300).mean() > 0.35:
-            lung = opened(air & (chest.hu > gas_hu + 10) & (away > 10.0), 2 * COARSE_MM)
+            lung = opened(air & (chest.hu > gas_hu + 10) & ~dilated(part, 10.0), 2 * COARSE_MM)
             markers = np.where(part, 1, np.where(lung, 2, 0)).astype(np.uint8)
-            box = bounding_box(away <= 30.0)
+            box = bounding_box(part, round(30.0 / COARSE_MM))
             free[box] |= _flooded(chest.hu[box], markers[box], air[box]) == 1
     return free
 

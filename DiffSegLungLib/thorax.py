@@ -7,7 +7,9 @@ thickness, orientation and matrix size of the CT do not matter.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from math import isqrt
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,13 +46,20 @@ class Chest:
     threshold: float
 
 
+_CHESTS: WeakKeyDictionary[CT, Chest] = WeakKeyDictionary()
+"""Lungs and air are found one after the other from the same chest, which takes a sixth of their time."""
+
+
 def chest_of(ct: CT) -> Chest:
-    """Average a CT to the coarse grid and tell the patient from what surrounds it."""
-    hu, field, geometry = _coarse(ct)
-    threshold = _air_threshold(hu, field)
-    body = _body(hu, field)
-    exterior = _exterior((hu < threshold) & field, field, body)
-    return Chest(hu, field, geometry, body, exterior, threshold)
+    """Average a CT to the coarse grid and tell the patient from what surrounds it; once for every CT."""
+    chest = _CHESTS.get(ct)
+    if chest is None:
+        hu, field, geometry = _coarse(ct)
+        threshold = _air_threshold(hu, field)
+        body = _body(hu, field)
+        exterior = _exterior((hu < threshold) & field, field, body)
+        chest = _CHESTS[ct] = Chest(hu, field, geometry, body, exterior, threshold)
+    return chest
 
 
 def distance_mm(mask: Mask) -> NDArray[np.float32]:
@@ -68,12 +77,36 @@ def distance_mm(mask: Mask) -> NDArray[np.float32]:
     return distance
 
 
+def squared_steps(mask: Mask, limit: int) -> NDArray[Any]:
+    """Squared Euclidean distance to a coarse mask, in voxels: exact up to ``limit``, ``limit + 1`` beyond.
+
+    The distance transform of Saito and Toriwaki 1994, axis by axis, cut where nobody asks: far cheaper than
+    one of the whole array.
+    """
+    square = np.full(mask.shape, limit + 1, np.uint8 if 2 * limit < 255 else np.uint16)
+    square[mask] = 0
+    for axis in range(3):
+        line, square = np.moveaxis(square, axis, 0), square.copy()
+        nearest = np.moveaxis(square, axis, 0)
+        for step in range(1, min(isqrt(limit), len(line) - 1) + 1):
+            farther = line + line.dtype.type(step * step)
+            np.minimum(nearest[step:], farther[:-step], out=nearest[step:])
+            np.minimum(nearest[:-step], farther[step:], out=nearest[:-step])
+    return square
+
+
+def _within(mask: Mask, mm: float) -> Mask:
+    """Voxels at most so far from a coarse mask."""
+    limit = int((mm / COARSE_MM) ** 2 + 1e-6)
+    return np.asarray(squared_steps(mask, limit) <= limit)
+
+
 def dilated(mask: Mask, mm: float) -> Mask:
     """A coarse mask grown by a ball."""
     grown = np.zeros_like(mask)
     if mask.any():
         box = bounding_box(mask, int(np.ceil(mm / COARSE_MM)) + 1)
-        grown[box] = distance_mm(mask[box]) <= mm
+        grown[box] = _within(mask[box], mm)
     return grown
 
 
@@ -82,7 +115,7 @@ def eroded(mask: Mask, mm: float) -> Mask:
     left = np.zeros_like(mask)
     if mask.any():
         box = bounding_box(mask, 1)
-        left[box] = distance_mm(~mask[box]) > mm
+        left[box] = ~_within(~mask[box], mm)
     return left
 
 

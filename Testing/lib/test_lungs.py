@@ -9,10 +9,12 @@ import pytest
 import SimpleITK as sitk
 from analytic_chest import LUNG_ML, AnalyticChest, analytic_chest
 from numpy.typing import NDArray
+from scipy.ndimage import distance_transform_edt
 
 from DiffSegLungLib.ct import CT, Geometry, read_mask, resample
 from DiffSegLungLib.errors import InputError
 from DiffSegLungLib.lungs import Lungs, air_offset, lungs_from_mask, segment_lungs
+from DiffSegLungLib.thorax import COARSE_MM, dilated, eroded, squared_steps
 
 
 def dice(a: NDArray[np.bool_], b: NDArray[np.bool_]) -> float:
@@ -228,3 +230,21 @@ def test_a_hilar_mass_of_a_real_ct_stays_inside(real_data: Path) -> None:
     assert np.median(ct.hu[mass]) > 0
     assert (found.side[mass] == 1).mean() > 0.95
     assert not found.mask[13, 120:180, 200:260].any(), "the heart is taken for lung"
+
+
+@pytest.mark.parametrize("limit", [1, 2, 16, 144])
+def test_short_distances_are_those_of_the_whole_transform(limit: int) -> None:
+    mask = np.random.default_rng(limit).random((9, 21, 30)) > 0.995
+    assert mask.any()
+    whole = np.rint(distance_transform_edt(~mask) ** 2)
+    assert np.array_equal(squared_steps(mask, limit), np.minimum(whole, limit + 1))
+
+
+def test_a_ball_grows_and_shrinks_to_its_radius() -> None:
+    place = np.stack(np.meshgrid(*[np.arange(31) - 15] * 3, indexing="ij")).astype(float)
+    away_mm = COARSE_MM * np.linalg.norm(place, axis=0)
+    point = away_mm == 0
+    assert np.array_equal(dilated(point, 15.0), away_mm <= 15.0)
+    assert np.array_equal(dilated(point, 4.0), away_mm <= 4.0)
+    assert np.array_equal(eroded(dilated(point, 15.0), 15.0), point)
+    assert eroded(np.ones((4, 4, 4), bool), 5.0).all()
