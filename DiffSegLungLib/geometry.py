@@ -180,7 +180,8 @@ def resample(
     if array.shape != source.shape:
         raise ValueError(f"array of shape {array.shape} on a grid of shape {source.shape}")
     box = _part_within(source, target)
-    if box is None:
+    # Nothing to carry: the source lies elsewhere, or holds nothing, as the map of an absent class.
+    if box is None or not (array[box] != fill).any():
         return np.full(target.shape, fill, np.float32 if order == "linear" else array.dtype)
     array, source = array[box], source.crop(box)
     if order == "linear":
