@@ -170,7 +170,7 @@ def _surroundings(hu: NDArray[np.float32], voxels: NDArray[np.int64]) -> NDArray
 Batch = list[tuple[slice, ...]]
 """Tiles that go through the network together."""
 
-_BATCH = 4
+_BATCH, _MOST_WORKERS = 4, 8
 
 
 def diffusion_features(
@@ -271,17 +271,15 @@ def _encoder(
 def _side_by_side(
     work: Callable[[Batch], Tensor], batches: list[Batch], place: torch.device
 ) -> Iterator[Iterator[Tensor]]:
-    """The results of some work on every batch, in order, made ahead by threads of one core each on a CPU.
+    """The results of some work on every batch, in order, made ahead by threads that share out a CPU's cores.
 
     Tiles are small: two cores that share each operation wait for each other longer than they compute.
     """
     import torch
 
     cores = torch.get_num_threads()
-    pool = ThreadPoolExecutor(
-        cores if place.type == "cpu" else 1,
-        initializer=(lambda: torch.set_num_threads(1)) if place.type == "cpu" else None,
-    )
+    workers = min(cores, _MOST_WORKERS) if place.type == "cpu" else 1
+    pool = ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(cores // workers,))
     try:
         yield pool.map(work, batches)
     finally:
