@@ -174,8 +174,11 @@ class Result:
     def _write_entropy(self, folder: Path) -> None:
         # Two digits: a quarter of the file. All values of half precision are rounded once, not every voxel.
         every = np.arange(1 << 16, dtype=np.uint16).view(np.float16)
-        rounded = np.nan_to_num(every).clip(0, 1).round(2).astype(np.float32)
-        write_image(folder / "entropy.nii.gz", rounded[self.entropy.view(np.uint16)], self.ct.geometry)
+        digits = np.nan_to_num(every).clip(0, 1).round(2).astype(np.float32)
+        rounded = np.empty(self.entropy.shape, np.float32)
+        for part, out in zip(self.entropy.view(np.uint16), rounded, strict=True):
+            out[...] = digits[part]
+        write_image(folder / "entropy.nii.gz", rounded, self.ct.geometry)
 
     def _write_cells(self, folder: Path) -> None:
         self.cells.save(folder / "cells.npz")
