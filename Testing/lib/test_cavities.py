@@ -5,10 +5,28 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from lung_scene import CENTRE, LUNGS, POSITION, SHAPE, SPACING, Array, ball, scene, tube
+from numpy.typing import NDArray
+from scipy.interpolate import interp1d
+from scipy.ndimage import gaussian_filter
 
-from DiffSegLungLib.cavities import find_cavities
+from DiffSegLungLib.cavities import find_cavities, slice_mm
+from DiffSegLungLib.geometry import Geometry
 
 VOXEL_ML = float(np.prod(SPACING)) / 1000
+
+
+def in_slices(hu: NDArray[np.float32], mm: float, start_mm: float = 0.0) -> NDArray[np.float32]:
+    """A scene as slices of this thickness show it, interpolated back to its own planes."""
+    edges = np.arange(SHAPE[0] + 1) * SPACING[0]
+    integral = np.concatenate([np.zeros((1, *SHAPE[1:])), np.cumsum(hu, axis=0, dtype=float)]) * SPACING[0]
+    cuts = np.arange(edges[0] + start_mm, edges[-1], mm)
+    at = interp1d(edges, integral, axis=0)(cuts)
+    slices = interp1d((cuts[:-1] + cuts[1:]) / 2, np.diff(at, axis=0) / mm, axis=0, fill_value="extrapolate")
+    return np.asarray(slices(edges[:-1] + SPACING[0] / 2), np.float32)
+
+
+def dice(found: NDArray[np.bool_], truth: NDArray[np.bool_]) -> float:
+    return float(2 * (found & truth).sum() / (found.sum() + truth.sum()))
 
 
 @pytest.mark.parametrize(("lumen", "wall"), [(5, 2), (5, 6), (8, 3), (10, 2), (10, 5), (15, 4), (20, 8)])
@@ -16,9 +34,30 @@ def test_lumen_and_wall_are_marked(lumen: float, wall: float) -> None:
     hu = scene((ball(lumen + wall), 30.0), (ball(lumen), -990.0))
     found = find_cavities(hu, LUNGS, SPACING)
     truth = ball(lumen + wall) > 0.5
-    assert 2 * (found & truth).sum() / (found.sum() + truth.sum()) > 0.93
+    assert dice(found, truth) > 0.93
     # 4/3 π r³ of the outer wall
     assert found.sum() * VOXEL_ML == pytest.approx(4 / 3 * np.pi * (lumen + wall) ** 3 / 1000, rel=0.12)
+
+
+@pytest.mark.parametrize("start_mm", [0.0, 2.0, 4.0])
+@pytest.mark.parametrize(
+    ("mm", "lumen", "wall", "least"),
+    [
+        (5, 7, 3, 0.85), (5, 9, 3, 0.85), (5, 8, 6, 0.9), (5, 17, 3, 0.9),
+        (8, 8, 4, 0.8), (8, 10, 4, 0.8), (8, 12, 6, 0.85), (8, 20, 4, 0.9),
+    ],
+)  # fmt: skip
+def test_cavities_in_thick_slices(
+    mm: float, lumen: float, wall: float, least: float, start_mm: float
+) -> None:
+    hu = scene((ball(lumen + wall), 30.0), (ball(lumen), -970.0), noise_hu=50.0)
+    found = find_cavities(in_slices(hu, mm, start_mm), LUNGS, SPACING, mm)
+    assert dice(found, ball(lumen + wall) > 0.5) > least
+
+
+def test_slices_are_counted_along_the_patient() -> None:
+    coronal = Geometry((50, 60, 40), (0.7, 8.0, 0.7), (0, 0, 0), (1, 0, 0, 0, 0, 1, 0, -1, 0))
+    assert slice_mm(coronal) == 8.0
 
 
 def test_of_a_thick_wall_ten_millimetres_count() -> None:
@@ -43,6 +82,24 @@ def _honeycombing() -> Array:
     return cysts
 
 
+def _beads() -> tuple[tuple[Array, float], ...]:
+    """A bronchus along the patient, 6 mm wide with swellings of 10 mm, walls of 1 mm."""
+    beads = [ball(5, (CENTRE[0] + d, *CENTRE[1:])) for d in (-20, 0, 20)]
+    walls = [ball(6, (CENTRE[0] + d, *CENTRE[1:])) for d in (-20, 0, 20)]
+    along = (1, 0, 0)
+    return (np.maximum.reduce([tube(4, along), *walls]), 0.0), (
+        np.maximum.reduce([tube(3, along), *beads]),
+        -960.0,
+    )
+
+
+def _holes() -> Array:
+    """Air without walls in most of a ball of lung, vessels between."""
+    rng = np.random.default_rng(1)
+    field = gaussian_filter(rng.normal(size=SHAPE), (2, 4, 4))
+    return np.asarray(np.clip(field / field.std() + 1, 0, 1) * ball(30))
+
+
 @pytest.mark.parametrize(
     ("name", "parts", "lung_hu"),
     [
@@ -54,18 +111,27 @@ def _honeycombing() -> Array:
         ("air bronchogram", ((ball(25), 20.0), (tube(2, (1, 1, 1)) * (ball(25) > 0.9), -950.0)), -860.0),
         ("lobule of healthy lung in consolidation", ((ball(25), 20.0), (ball(10), -820.0)), -860.0),
         ("honeycombing", ((ball(26), 0.0), (_honeycombing() * (ball(26) > 0.9), -940.0)), -860.0),
+        ("bronchiectasis", _beads(), -860.0),
+        ("confluent emphysema", ((_holes(), -985.0),), -860.0),
         ("solid mass", ((ball(15), 30.0),), -860.0),
     ],
 )
-def test_what_is_no_cavity(name: str, parts: tuple[tuple[Array, float], ...], lung_hu: float) -> None:
-    assert not find_cavities(scene(*parts, lung_hu=lung_hu), LUNGS, SPACING).any(), name
+@pytest.mark.parametrize("mm", [2.0, 5.0, 8.0])
+def test_what_is_no_cavity(
+    name: str, parts: tuple[tuple[Array, float], ...], lung_hu: float, mm: float
+) -> None:
+    hu = scene(*parts, lung_hu=lung_hu, noise_hu=25.0 if mm == 2 else 50.0)
+    seen = hu if mm == 2 else in_slices(hu, mm, 1.0)
+    assert not find_cavities(seen, LUNGS, SPACING, mm).any(), name
 
 
-def test_gas_on_the_border_of_the_mask_is_no_cavity() -> None:
+@pytest.mark.parametrize("mm", [2.0, 5.0, 8.0])
+def test_gas_on_the_border_of_the_mask_is_no_cavity(mm: float) -> None:
     """Stomach or trachea that a bad lung mask includes has no wall within the mask."""
     gas = ball(12) > 0.5
     hu = scene((ball(30), 40.0), (ball(12), -1000.0))
-    assert not find_cavities(hu, (LUNGS & (ball(30) < 0.5)) | gas, SPACING).any()
+    seen = hu if mm == 2 else in_slices(hu, mm)
+    assert not find_cavities(seen, (LUNGS & (ball(30) < 0.5)) | gas, SPACING, mm).any()
 
 
 def test_no_lung_no_cavity() -> None:
