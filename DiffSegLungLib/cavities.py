@@ -50,7 +50,7 @@ CYST_RADIUS_MM, CYST_HU, CLUSTER, NEAR_MM, HOLE_HU, HOLES = 6.0, -840.0, 2, 8.0,
 """Smaller lumina are cysts of honeycombing (3 to 10 mm across, in clusters) with so many others so near, or
 where so much of the wall is itself full of air."""
 
-CLOSED, WALLED, WITHIN_LUNG = 0.8, 0.65, 0.5
+CLOSED, WALLED, WITHIN_LUNG = 0.8, 0.65, 0.4
 """Least shares of the lumen's surface: closed, behind a dense wall in its plane, off the lungs' border."""
 
 WALL_MM = (2.0, 10.0)
