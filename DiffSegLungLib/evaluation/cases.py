@@ -49,7 +49,8 @@ class CaseKey:
 
     Attributes:
         volume: the CT file.
-        family: of the lesions' textures; "a" trained the shipped model, "b" tuned it, "c" did neither.
+        family: of the lesions' textures; "a" trained the shipped model, "b" tuned it, "c" and "d" did
+            neither.
         seed: of the lesions.
         kinds: keys of ``lesions.KINDS``, one lesion each.
     """

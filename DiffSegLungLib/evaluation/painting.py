@@ -7,6 +7,7 @@ CT survives; where mixing takes noise away, noise of the same strength and grain
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -16,9 +17,17 @@ from ..classes import CONSOLIDATION
 from .noise import Noise, estimate_noise
 from .patterns import PAINTERS, Brush, Family, Paint
 from .patterns_c import PAINTERS_C
+from .patterns_d import PAINTERS_D
 from .textures import Field, Grid
 
 Box = tuple[slice, slice, slice]
+
+_PAINTERS: dict[Family, dict[str, Callable[[Brush], Paint]]] = {
+    "a": PAINTERS,
+    "b": PAINTERS,
+    "c": PAINTERS_C,
+    "d": PAINTERS_D,
+}
 
 _THIN_SLICE_MM = 2.1
 _TYPICAL_LUNG_HU = -850.0
@@ -73,10 +82,9 @@ def paint_patch(
     repeat = max(1, int(np.ceil(spacing[0] / _THIN_SLICE_MM)))
     grid = grid_of(box, centre, spacing, repeat)
     brush = Brush(grid, radius_mm, _depth(inside, spacing, repeat), _base_hu(part, inside), rng, family)
-    if family == "c":
+    if family in ("c", "d"):
         brush = replace(brush, pleura_mm=_pleura_mm(inside, spacing, repeat))
-    painters = PAINTERS_C if family == "c" else PAINTERS
-    paint = _coarsen(painters[kind](brush), repeat)
+    paint = _coarsen(_PAINTERS[family][kind](brush), repeat)
     if scanner:
         paint = _blur(paint, noise.grain)
     out, extent = _apply(part, inside, spacing, paint, noise.sample(part.shape, rng))

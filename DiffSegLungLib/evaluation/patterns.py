@@ -28,7 +28,7 @@ from .textures import (
     wave_sheets,
 )
 
-Family = Literal["a", "b", "c"]
+Family = Literal["a", "b", "c", "d"]
 
 TISSUE_HU = 35.0
 AIR_HU = -990.0
@@ -45,7 +45,7 @@ class Brush:
         base_hu: the patient's own parenchyma here.
         rng: source of every random choice.
         family: which mathematics makes shape and texture.
-        pleura_mm: (z, y, x) distance to where the lung ends, made for family "c" only.
+        pleura_mm: (z, y, x) distance to where the lung ends, made for families "c" and "d" only.
     """
 
     grid: Grid

@@ -2,7 +2,8 @@
 
 Two families of mathematics stand side by side. Family "a" (cubic spline noise, sums of plane waves, packed
 balls) makes the lesions that enrich training; family "b" (filtered white noise, Voronoi cells, Boolean
-balls) is for tuning and measuring. A third, ``textures_c.py``, is kept from both training and tuning.
+balls) is for tuning and measuring. The others, ``textures_c.py`` and ``textures_d.py``, are kept from both
+training and tuning.
 """
 
 from __future__ import annotations

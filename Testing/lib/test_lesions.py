@@ -44,7 +44,7 @@ def insert(
     )
 
 
-@pytest.mark.parametrize("family", ["a", "b", "c"])
+@pytest.mark.parametrize("family", ["a", "b", "c", "d"])
 @pytest.mark.parametrize("kind", KINDS)
 def test_lesion_changes_the_lung_at_its_place_only(
     lung: NDArray[np.float32], kind: str, family: Family
@@ -59,7 +59,7 @@ def test_lesion_changes_the_lung_at_its_place_only(
     assert np.abs(lesion.hu[lesion.mask].mean() - lung[lesion.mask].mean()) > 50
 
 
-@pytest.mark.parametrize("family", ["a", "b", "c"])
+@pytest.mark.parametrize("family", ["a", "b", "c", "d"])
 @pytest.mark.parametrize("kind", [k for k, c in KINDS.items() if c != CAVITY])
 def test_mean_density_is_that_of_the_class_table(
     lung: NDArray[np.float32], kind: str, family: Family
@@ -74,13 +74,13 @@ def test_mean_density_is_that_of_the_class_table(
     assert abs(np.mean(means) - tissue.hu_mean) < 1.5 * tissue.hu_sd
 
 
-@pytest.mark.parametrize("family", ["a", "b", "c"])
+@pytest.mark.parametrize("family", ["a", "b", "c", "d"])
 def test_volume_is_about_the_intended_one(lung: NDArray[np.float32], family: Family) -> None:
     volumes = [insert(lung, "bulla", seed=s, family=family).mask.sum() * 0.002 for s in range(6)]
     assert np.mean(volumes) == pytest.approx(20, rel=0.35)
 
 
-@pytest.mark.parametrize("family", ["a", "b", "c"])
+@pytest.mark.parametrize("family", ["a", "b", "c", "d"])
 def test_vessel_shows_through_ground_glass_but_not_through_a_bulla(
     lung: NDArray[np.float32], family: Family
 ) -> None:
@@ -170,7 +170,7 @@ def test_thick_slices_average_thin_structure() -> None:
 
 
 def test_same_seed_same_lesion(lung: NDArray[np.float32]) -> None:
-    for family in ("a", "b", "c"):
+    for family in ("a", "b", "c", "d"):
         first, second = (insert(lung, "reticulation", seed=4, family=family) for _ in range(2))
         assert np.array_equal(first.hu, second.hu)
         assert np.array_equal(first.mask, second.mask)
@@ -203,7 +203,7 @@ def test_training_lesions_stay_those_of_the_shipped_model(lung: NDArray[np.float
 
 
 def test_part_solid_lesion_is_ground_glass_with_a_core_of_consolidation(lung: NDArray[np.float32]) -> None:
-    for family in ("a", "b", "c"):
+    for family in ("a", "b", "c", "d"):
         lesion = insert(lung, "part_solid", family=family)
         core, rim = lesion.labels == CONSOLIDATION, lesion.labels == GROUND_GLASS
         assert 0.03 < core.sum() / lesion.mask.sum() < 0.5
@@ -247,7 +247,7 @@ def test_insert_each_paints_every_class_once(lung: NDArray[np.float32]) -> None:
     assert set(np.unique(made.truth)) == {0, GROUND_GLASS, FIBROSIS, EMPHYSEMA, CAVITY}
 
 
-@pytest.mark.parametrize("family", ["a", "b", "c"])
+@pytest.mark.parametrize("family", ["a", "b", "c", "d"])
 def test_cavity_has_air_enclosed_by_a_dense_wall(lung: NDArray[np.float32], family: Family) -> None:
     from scipy import ndimage
 
