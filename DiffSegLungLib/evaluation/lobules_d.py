@@ -190,7 +190,7 @@ class Place:
 
     def net(self, gap_mm: float, thick_mm: tuple[float, float], missing: float) -> Field:
         """Share, 0..1, of septa between lobules: each face has its own thickness, and some are missing."""
-        cells = self.lobules(gap_mm, faces=3, shake=0.26)
+        cells = self.lobules(gap_mm, faces=3, shake=0.34)
         thin, wide = thick_mm
         drawn = (cells.chance - np.float32(missing)) / np.float32(1 - missing)
         half = np.where(drawn > 0, 0.5 * (thin + (wide - thin) * drawn), -1.0)

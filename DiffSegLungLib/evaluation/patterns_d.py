@@ -79,7 +79,7 @@ def _glass(brush: Brush, lift_hu: tuple[float, float]) -> tuple[Place, Field, Fi
     cells = place.lobules(float(rng.uniform(10, 18)))
     inside = cells.mean(place.depth[place.where]) > rng.normal(0, 1.8, cells.count)
     extent = _blended(place, inside[cells.cell], float(rng.uniform(0.5, 1.5)))
-    shade = np.exp(rng.normal(0, 0.16, cells.count)).clip(0.7, 1.35)
+    shade = np.exp(rng.normal(0, 0.14, cells.count)).clip(0.8, 1.35)
     return place, extent, np.asarray(share * place.spread(shade[cells.cell], 1.0), np.float32)
 
 
@@ -92,8 +92,8 @@ def _blended(place: Place, filled: NDArray[np.bool_], sd_mm: float) -> Field:
 
 
 def _ground_glass(brush: Brush) -> Paint:
-    """Haze of +80 to +300 HU with lobules at its edge; vessels show through."""
-    _, extent, share = _glass(brush, (80, 300))
+    """Haze of about +80 to +300 HU with lobules at its edge; vessels show through."""
+    _, extent, share = _glass(brush, (95, 310))
     return Paint(extent * share, _even(brush, TISSUE_HU), extent, True)
 
 
@@ -214,8 +214,8 @@ def _honeycombing(brush: Brush) -> Paint:
     depth = _outline(brush, uneven=0.15, frayed_mm=rng.uniform(0.4, 1.2))
     depth = _along_pleura(brush, depth, (0.8, 1.5)) + np.float32(rng.uniform(0.3, 1)) * _field(brush, 4.0)
     place = Place(brush.grid, depth, brush.rng)
-    middle = float(rng.uniform(4.0, 8.0))
-    wall = min(float(rng.uniform(1.0, 2.2)), 0.14 * brush.radius_mm)
+    middle = float(rng.uniform(3.8, 7.0))
+    wall = min(float(rng.uniform(1.3, 2.4)), 0.16 * brush.radius_mm)
     sizes = (max(3.5, 0.7 * middle), 1.35 * middle)
     from_pleura = brush.pleura_mm[place.where]
     seeds = layered_seeds(place.points, from_pleura, (sizes[0] + wall, sizes[1] + wall), rng)

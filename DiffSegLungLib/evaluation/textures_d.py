@@ -39,7 +39,7 @@ def matern_field(grid: Grid, scale_mm: float, rng: np.random.Generator) -> Field
         wave = np.cos(np.outer(axis - axis[0] + 2 * scale_mm, k))
         wave[:, 1:] *= 2**0.5
         waves.append(wave.astype(np.float32))
-        squares.append((k * scale_mm) ** 2)
+        squares.append(((k * scale_mm) ** 2).astype(np.float32))
     kz, ky, kx = squares
     power = (3 + kz[:, None, None] + ky[None, :, None] + kx) ** -3.0
     power[0, 0, 0] = 0
@@ -47,7 +47,7 @@ def matern_field(grid: Grid, scale_mm: float, rng: np.random.Generator) -> Field
     flat = [np.where(np.arange(n) == 0, 0.5, 1.0) for n in power.shape]
     total = float(np.einsum("zyx,z,y,x->", power, *flat))
     modes = rng.standard_normal(power.shape, dtype=np.float32)
-    modes *= np.sqrt(power / total).astype(np.float32)
+    modes *= np.sqrt(power / np.float32(total))
     field = np.matmul(waves[1], np.tensordot(waves[0], modes, axes=1))
     return np.asarray(np.matmul(field, waves[2].T), np.float32)
 

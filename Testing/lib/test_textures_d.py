@@ -94,10 +94,10 @@ def test_lattice_has_its_gap_and_covers_the_points(points: np.ndarray) -> None:
     from scipy.spatial import cKDTree
 
     even = shaken_lattice(points, 8.0, np.random.default_rng(2), shake=0.0)
-    away = cKDTree(even).query(even, k=2)[0][:, 1]
+    away = np.asarray(cKDTree(even).query(even, k=2)[0])[:, 1]
     assert away == pytest.approx(np.full(len(even), 8.0), abs=1e-3)
     # No point of a face-centred cubic lattice is further from a node than half a cell edge: 5.7 mm.
-    assert cKDTree(even).query(points)[0].max() < 8 / 2**0.5 + 1e-3
+    assert np.max(cKDTree(even).query(points)[0]) < 8 / 2**0.5 + 1e-3
 
 
 def test_layered_seeds_keep_apart_and_lie_in_layers(points: np.ndarray) -> None:
