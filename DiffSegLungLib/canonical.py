@@ -42,12 +42,14 @@ class Canonical:
         lungs: (z, y, x) bool.
         side: (z, y, x) uint8, 0 outside, 1 right lung, 2 left lung.
         geometry: where the grid lies in the world; every axis has a multiple of :data:`CELL` voxels.
+        slice_mm: mm between the CT's own voxels along the patient, before it was resampled.
     """
 
     hu: NDArray[np.float32]
     lungs: NDArray[np.bool_]
     side: NDArray[np.uint8]
     geometry: Geometry
+    slice_mm: float = SPACING_ZYX[0]
 
     @property
     def cell_shape(self) -> tuple[int, int, int]:
@@ -81,7 +83,13 @@ def working_volume(ct: CT, lungs: Lungs, *, shift_hu: float = 0.0, margin_mm: fl
         lungs=resample_mask(lungs.mask, ct.geometry, geometry),
         side=resample(lungs.side, ct.geometry, geometry, order="nearest", fill=0),
         geometry=geometry,
+        slice_mm=slice_mm(ct.geometry),
     )
+
+
+def slice_mm(geometry: Geometry) -> float:
+    """Millimetres between a CT's voxels along the patient, in whatever order its axes are stored."""
+    return float(np.abs(geometry.matrix[2]).max())
 
 
 def working_geometry(lungs: NDArray[np.bool_], geometry: Geometry, margin_mm: float = 8.0) -> Geometry:

@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .geometry import Geometry
 from .thorax import bounding_box
 
 Mask = NDArray[np.bool_]
@@ -101,9 +100,9 @@ def find_cavities(hu: HU, lungs: Mask, spacing_zyx: Spacing, slice_mm: float | N
         hu: float32 (z, y, x), the CT in HU.
         lungs: bool (z, y, x), solid lungs.
         spacing_zyx: mm between voxels, z along the patient; meant for the canonical 2 × 1 × 1 mm.
-        slice_mm: mm between the CT's own slices along the patient, before it was resampled (see
-            :func:`slice_mm`); None takes that of ``hu``.
-            In thick slices less of a lumen must be dark, and lumina of less than a slice are not looked for.
+        slice_mm: mm between the CT's own slices along the patient, before it was resampled; None takes that
+            of ``hu``. In thick slices less of a lumen must be dark, and lumina of less than a slice are not
+            looked for.
 
     Returns:
         bool (z, y, x), within ``lungs``.
@@ -130,11 +129,6 @@ def find_cavities(hu: HU, lungs: Mask, spacing_zyx: Spacing, slice_mm: float | N
             if not found[part][cores[part] == number].any():
                 found[around] |= _cavity(scene.part(around), cores[around], number, open_air[around], level)
     return cavities
-
-
-def slice_mm(geometry: Geometry) -> float:
-    """Millimetres between a CT's voxels along the patient, in whatever order its axes are stored."""
-    return float(np.abs(geometry.matrix[2]).max())
 
 
 def _gas(scene: _Scene, open_air: Mask) -> tuple[NDArray[np.signedinteger[Any]], Iterator[tuple[int, Box]]]:

@@ -47,7 +47,7 @@ class Config:
     preset: Preset = "balanced"
     correct_air: bool = True
     descriptor: Descriptor = "hybrid"
-    timesteps: tuple[int, ...] = (3, 10, 30)
+    timesteps: tuple[int, ...] = (10,)
     overlap: float = 0.25
     components: int = 24
     mode: Mode = "adapted"

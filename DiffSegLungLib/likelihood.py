@@ -18,6 +18,18 @@ Field = NDArray[np.float32]
 HU_BINS = np.arange(-1060.0, 260.0, 4.0, dtype=np.float32)
 """HU at which the densities are tabulated."""
 
+AIR_HU = -970.0
+"""What an emphysematous hole reads where nothing else is averaged in."""
+
+MOSTLY_AIR = 0.6
+"""A voxel counts as a hole up to this share of the way from air to the patient's healthy lung."""
+
+NOISE_LEFT = 0.4
+"""Share of the CT's noise that the smoothing of 1 mm leaves."""
+
+_EDGE_HU = 10.0
+_SQRT_2PI = np.float32(np.sqrt(2 * np.pi))
+
 
 def voxel_likelihood(
     smooth: Field, lungs: NDArray[np.bool_], side: NDArray[np.uint8], aeration: Aeration
@@ -35,24 +47,31 @@ def hu_likelihood(aeration: Aeration, depth: int) -> NDArray[np.float32]:
     """log p(smoothed HU | tissue), a table (5, side, y, HU bin) float32 relative to the healthy level there.
 
     Every density is a small Gaussian mixture, wide enough for the noise that the smoothing leaves. Healthy
-    lung has a tail of small vessels; fibrosis has lines, hazy lung between them, and cysts.
+    lung has a tail of small vessels; fibrosis has lines, hazy lung between them, and cysts. Emphysema is air,
+    or a voxel of which air fills more than half: small holes are blurred.
     """
+    from scipy.special import ndtr
+
     level = aeration.rows(depth)[:, :, None]
     hu = HU_BINS + np.float32(2.0)
-    noise = aeration.noise_hu
+    noise = NOISE_LEFT * aeration.noise_hu
 
     def normal(mean: Field | float, sd: float, at: Field = hu) -> Field:
         width = np.float32(np.hypot(sd, noise))
         return np.asarray(np.exp(-0.5 * ((at - mean) / width) ** 2) / width, np.float32)
 
-    air = normal(-970.0, 20.0, np.maximum(hu, -970))
+    air = normal(AIR_HU, 20.0, np.maximum(hu, AIR_HU))
+    blur = np.hypot(_EDGE_HU, noise)
+    span = MOSTLY_AIR * (level - AIR_HU)
+    mixed = _SQRT_2PI * (ndtr((hu - AIR_HU) / blur) - ndtr((hu - AIR_HU - span) / blur)) / span
+    holes = (air + mixed) / 2
     soft = normal(0.0, 90.0, np.minimum(hu, 0))
     hazy = normal(np.minimum(level + 240, -520), 100.0)
     densities = {
         HEALTHY: 0.55 * normal(level, 35.0)
         + 0.25 * normal(level + 110, 80.0)
         + 0.20 * normal(level + 350, 250.0),
-        EMPHYSEMA: 0.92 * air + 0.05 * normal(level, 60.0) + 0.03 * normal(level + 200, 200.0),
+        EMPHYSEMA: 0.92 * holes + 0.05 * normal(level, 60.0) + 0.03 * normal(level + 200, 200.0),
         GROUND_GLASS: 0.9 * hazy + 0.1 * normal(-350.0, 250.0),
         FIBROSIS: 0.25 * normal(level + 40, 60.0)
         + 0.5 * hazy

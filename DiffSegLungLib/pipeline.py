@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from .airoffset import AirOffset, air_offset
 from .canonical import SPACING_ZYX, Canonical, working_volume
-from .cavities import find_cavities, slice_mm
+from .cavities import find_cavities
 from .cells import DIFFUSION, STATISTICS, Cells
 from .config import Config
 from .ct import CT, read_mask
@@ -107,7 +107,7 @@ class Segmenter:
 
         with stages.begin("fusion"):
             tissue = cell_posterior(cells, responsibility, assignment, config.component_weight)
-            cavities = find_cavities(canonical.hu, canonical.lungs, SPACING_ZYX, slice_mm(volume.geometry))
+            cavities = find_cavities(canonical.hu, canonical.lungs, SPACING_ZYX, canonical.slice_mm)
             stages.advance(0.3)
             fused = fuse(
                 canonical,

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..canonical import SPACING_ZYX
-from ..cavities import find_cavities, slice_mm
+from ..cavities import find_cavities
 from ..cells import DIFFUSION, Cells
 from ..config import Config
 from ..fusion import Fusion, fuse
@@ -150,7 +150,7 @@ def decide(
     canonical = prepared.canonical
 
     def look_for_cavities() -> NDArray[np.bool_]:
-        return find_cavities(canonical.hu, canonical.lungs, SPACING_ZYX, slice_mm(prepared.geometry))
+        return find_cavities(canonical.hu, canonical.lungs, SPACING_ZYX, canonical.slice_mm)
 
     return fuse(
         canonical,

@@ -49,8 +49,8 @@ class CaseKey:
 
     Attributes:
         volume: the CT file.
-        family: of the lesions' textures; "a" trained the shipped model, "b" tuned it, "c" and "d" did
-            neither.
+        family: of the lesions' textures; "a" trained the shipped model, "a" and "b" made its signs and
+            settings, "c" and "d" measure it.
         seed: of the lesions.
         kinds: keys of ``lesions.KINDS``, one lesion each.
     """
@@ -98,7 +98,7 @@ def full_chest_paths(folder: Path) -> list[Path]:
 
 def lesion_plan(
     ct_paths: Sequence[str | Path],
-    families: Sequence[Family] = ("b", "c"),
+    families: Sequence[Family] = ("c", "d"),
     seeds: Iterable[int] = (0, 1),
 ) -> list[CaseKey]:
     """All cases of these volumes, two lesions of every class in each, cases of one volume together.

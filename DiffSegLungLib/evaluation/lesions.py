@@ -125,7 +125,7 @@ def insert_lesion(
         volume_ml: intended volume of the whole shape; pleura and texture may leave less.
         rng: source of every random choice.
         centre: (z, y, x) voxel index; None lets chance choose a place in the lungs.
-        family: "a" in training; "b", "c" and "d" measure (other shapes, other texture mathematics).
+        family: "a" in training, "b" in tuning; "c" and "d" measure (other shapes, other mathematics).
         noise: noise of the CT where the caller knows it; None estimates it around the lesion.
 
     Returns:

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from scipy.interpolate import interp1d
 from scipy.ndimage import gaussian_filter
 
-from DiffSegLungLib.cavities import find_cavities, slice_mm
+from DiffSegLungLib.canonical import slice_mm
+from DiffSegLungLib.cavities import find_cavities
 from DiffSegLungLib.geometry import Geometry
 
 VOXEL_ML = float(np.prod(SPACING)) / 1000

@@ -138,6 +138,14 @@ def test_the_rim_takes_what_lies_beneath():
     assert field[12, 20, 34] == 2.0
 
 
+def test_along_the_patient_the_rim_is_as_deep_as_a_slice():
+    lungs = np.zeros((32, 40, 40), bool)
+    lungs[4:28, 5:35, 5:35] = True
+    shell = take_from_below([np.zeros(lungs.shape, np.float32)], lungs, slice_mm=8.0)
+    assert shell[4:8, 20, 20].all() and not shell[8, 20, 20]
+    assert shell[16, 20, 5:8].all() and not shell[16, 20, 8]
+
+
 @pytest.mark.parametrize(
     ("hu", "tissue"), [(-985, EMPHYSEMA), (LEVEL_HU, HEALTHY), (-620, GROUND_GLASS), (20, CONSOLIDATION)]
 )
