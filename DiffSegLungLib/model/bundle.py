@@ -132,15 +132,16 @@ class Bundle:
         return bundle
 
     def save(self, folder: str | Path) -> None:
-        """Write the bundle to a folder; each of its files appears whole or not at all."""
+        """Write the bundle to a folder; each of its files appears whole or not at all.
+
+        Weights of network and head are stored as float16, finer than the bfloat16 that they are used in.
+        """
         from safetensors.torch import save
 
         tensors = {
-            f"network.{k}": v.detach().float().cpu().contiguous()
-            for k, v in self.network.state_dict().items()
-        }
-        tensors |= {
-            f"head.{k}": v.detach().float().cpu().contiguous() for k, v in self.head.state_dict().items()
+            f"{part}.{k}": v.detach().half().cpu().contiguous()
+            for part, module in (("network", self.network), ("head", self.head))
+            for k, v in module.state_dict().items()
         }
         tensors |= {
             f"mixture.{k}": torch.from_numpy(np.ascontiguousarray(v)) for k, v in self.mixture.items()

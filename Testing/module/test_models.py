@@ -44,7 +44,7 @@ def test_the_built_in_card_says_what_a_user_must_know(host):
     assert told["Training:"] == "6,400 steps in 1.1 hours"
     assert told["Licence:"] == "Apache-2.0"
     assert told["Limits:"] and "not a medical device" in told["Use:"]
-    assert card.fittedTimesteps == (3, 10, 30)
+    assert card.fittedTimesteps == (10,)
     assert card.lastTimestep == 249
 
 
@@ -120,4 +120,4 @@ def test_a_model_without_a_mixture_of_its_own_needs_one_of_the_ct(folder):
     card = models.readCard(str(folder))
     with pytest.raises(InputError, match="no mixture of its own"):
         librarySettings(AdvancedSettings(), card)
-    assert librarySettings(AdvancedSettings(mixture=Mixture.perVolume), card)["timesteps"] == (3, 10, 30)
+    assert librarySettings(AdvancedSettings(mixture=Mixture.perVolume), card)["timesteps"] == (10,)

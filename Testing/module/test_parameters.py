@@ -83,7 +83,7 @@ def test_a_deleted_volume_is_none(parameters):
 
 def test_an_adapted_mixture_takes_timesteps_and_components_from_the_model(card):
     settings = librarySettings(AdvancedSettings(components=7), card)
-    assert settings["timesteps"] == (3, 10, 30)
+    assert settings["timesteps"] == (10,)
     assert "components" not in settings
 
 
@@ -93,9 +93,14 @@ def test_components_count_for_a_mixture_of_this_ct(card, by_bic, expected):
     assert librarySettings(advanced, card)["components"] == expected
 
 
-@pytest.mark.parametrize("text", ["3, 10, 30", "3 10 30", " 3,10 ,30 ", ""])
+@pytest.mark.parametrize("text", ["3, 10, 30", "3 10 30", " 3,10 ,30 "])
 def test_timesteps_are_read_as_people_write_them(card, text):
-    assert librarySettings(AdvancedSettings(timesteps=text), card)["timesteps"] == (3, 10, 30)
+    advanced = AdvancedSettings(timesteps=text, mixture=Mixture.perVolume)
+    assert librarySettings(advanced, card)["timesteps"] == (3, 10, 30)
+
+
+def test_timesteps_that_nobody_gave_are_those_of_the_model(card):
+    assert librarySettings(AdvancedSettings(timesteps=""), card)["timesteps"] == (10,)
 
 
 @pytest.mark.parametrize(
@@ -105,7 +110,7 @@ def test_timesteps_are_read_as_people_write_them(card, text):
         (AdvancedSettings(timesteps="3, 3", mixture=Mixture.perVolume), "different whole numbers"),
         (AdvancedSettings(timesteps="0", mixture=Mixture.perVolume), "whole numbers from 1"),
         (AdvancedSettings(timesteps="250", mixture=Mixture.perVolume), "knows 1 to 249"),
-        (AdvancedSettings(timesteps="5, 20"), "fitted at the timesteps 3, 10, 30"),
+        (AdvancedSettings(timesteps="5, 20"), "fitted at the timesteps 10"),
     ],
 )
 def test_what_cannot_work_is_refused_by_a_sentence(card, advanced, said):

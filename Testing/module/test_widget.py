@@ -152,7 +152,7 @@ def test_another_model_is_browsed_shown_and_remembered(desk, tmp_path):
     assert desk.parameters.bundle == str(folder)
     assert desk.ui.modelComboBox.currentText == "finetuned"
     assert desk.panel.advanced.settings["timesteps"] == (2, 4)
-    desk.choose(desk.ui.modelComboBox, "Built-in (diffseglung-ct 2)")
+    desk.choose(desk.ui.modelComboBox, "Built-in (diffseglung-ct 3)")
     assert desk.parameters.bundle == "default"
 
 
