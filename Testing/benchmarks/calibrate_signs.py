@@ -35,13 +35,13 @@ HALF_CHESTS = ("cptac-pda_c3l-00189_lung", "lung-fused-ct-path_0001_b31f")
 """Further CT without much disease that show part of the lungs."""
 
 SHARES = {
-    "healthy": 0.924,
-    "ground_glass": 0.0205,
-    "faint_ground_glass": 0.0045,
-    "crazy_paving": 0.0115,
-    "consolidation": 0.0065,
-    "reticulation": 0.0100,
-    "honeycombing": 0.0082,
+    "healthy": 0.9,
+    "ground_glass": 0.0287,
+    "faint_ground_glass": 0.0063,
+    "crazy_paving": 0.0161,
+    "consolidation": 0.0091,
+    "reticulation": 0.014,
+    "honeycombing": 0.0115,
     "centrilobular_emphysema": 0.0036,
     "confluent_emphysema": 0.0023,
     "bulla": 0.0041,
