@@ -98,7 +98,7 @@ def test_two_evaluations_do_not_write_into_one_folder(
 def test_full_chests_are_planned_where_there_are_any(tmp_path: Path) -> None:
     paths = [tmp_path / f"{name}.nii.gz" for name in ("lidc-idri_0001_standard", "other")]
     names = [task.name for task in plan("lesions", paths, None)]
-    assert names[0].startswith("lidc-idri_0001_standard b #0")
+    assert names[0].startswith("lidc-idri_0001_standard c #0")
     assert len(names) == len(set(names)) == 4
     assert [task.name for task in plan("real", paths, None)] == ["lidc-idri_0001_standard", "other"]
     assert len(plan("lesions", paths[1:], None)) == 4
