@@ -32,14 +32,14 @@ PHANTOM_FILES = ("phantom.nii.gz", "truth.seg.nrrd")
 
 STAGE_SHARES = {
     "start": 0.5,
-    "read": 4.0,
-    "lungs": 14.0,
-    "grid": 1.0,
-    "features": 24.0,
-    "mixture": 2.0,
-    "labels": 0.1,
-    "fusion": 9.0,
-    "output": 5.0,
+    "read": 2.0,
+    "lungs": 2.5,
+    "grid": 0.6,
+    "features": 3.6,
+    "mixture": 0.8,
+    "labels": 0.3,
+    "fusion": 6.0,
+    "output": 1.5,
 }
 """Seconds of each stage of a balanced run on two cores; only their ratios matter, for progress and ETA."""
 
