@@ -33,8 +33,8 @@ LEVELS_HU = (-500.0, -600.0, -700.0, -780.0)
 """Where lumina are cut from the lung, one level after another: half-way between lung and tissue first, so
 that a wall of one voxel closes; lower for walls that thick slices average with lung."""
 
-OPEN_HU, DENSE_HU, WALL_HU = LEVELS_HU[0], -400.0, -300.0
-"""Air, wall and the middle of a wall; one of 2 mm reads hardly more after the blur of scanner and grid."""
+DENSE_HU, WALL_HU = -400.0, -300.0
+"""Wall and the middle of a wall; one of 2 mm reads hardly more after the blur of scanner and grid."""
 
 LUMEN_RADIUS_MM, LEAKY_RADIUS_MM = 2.5, 3.5
 """Least radius of a disc that fits into the lumen, at the first level and at the others; bronchi within
@@ -43,11 +43,14 @@ consolidation are thinner. Half a slice at least: smaller lumina cannot be told 
 LARGEST_ML = 300.0
 ROUND, LONG = 1 / 3, 3.0
 """Least ratio of the disc's radius to that of a circle of the lumen's area; largest ratio of the lumen's
-height to that circle's diameter. Tubes and crevices are beyond."""
+length, in whatever direction, to that circle's diameter. Tubes and crevices are beyond."""
 
-CYST_RADIUS_MM, CYST_HU, CLUSTER, NEAR_MM, HOLE_HU, HOLES = 6.0, -840.0, 2, 8.0, -600.0, 0.15
-"""Smaller lumina are cysts of honeycombing (3 to 10 mm across, in clusters) with so many others so near, or
-where so much of the wall is itself full of air."""
+CYST_RADIUS_MM, CYST_HU, HOLE_HU, HOLES = 6.0, -840.0, -600.0, 0.15
+"""Smaller lumina are cysts of honeycombing (3 to 10 mm across) where so much of the wall is itself full of
+air."""
+
+CLUSTER, CLUSTERED_RADIUS_MM, NEAR_MM = 2, 10.0, 8.0
+"""Smaller lumina with so many others so near are honeycombing, or cystic bronchiectasis."""
 
 CLOSED, WALLED, WITHIN_LUNG = 0.8, 0.65, 0.4
 """Least shares of the lumen's surface: closed, behind a dense wall in its plane, off the lungs' border."""
@@ -59,9 +62,12 @@ be a whole mass or lobe, this much counts."""
 BLURRED_MM, UNEVEN_MM = 3, 3.0
 """The wall begins this near to the lumen, and is so much thicker in places than in most."""
 
-NECK_MM, REACH_MM = 2.0, 4.0
+NECK_MM, REACH_MM, RIM_MM = 2.0, 4.0, 2.0
 NOISE_MM = 0.7
 """Standard deviation of the Gaussian that is taken over each plane before anything is asked."""
+
+
+_IN_PLANE = np.array([[[0, 0, 0]] * 3, [[0, 1, 0], [1, 1, 1], [0, 1, 0]], [[0, 0, 0]] * 3], bool)
 
 
 @dataclass(frozen=True)
@@ -168,8 +174,8 @@ def _cavity(
         return np.zeros(lumen.shape, bool)
     wall = _wall(scene, lumen)
     away = _distance_mm(lumen, scene.spacing_zyx)
-    cyst = radius < CYST_RADIUS_MM and (
-        wall.holes > HOLES or _closed_neighbours(scene, cores, number, away) >= CLUSTER
+    cyst = (radius < CYST_RADIUS_MM and wall.holes > HOLES) or (
+        radius < CLUSTERED_RADIUS_MM and _closed_neighbours(scene, cores, number, away, level) >= CLUSTER
     )
     if wall.thickness_mm < WALL_MM[0] or wall.within_lung < WITHIN_LUNG or cyst:
         return np.zeros(lumen.shape, bool)
@@ -190,18 +196,25 @@ def _radius_mm(scene: _Scene, lumen: Mask, level: float) -> float:
     radius = max(float(distance_transform_edt(np.pad(p, 1), sampling=pixel).max()) for p in planes)
     circle = float(np.sqrt(planes.sum(axis=(1, 2)).max() * np.prod(pixel) / np.pi))
     least = max(LUMEN_RADIUS_MM if level == LEVELS_HU[0] else LEAKY_RADIUS_MM, scene.slice_mm / 2)
-    tube = len(planes) * height > LONG * max(2 * circle, scene.slice_mm)
+    tall = len(planes) * height > LONG * max(2 * circle, scene.slice_mm)
+    tube = tall or _length_mm(scene, lumen) > LONG * max(2 * radius, scene.slice_mm)
     return 0.0 if radius < least or radius < ROUND * circle or tube else radius
+
+
+def _length_mm(scene: _Scene, lumen: Mask) -> float:
+    """Length of a lumen along its longest principal axis, mm: that of a rod which spreads as much."""
+    place = np.argwhere(lumen) * np.asarray(scene.spacing_zyx)
+    if len(place) < 3:
+        return 0.0
+    return float(np.sqrt(12 * np.linalg.eigvalsh(np.cov(place.T))[-1]))
 
 
 def _is_closed(scene: _Scene, lumen: Mask, level: float) -> bool:
     """Whether a lumen is closed, a dense wall lies behind its sides."""
-    from scipy.ndimage import binary_dilation, generate_binary_structure, maximum_filter
+    from scipy.ndimage import binary_dilation, maximum_filter
 
     shell = binary_dilation(lumen) & ~lumen
-    sides = np.zeros((3, 3, 3), bool)
-    sides[1] = generate_binary_structure(2, 1)
-    rim = binary_dilation(lumen, sides) & ~lumen
+    rim = binary_dilation(lumen, _IN_PLANE) & ~lumen
     middle = rim & _middle(lumen)[:, None, None]
     size = (1, *(2 * max(1, round(REACH_MM / s)) + 1 for s in scene.spacing_zyx[1:]))
     brightest = maximum_filter(scene.hu, size=size)
@@ -239,19 +252,24 @@ def _middle(lumen: Mask) -> Mask:
     return np.asarray(areas >= 0.5 * areas.max())
 
 
-def _closed_neighbours(scene: _Scene, cores: NDArray[np.signedinteger[Any]], number: int, away: HU) -> int:
+def _closed_neighbours(
+    scene: _Scene, cores: NDArray[np.signedinteger[Any]], number: int, away: HU, level: float
+) -> int:
     """How many other closed pockets of gas lie within :data:`NEAR_MM` of a lumen."""
-    from scipy.ndimage import binary_dilation
+    from scipy.ndimage import distance_transform_edt
 
     count = 0
     for other in np.unique(cores[(away > 0) & (away <= NEAR_MM)]):
         if other in (0, number):
             continue
         core = cores == other
-        # The core lacks its eroded border; two voxels farther out lies what closes it.
-        shell = binary_dilation(core, iterations=4) & ~binary_dilation(core, iterations=2)
-        gas = np.median(scene.hu[core]) < CYST_HU
-        count += bool(gas and core.sum() >= 5 and (scene.hu[shell] > OPEN_HU).mean() > 0.5)
+        if core.sum() < 5 or np.median(scene.hu[core]) >= CYST_HU:
+            continue
+        # The core lacks its eroded border; beyond that, in the plane, lies what closes it.
+        planes = core.any(axis=(1, 2))
+        out = np.stack([distance_transform_edt(~p, sampling=scene.spacing_zyx[1:]) for p in core[planes]])
+        rim = scene.hu[planes][(out > NECK_MM) & (out <= NECK_MM + RIM_MM)]
+        count += bool(rim.size and (rim > level).mean() > 0.5)
     return count
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 from .aeration import Aeration, measure_aeration
 from .canonical import CELL, SPACING_ZYX, Canonical, normalise
 from .cells import HALF_CELL, STATISTICS, Cells, Lattice, inner, pooled, spread
-from .errors import Cancelled
+from .errors import Cancelled, InputError
 from .texture import fine_energy, ridges
 from .vessels import vessel_mask
 
@@ -80,6 +81,9 @@ def statistics_features(
     Returns:
         Cells with 2 × 10 columns of kind ``statistics``, the half cells among them as ``fine``, and the
         patient's aeration.
+
+    Raises:
+        InputError: the lung mask is too thin to be described.
     """
     smooth = smoothed(canonical.hu) if smooth is None else smooth
     aeration = measure_aeration(canonical.hu, smooth, inner(canonical.lungs), canonical.side)
@@ -104,6 +108,12 @@ def _half_cells(
 ) -> Cells:
     """The lung in half cells with the columns that :func:`statistics_features` explains."""
     lattice = Lattice.over(canonical.lungs, HALF_CELL)
+    if len(lattice.index) == 0 or len(Lattice.over(canonical.lungs).index) == 0:
+        raise InputError(
+            "empty-mask",
+            "The lung mask is thinner everywhere than what can be described.",
+            "Give a mask that fills a quarter of at least one cube of 8 mm.",
+        )
     values = smooth.ravel()[lattice.voxels]
     y = (lattice.voxels // smooth.shape[2]) % smooth.shape[1]
     side = canonical.side.ravel()[lattice.voxels]
@@ -171,6 +181,7 @@ Batch = list[tuple[slice, ...]]
 """Tiles that go through the network together."""
 
 _BATCH, _MOST_WORKERS = 4, 8
+_one_at_a_time = threading.Lock()  # torch knows one number of threads for the whole process
 
 
 def diffusion_features(
@@ -277,15 +288,16 @@ def _side_by_side(
     """
     import torch
 
-    cores = torch.get_num_threads()
-    workers = min(cores, _MOST_WORKERS) if place.type == "cpu" else 1
-    pool = ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(cores // workers,))
-    try:
-        yield pool.map(work, batches)
-    finally:
-        pool.shutdown(cancel_futures=True)
-        # The number also counts for threads that have not begun.
-        torch.set_num_threads(cores)
+    with _one_at_a_time:
+        cores = torch.get_num_threads()
+        workers = min(cores, _MOST_WORKERS) if place.type == "cpu" else 1
+        pool = ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(cores // workers,))
+        try:
+            yield pool.map(work, batches)
+        finally:
+            pool.shutdown(cancel_futures=True)
+            # The number also counts for threads that have not begun.
+            torch.set_num_threads(cores)
 
 
 def world_noise(canonical: Canonical, seed: int) -> NDArray[np.float32]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -34,6 +33,12 @@ CLASS_ORDER = (*TISSUES, CAVITY, VESSEL)
 
 VESSEL_HU = -500.0
 """What is denser than this in healthy lung is a vessel, an airway's wall or the hilum."""
+
+_SHELL_LAYERS = (3, 2, 3)
+"""Layers of the shell from the outside in, by the axes they are peeled along (x, y, z): 3 mm, 4 mm in z.
+
+The outermost lung is blurred with the chest wall and the diaphragm; it takes the tissue beneath it.
+"""
 
 _DENSE_SHARE = 0.6
 _FLOOR = np.float32(1e-3)
@@ -130,7 +135,7 @@ def fuse(
     report(0.2)
     _poll(cancelled)
     posterior = combine(prior, likelihood, canonical.lungs, config.alpha, config.beta)
-    shell = take_from_below(posterior, canonical.lungs, canonical.slice_mm)
+    shell = take_from_below(posterior, canonical.lungs)
     report(0.3)
     _poll(cancelled)
     conductance = sobel_conductance(smooth, canonical.lungs, config.kappa)
@@ -189,28 +194,21 @@ def combine(
     return maps
 
 
-def take_from_below(
-    posterior: list[Field], lungs: NDArray[np.bool_], slice_mm: float = SPACING_ZYX[0]
-) -> NDArray[np.bool_]:
-    """Give the outermost lung the posterior of the tissue beneath, in place.
+def take_from_below(posterior: list[Field], lungs: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Give the outermost 3 mm (4 mm along z) of the lungs the posterior of the tissue beneath, in place.
 
-    It is blurred with the chest wall and the diaphragm: 3 mm in the plane, along z one slice of the CT, at
-    least 4 mm. Layer by layer from the inside, a voxel takes the posterior of a deeper neighbour.
-
-    Args:
-        posterior: one (z, y, x) map a tissue.
-        lungs: (z, y, x) bool.
-        slice_mm: mm between the CT's own slices.
+    Layer by layer from the inside, a voxel of the shell takes the posterior of a deeper neighbour. In thicker
+    slices the shell is no deeper: a lesion in the last slice of a CT would be lost.
 
     Returns:
         (z, y, x) bool, the shell; lung that is nowhere thicker than the shell is not part of it.
     """
     layers, deep = [], np.pad(lungs, 1)
     z, y, x = (stride // deep.itemsize for stride in deep.strides)
-    for axes in _shell_layers(slice_mm, (z, y, x)):
+    for steps in _SHELL_LAYERS:
         flat = deep.reshape(-1)
         kept = flat.copy()
-        offsets = [sign * step for step in axes for sign in (1, -1)]
+        offsets = [sign * step for step in (x, y, z)[:steps] for sign in (1, -1)]
         for offset in offsets:
             kept &= np.roll(flat, -offset)
         layers.append((np.flatnonzero(flat & ~kept), offsets))
@@ -229,14 +227,6 @@ def take_from_below(
     for field in posterior:
         field[shell] = field[beneath]
     return shell
-
-
-def _shell_layers(slice_mm: float, strides: tuple[int, int, int]) -> list[tuple[int, ...]]:
-    """Strides of the axes along which each layer of the shell is peeled, from the outside in."""
-    z, y, x = strides
-    thin = [(x, y, z), (x, y), (x, y, z)]
-    deep = math.ceil(slice_mm / SPACING_ZYX[0])
-    return thin if deep < len(thin) else [(z,)] * (deep - len(thin)) + [(x, y, z)] * len(thin)
 
 
 def upsample(lattice: Field, shape: tuple[int, ...]) -> Field:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from .aeration import FULL_INSPIRATION_HU
 from .classes import CONSOLIDATION, EMPHYSEMA, FIBROSIS, GROUND_GLASS, HEALTHY
 from .signs import TISSUES
 
@@ -22,7 +23,8 @@ AIR_HU = -970.0
 """What an emphysematous hole reads where nothing else is averaged in."""
 
 MOSTLY_AIR = 0.6
-"""A voxel counts as a hole up to this share of the way from air to the patient's healthy lung."""
+"""A voxel counts as a hole up to this share of the way from air to the patient's healthy lung, or to lung at
+full inspiration where the patient's is denser."""
 
 NOISE_LEFT = 0.4
 """Share of the CT's noise that the smoothing of 1 mm leaves."""
@@ -48,7 +50,7 @@ def hu_likelihood(aeration: Aeration, depth: int) -> NDArray[np.float32]:
 
     Every density is a small Gaussian mixture, wide enough for the noise that the smoothing leaves. Healthy
     lung has a tail of small vessels; fibrosis has lines, hazy lung between them, and cysts. Emphysema is air,
-    or a voxel of which air fills more than half: small holes are blurred.
+    or a voxel of which air fills a good part: small holes are blurred.
     """
     from scipy.special import ndtr
 
@@ -62,7 +64,8 @@ def hu_likelihood(aeration: Aeration, depth: int) -> NDArray[np.float32]:
 
     air = normal(AIR_HU, 20.0, np.maximum(hu, AIR_HU))
     blur = np.hypot(_EDGE_HU, noise)
-    span = MOSTLY_AIR * (level - AIR_HU)
+    # Beside dense lung in a shallow breath, what is merely darker is trapped air.
+    span = MOSTLY_AIR * (np.minimum(level, FULL_INSPIRATION_HU) - AIR_HU)
     mixed = _SQRT_2PI * (ndtr((hu - AIR_HU) / blur) - ndtr((hu - AIR_HU - span) / blur)) / span
     holes = (air + mixed) / 2
     soft = normal(0.0, 90.0, np.minimum(hu, 0))

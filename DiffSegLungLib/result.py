@@ -215,7 +215,8 @@ def _finite(value: Any) -> Any:
 def _not_written(folder: str | Path, error: Exception) -> InputError:
     import shutil
 
-    free = shutil.disk_usage(folder).free / 1e6
+    place = next(p for p in (Path(folder).absolute(), *Path(folder).absolute().parents) if p.exists())
+    free = shutil.disk_usage(place).free / 1e6
     return InputError(
         "not-written",
         f"The results could not be written ({free:.0f} MB are free on that disk).",

@@ -13,6 +13,7 @@ from DiffSegLungLib.canonical import slice_mm
 from DiffSegLungLib.cavities import find_cavities
 from DiffSegLungLib.geometry import Geometry
 
+Parts = tuple[tuple[Array, float], ...]
 VOXEL_ML = float(np.prod(SPACING)) / 1000
 
 
@@ -94,6 +95,25 @@ def _beads() -> tuple[tuple[Array, float], ...]:
     )
 
 
+def _bronchus(radius: float, half_mm: float, along: tuple[float, float, float]) -> Parts:
+    """A closed piece of a bronchus, walls of 2 mm."""
+    t = sum((p - c) * a / np.linalg.norm(along) for p, c, a in zip(POSITION, CENTRE, along, strict=True))
+    return (tube(radius + 2, along) * (np.abs(t) < half_mm + 2), 30.0), (
+        tube(radius, along) * (np.abs(t) < half_mm),
+        -980.0,
+    )
+
+
+def _cysts(radius: float, wall: float) -> Parts:
+    """Three cysts that touch."""
+    centres = [
+        (CENTRE[0], CENTRE[1] + d, CENTRE[2] + e)
+        for d, e in ((0, 0), (2 * radius + wall, 0), (radius + wall / 2, 1.73 * (radius + wall / 2)))
+    ]
+    outer = np.maximum.reduce([ball(radius + wall, c) for c in centres])
+    return (outer, 20.0), (np.maximum.reduce([ball(radius, c) for c in centres]), -980.0)
+
+
 def _holes() -> Array:
     """Air without walls in most of a ball of lung, vessels between."""
     rng = np.random.default_rng(1)
@@ -113,6 +133,8 @@ def _holes() -> Array:
         ("lobule of healthy lung in consolidation", ((ball(25), 20.0), (ball(10), -820.0)), -860.0),
         ("honeycombing", ((ball(26), 0.0), (_honeycombing() * (ball(26) > 0.9), -940.0)), -860.0),
         ("bronchiectasis", _beads(), -860.0),
+        ("wide bronchus in the plane", _bronchus(5, 20, (0, 1, 0)), -860.0),
+        ("wide oblique bronchus", _bronchus(5, 22, (0.5, 1, 0)), -860.0),
         ("confluent emphysema", ((_holes(), -985.0),), -860.0),
         ("solid mass", ((ball(15), 30.0),), -860.0),
     ],
@@ -124,6 +146,10 @@ def test_what_is_no_cavity(
     hu = scene(*parts, lung_hu=lung_hu, noise_hu=25.0 if mm == 2 else 50.0)
     seen = hu if mm == 2 else in_slices(hu, mm, 1.0)
     assert not find_cavities(seen, LUNGS, SPACING, mm).any(), name
+
+
+def test_cysts_that_touch_are_no_cavities() -> None:
+    assert not find_cavities(scene(*_cysts(7, 2.5)), LUNGS, SPACING).any()
 
 
 @pytest.mark.parametrize("mm", [2.0, 5.0, 8.0])

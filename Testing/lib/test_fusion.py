@@ -138,14 +138,6 @@ def test_the_rim_takes_what_lies_beneath():
     assert field[12, 20, 34] == 2.0
 
 
-def test_along_the_patient_the_rim_is_as_deep_as_a_slice():
-    lungs = np.zeros((32, 40, 40), bool)
-    lungs[4:28, 5:35, 5:35] = True
-    shell = take_from_below([np.zeros(lungs.shape, np.float32)], lungs, slice_mm=8.0)
-    assert shell[4:8, 20, 20].all() and not shell[8, 20, 20]
-    assert shell[16, 20, 5:8].all() and not shell[16, 20, 8]
-
-
 @pytest.mark.parametrize(
     ("hu", "tissue"), [(-985, EMPHYSEMA), (LEVEL_HU, HEALTHY), (-620, GROUND_GLASS), (20, CONSOLIDATION)]
 )
@@ -155,6 +147,22 @@ def test_the_likelihood_prefers_the_tissue_of_its_prior(hu, tissue):
     assert table.shape == (5, 3, 4, len(HU_BINS))
     place = int((hu - HU_BINS[0]) // (HU_BINS[1] - HU_BINS[0]))
     assert TISSUES[int(table[:, 1, 0, place].argmax())] == tissue
+
+
+@pytest.mark.parametrize(
+    ("level", "hu", "tissue"),
+    [
+        (-860, -920, EMPHYSEMA),  # a small hole, blurred
+        (-900, -910, HEALTHY),  # full inspiration
+        (-720, -850, HEALTHY),  # air trapped in expiration
+        (-720, -930, EMPHYSEMA),
+    ],
+)
+def test_a_blurred_hole_is_emphysema_and_trapped_air_is_not(level, hu, tissue):
+    line = Line(float(level), 0.0, 0.0)
+    table = hu_likelihood(Aeration(line, line, noise_hu=15.0), 4)
+    place = int((hu - HU_BINS[0]) // (HU_BINS[1] - HU_BINS[0]))
+    assert TISSUES[int(table[:2, 1, 0, place].argmax())] == tissue
 
 
 def sick_block():
