@@ -14,7 +14,8 @@ from itertools import pairwise
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import nn
+from torch.nn import functional
 
 from ..canonical import HU_CEILING, HU_FLOOR, SPACING_ZYX, normalise
 from ..model.heads import tamed
@@ -93,33 +94,34 @@ def radiomic_features(patches: Patches) -> NDArray[np.float64]:
 
 
 def random_features(patches: Patches) -> NDArray[np.float64]:
-    """(N, 32) mean responses of a random three-layer network of fixed seed; outside the lungs it sees air."""
+    """(N, 32) means and deviations, over the lung, of 16 responses of a random network of fixed seed.
+
+    Outside the lungs it sees their mean, so that their border is no structure.
+    """
     network = _random_network()
+    rows = []
     with torch.inference_mode():
-        parts = [
-            network(torch.where(inside, normalise(hu), -1.0)[None, None]).mean(dim=(2, 3, 4))
-            for hu, inside in zip(torch.from_numpy(patches.hu), torch.from_numpy(patches.lungs), strict=True)
-        ]
-    share = patches.lungs.reshape(len(patches.lungs), -1).mean(axis=1)[:, None]
-    return np.asarray(torch.cat(parts).numpy() / np.maximum(share, 1e-3), np.float64)
+        for hu, inside in zip(torch.from_numpy(patches.hu), torch.from_numpy(patches.lungs), strict=True):
+            seen = normalise(hu)
+            seen = torch.where(inside, seen, seen[inside].mean())[None, None]
+            answered = network(seen)[0]
+            lung = functional.interpolate(inside[None, None].float(), answered.shape[1:])[0, 0] > 0
+            values = answered[:, lung if bool(lung.any()) else ~lung]
+            rows.append(torch.cat([values.mean(dim=1), values.std(dim=1, correction=0)]))
+    return np.asarray(torch.stack(rows).numpy(), np.float64)
 
 
 def _random_network() -> nn.Module:
-    """Convolutions without bias, He 2015 weights, ReLU between: air alone, which is 0, gives 0."""
+    """Three convolutions at strides 1, 2, 2 without bias, He 2015 weights, ReLU between."""
     generator = torch.Generator().manual_seed(RANDOM_SEED)
-    widths = (1, 8, 16, RANDOM_FEATURES)
-    layers: list[nn.Module] = [_Shift()]
+    widths = (1, 8, 16, RANDOM_FEATURES // 2)
+    layers: list[nn.Module] = []
     for i, (before, after) in enumerate(pairwise(widths)):
         layer = nn.Conv3d(before, after, 3, stride=1 if i == 0 else 2, padding=1, bias=False)
         with torch.no_grad():
             layer.weight.normal_(0.0, (2.0 / (27 * before)) ** 0.5, generator=generator)
         layers += [layer, nn.ReLU()]
-    return nn.Sequential(*layers).eval()
-
-
-class _Shift(nn.Module):
-    def forward(self, x: Tensor) -> Tensor:
-        return x + 1.0
+    return nn.Sequential(*layers[:-1]).eval()
 
 
 def _scaled_frechet(features: NDArray[np.float64], reference: NDArray[np.float64]) -> float:

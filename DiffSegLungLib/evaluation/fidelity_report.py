@@ -95,16 +95,16 @@ def markdown(found: Fidelity) -> str:
 
 {found.count} patches of each kind; DPM-Solver++(2M), at most {found.steps} steps from timestep
 {found.first_timestep} of {found.timesteps}; seed {found.seed}. The reference is real patches of
-{found.patients[0]} patients; samples fill the lung masks of real patches of {found.patients[1]} other
-patients. {seen} of the {total} CT were in the training of the model.
+{found.patients[0]} patients; samples fill the lungs of real patches of {found.patients[1]} other patients.
+{seen} of the {total} CT were in the training of the model.
 
 ## Distance from the reference
 
 Squared Fréchet distance over the 34 radiomic descriptors of each patch's lung, and over {RANDOM_FEATURES}
-mean responses of a random convolutional network (seed {RANDOM_SEED}); both scaled by the reference. Neither
-needs a download, and neither compares with a FID of Inception features. Few samples ({found.count}) bias both
-upwards. HU: Wasserstein distance between the HU of all lung voxels. Smaller is closer; the first two rows are
-what real patches score.
+means and spreads of the responses of a random convolutional network (seed {RANDOM_SEED}); both scaled by the
+reference. Neither needs a download, and neither compares with a FID of Inception features. Few samples bias
+both upwards. HU: Wasserstein distance between the HU of all lung voxels. Smaller is closer; the first two
+rows are what real patches score.
 
 {markdown_table(["patches", "radiomic", "random network", "HU"], distances)}
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -126,18 +125,16 @@ def measure(request: FidelityRequest, session: Session) -> None:
     session.check("patches")
     chests = _draw(_phantoms(aside / "phantoms", seed), size, range(count), seed)
 
-    def how(start: float, done: float) -> Sampling:
-        return Sampling(
-            steps=request.steps,
-            start=start,
-            seed=seed,
-            progress=lambda share: session.progress("sample", done + share / 2),
-            cancelled=session.cancelled,
+    how = Sampling(steps=request.steps, start=request.start, seed=seed, cancelled=session.cancelled)
+
+    def draw(start: float, done: float) -> Patches:
+        chosen = replace(
+            how, start=start, progress=lambda share: session.progress("sample", done + share / 2)
         )
+        return Patches(sample_patches(bundle, real.lungs, chosen, device=place), real.lungs)
 
     session.check("sample")
-    drawn = Patches(sample_patches(bundle, real.lungs, how(request.start, 0.0), device=place), real.lungs)
-    pure = Patches(sample_patches(bundle, real.lungs, how(1.0, 0.5), device=place), real.lungs)
+    drawn, pure = draw(request.start, 0.0), draw(1.0, 0.5)
     flat = np.where(real.lungs, np.float32(FLAT_LUNG_HU), np.float32(FLAT_BODY_HU))
     kinds = {
         FLOOR: real,
@@ -160,7 +157,7 @@ def measure(request: FidelityRequest, session: Session) -> None:
         count=count,
         rebuilt=some,
         steps=request.steps,
-        first_timestep=first_timestep(bundle, how(request.start, 0.0)),
+        first_timestep=first_timestep(bundle, how),
         timesteps=bundle.schedule.timesteps,
         seed=seed,
         patients=(len({v.patient for v in theirs}), len({v.patient for v in ours})),
@@ -190,7 +187,7 @@ def _distances(reference: Reference, kinds: dict[str, Patches], session: Session
 def _reconstructions(
     bundle: Bundle,
     real: Patches,
-    how: Callable[[float, float], Sampling],
+    how: Sampling,
     place: torch.device,
     session: Session,
 ) -> list[Reconstruction]:
@@ -201,10 +198,10 @@ def _reconstructions(
     from ..model.sampling import noise_field, reconstruct_patches
 
     truth, found = real.hu.clip(-1000, 400), []
-    noise = np.stack([noise_field(truth.shape[1:], how(1.0, 0.0).seed, i) for i in range(len(truth))])
+    noise = np.stack([noise_field(truth.shape[1:], how.seed, i) for i in range(len(truth))])
     for number, share in enumerate(_NOISE_SHARES):
         t = round(share * bundle.schedule.timesteps)
-        back = reconstruct_patches(bundle, real.hu, real.lungs, t, how(1.0, 0.0), device=place)
+        back = reconstruct_patches(bundle, real.hu, real.lungs, t, how, device=place)
         signal = float(bundle.schedule.alpha_bar[t])
         # What was noised and divided by what is left of the signal has the right level everywhere.
         noisy = denormalise(normalise(truth) + np.float32(((1 - signal) / signal) ** 0.5) * noise)
