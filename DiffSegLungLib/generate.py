@@ -104,17 +104,20 @@ def generate(request: GenerationRequest, session: Session) -> None:
 
     bundle, place = Bundle.load(request.bundle), pick_device(request.device)
     session.check("sample")
-    for number, name in enumerate(request.names):
+
+    def draw(number: int) -> NDArray[np.float32]:
         how = Sampling(
             steps=request.steps,
             start=request.start,
             overlap=request.overlap,
             seed=request.seed,
-            progress=lambda share, done=number: session.progress("sample", (done + share) / request.count),
+            progress=lambda share: session.progress("sample", (number + share) / request.count),
             cancelled=session.cancelled,
         )
-        hu = sample_lungs(bundle, lungs, how, number=number, around=around, device=place)
-        write_image(folder / name, on_grid(hu, grid, mask, geometry, ct), geometry)
+        return sample_lungs(bundle, lungs, how, number=number, around=around, device=place)
+
+    for number, name in enumerate(request.names):
+        write_image(folder / name, on_grid(draw(number), grid, mask, geometry, ct), geometry)
     session.check("output")
     card = {
         "what": "Drawn by a generative model; not a scan of anyone.",
@@ -123,7 +126,7 @@ def generate(request: GenerationRequest, session: Session) -> None:
         "bundle_sha256": bundle.sha256,
         "solver": "DPM-Solver++(2M)",
         "steps": request.steps,
-        "first_timestep": first_timestep(bundle, how),
+        "first_timestep": first_timestep(bundle, Sampling(start=request.start)),
         "timesteps": bundle.schedule.timesteps,
         "overlap": request.overlap,
         "seed": request.seed,
@@ -149,7 +152,7 @@ def on_grid(
     """A sample on the working grid, carried to the mask's: HU in the lungs, the CT or air elsewhere."""
     drawn = np.rint(resample(hu, grid, geometry, order="linear", fill=AIR)).astype(np.int16)
     outside: Any = AIR if ct is None else np.rint(ct.hu)
-    return np.where(mask, drawn, outside).astype(np.int16)
+    return np.asarray(np.where(mask, drawn, outside), np.int16)
 
 
 def read_lungs(path: Path) -> tuple[NDArray[np.bool_], Geometry]:

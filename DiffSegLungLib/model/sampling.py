@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 import torch
@@ -212,7 +213,7 @@ def _tiles(lungs: NDArray[np.bool_], patch: tuple[int, ...], overlap: float) -> 
     cells = lungs.reshape(z, CELL[0], y, CELL[1], x, CELL[2]).any(axis=(1, 3, 5))
     return [
         tuple(slice(s.start * c, s.stop * c) for s, c in zip(tile, CELL, strict=True))
-        for tile in tile_cells(cells, patch, overlap)
+        for tile in tile_cells(np.asarray(cells), patch, overlap)
     ]
 
 
@@ -224,7 +225,7 @@ def _predictor(bundle: Bundle, device: torch.device | str) -> Denoiser:
     def predict(x: Tensor, t: Tensor) -> Tensor:
         with torch.inference_mode(), torch.autocast(place.type, torch.bfloat16, half):
             noise, _ = network(x.to(place), t.to(place))
-        return noise.float().cpu()
+        return cast(Tensor, noise.float().cpu())
 
     return predict
 
