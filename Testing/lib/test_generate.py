@@ -18,6 +18,7 @@ from tinymodel import tiny_bundle
 
 from DiffSegLungLib.cli import main
 from DiffSegLungLib.errors import Cancelled
+from DiffSegLungLib.model import sampling
 from DiffSegLungLib.model.bundle import Bundle
 from DiffSegLungLib.model.sampling import Sampling, reconstruct_patches, sample_lungs, sample_patches
 
@@ -79,29 +80,20 @@ def test_a_little_noise_is_taken_back_to_nearly_the_same_ct() -> None:
     assert np.abs(much - hu).mean() > 2 * np.abs(little - hu).mean()
 
 
-def test_whole_lungs_have_no_seams_where_tiles_meet() -> None:
-    """Neighbours across the borders of tiles differ as much as neighbours elsewhere; hard tiles would not."""
-    bundle, lungs = lively_bundle(), np.ones((16, 64, 160), bool)
-    # A prediction that is off by a constant of its own in every tile is the worst case for seams.
-    network = bundle.network.forward
+def test_whole_lungs_have_no_seams_where_tiles_meet(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tiles that disagree by a constant, the worst case, pass into each other over the voxels they share."""
+    monkeypatch.setattr(sampling, "noise_field", lambda shape, *_: np.zeros(shape, np.float32))
+    bundle, lungs = lively_bundle(), np.ones((16, 64, 160), bool)  # tiles at 0, 48 and 96 along x
 
     def biased(x: torch.Tensor, t: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        noise, features = network(x, t)
         signs = 1.0 - 2.0 * (torch.arange(len(x)) % 2)
-        return noise * 0 + 0.5 * signs.reshape(-1, 1, 1, 1, 1), features
+        return 0.02 * signs.reshape(-1, 1, 1, 1, 1).expand(-1, 1, *x.shape[2:]), x
 
     bundle.network.forward = biased  # type: ignore[assignment,method-assign]
-    drawn = sample_lungs(bundle, lungs, QUICK)
-    starts = [0, 48, 96]  # 3 tiles of 64 with 16 shared
-    borders = sorted({s for s in starts[1:]} | {s + 64 for s in starts[:-1]})
-    steps = np.abs(np.diff(drawn, axis=2)).mean(axis=(0, 1))
-    at = np.array([b - 1 for b in borders])
-    elsewhere = np.delete(steps, at)
-    levels = drawn.mean(axis=(0, 1))
-    assert abs(levels[:40].mean() - levels[60:90].mean()) > 50  # the tiles do pull apart
-    assert steps[at].mean() < 1.1 * elsewhere.mean()
-    jumps = np.abs(np.diff(levels))
-    assert jumps[at].max() < 0.2 * abs(levels[:40].mean() - levels[60:90].mean())
+    levels = sample_lungs(bundle, lungs, QUICK).mean(axis=(0, 1))
+    apart = abs(levels[75] - levels[20])
+    assert apart > 50
+    assert np.abs(np.diff(levels)).max() < 0.15 * apart
 
 
 def test_whole_lungs_keep_a_given_ct_around_them() -> None:
