@@ -107,14 +107,12 @@ both upwards. HU: Wasserstein distance between the HU of all lung voxels. Smalle
 rows are what real patches score.
 
 {markdown_table(["patches", "radiomic", "random network", "HU"], distances)}
-
 ## HU a tissue
 
 Percentiles {shown} in HU, cut to [-1000, 400]. The last column is the share of drawn voxels between the real
 ones' first and last percentile shown; real patches have 98 %.
 
 {markdown_table(["tissue", "real", "drawn", "within"], tissues)}
-
 ## Reconstruction
 
 {found.rebuilt} real patches with the noise of timestep t (of {found.timesteps}), which is then taken away.
@@ -122,7 +120,6 @@ SSIM is three-dimensional with a Gaussian window of 7 voxels, PSNR over 1400 HU 
 width that suits these very patches best.
 
 {markdown_table(["t", "by", "SSIM", "PSNR dB"], rebuilt)}
-
 ![samples]({PICTURE})
 
 Above real patches, axial and coronal; below the samples for the same lung masks;
