@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -47,9 +48,14 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def lung_mask(path: Path, **grid: object) -> Path:
-    """The lungs of the small chest, 64 × 64 × 24 voxels of 5 mm."""
-    return save(image((chest() < -500).astype(np.uint8) * inner_lungs(), **grid), path)  # type: ignore[arg-type]
+def lung_mask(path: Path, **grid: Any) -> Path:
+    """The lungs of the small chest, 64 × 64 × 24 voxels of 3 mm."""
+    return save(scaled((chest() < -500).astype(np.uint8) * inner_lungs(), **grid), path)
+
+
+def scaled(values: np.ndarray, **grid: Any) -> sitk.Image:
+    """A volume of 3 mm voxels, few enough for a network."""
+    return image(values, spacing=(3.0, 3.0, 3.0), **grid)
 
 
 def inner_lungs() -> np.ndarray:
@@ -161,7 +167,7 @@ def test_samples_lie_on_the_grid_of_an_oblique_mask(folder: Path) -> None:
 
 
 def test_a_sample_fills_the_lungs_of_a_given_ct(folder: Path) -> None:
-    mask, ct = lung_mask(folder / "lungs.nii.gz"), save(image(chest()), folder / "ct.nii.gz")
+    mask, ct = lung_mask(folder / "lungs.nii.gz"), save(scaled(chest()), folder / "ct.nii.gz")
     command = [
         "generate",
         "--lungs",
@@ -204,12 +210,12 @@ def test_wrong_input_is_refused_in_one_sentence(
 ) -> None:
     monkeypatch.chdir(folder)
     lung_mask(folder / "lungs.nii.gz")
-    save(image(chest()), folder / "ct.nii.gz")
-    save(image(chest(), origin=(0, 0, 0)), folder / "shifted.nii.gz")
+    save(scaled(chest()), folder / "ct.nii.gz")
+    save(scaled(chest(), origin=(0, 0, 0)), folder / "shifted.nii.gz")
     empty = np.zeros((24, 64, 64), np.uint8)
-    save(image(empty), folder / "empty.nii.gz")
+    save(scaled(empty), folder / "empty.nii.gz")
     empty[10:12, 30:33, 30:33] = 1
-    save(image(empty), folder / "tiny.nii.gz")
+    save(scaled(empty), folder / "tiny.nii.gz")
     before = sorted(p.name for p in folder.iterdir())
     command = [
         "generate",
