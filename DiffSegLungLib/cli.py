@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn, get_args
 
-from . import __version__, batch_command, commands, evaluate_command, train_command
+from . import __version__, batch_command, commands, evaluate_command, generate_command, train_command
 from .config import PRESETS, Config, Descriptor, Device, Mode
 from .errors import DiffSegLungError, InputError
 from .progress import Console, Display, JsonLines, private_stdout
@@ -117,6 +117,16 @@ def _parser() -> argparse.ArgumentParser:
     _add_settings(evaluate)
     _add_session(evaluate)
     evaluate.set_defaults(work=lambda options: evaluate_command.work(options, config_from(options)))
+
+    generate = names.add_parser("generate", help="draw CT for a lung mask from a model")
+    generate_command.add_generate(generate)
+    _add_session(generate)
+    generate.set_defaults(work=generate_command.generate_work)
+
+    fidelity = names.add_parser("fidelity", help="measure how close drawn CT are to real ones")
+    generate_command.add_fidelity(fidelity)
+    _add_session(fidelity)
+    fidelity.set_defaults(work=generate_command.fidelity_work)
 
     models = names.add_parser("models", help="show what a model is: training, data, licences, limits")
     models.add_argument(

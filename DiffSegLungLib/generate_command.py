@@ -1,0 +1,125 @@
+"""The commands ``generate`` and ``fidelity``: their options, and what they do with them."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, get_args
+
+from .config import Device
+
+if TYPE_CHECKING:
+    from .commands import Work
+    from .session import Session
+
+
+def add_generate(parser: argparse.ArgumentParser) -> None:
+    """The options of ``generate``."""
+    parser.add_argument(
+        "--lungs",
+        type=Path,
+        required=True,
+        metavar="MASK",
+        help="lung mask to fill, on any grid; any label above 0 counts",
+    )
+    parser.add_argument(
+        "-n", "--count", type=int, default=1, metavar="N", help="number of samples (%(default)s)"
+    )
+    parser.add_argument("--ct", type=Path, metavar="CT", help="CT that stays outside the lungs (air)")
+    parser.add_argument(
+        "--overlap", type=float, default=0.25, help="share of a tile that its neighbour sees (%(default)s)"
+    )
+    _add_common(parser)
+
+
+def add_fidelity(parser: argparse.ArgumentParser) -> None:
+    """The options of ``fidelity``."""
+    parser.add_argument(
+        "sources", nargs="+", type=Path, metavar="CT", help="folders with CT of at least two patients"
+    )
+    parser.add_argument(
+        "-n", "--count", type=int, default=64, metavar="N", help="patches of each kind (%(default)s)"
+    )
+    parser.add_argument(
+        "--store", type=Path, metavar="DIR", help="keeps the prepared CT for the next time (a temporary one)"
+    )
+    _add_common(parser)
+
+
+def _add_common(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "-o", "--output", type=Path, required=True, metavar="DIR", help="folder for the results"
+    )
+    parser.add_argument(
+        "--bundle", default="default", metavar="PATH", help="model: a folder or zip (built-in)"
+    )
+    parser.add_argument(
+        "--steps", type=int, default=25, metavar="N", help="steps of DPM-Solver++, 20..50 do (%(default)s)"
+    )
+    parser.add_argument(
+        "--start",
+        type=float,
+        default=0.6,
+        metavar="SHARE",
+        help="share of the noise at which a sample begins; 1 is pure noise (%(default)s)",
+    )
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="seed of the noise (%(default)s)")
+    parser.add_argument(
+        "--device", choices=get_args(Device), default="auto", help="where the network runs (%(default)s)"
+    )
+    parser.add_argument("--overwrite", action="store_true", help="replace results that are already there")
+
+
+def generate_work(options: argparse.Namespace) -> Work:
+    """The samples that the options ask for, as work for a session.
+
+    Raises:
+        InputError: a number outside its range.
+    """
+    from .generate import GenerationRequest, generate
+
+    request = GenerationRequest(
+        lungs=options.lungs.expanduser(),
+        output=options.output,
+        count=options.count,
+        ct=None if options.ct is None else options.ct.expanduser(),
+        bundle=options.bundle,
+        steps=options.steps,
+        start=options.start,
+        overlap=options.overlap,
+        seed=options.seed,
+        device=options.device,
+        overwrite=options.overwrite,
+    )
+
+    def work(session: Session) -> None:
+        generate(request, session)
+
+    return work
+
+
+def fidelity_work(options: argparse.Namespace) -> Work:
+    """The comparison with real CT that the options ask for, as work for a session.
+
+    Raises:
+        InputError: a number outside its range.
+    """
+    from .evaluation.fidelity_run import FidelityRequest, measure
+
+    request = FidelityRequest(
+        sources=tuple(source.expanduser() for source in options.sources),
+        output=options.output,
+        count=options.count,
+        store=None if options.store is None else options.store.expanduser(),
+        bundle=options.bundle,
+        steps=options.steps,
+        start=options.start,
+        seed=options.seed,
+        device=options.device,
+        overwrite=options.overwrite,
+    )
+
+    def work(session: Session) -> None:
+        measure(request, session)
+
+    return work

@@ -1,0 +1,250 @@
+"""CT drawn from the diffusion model: patches, and whole lungs by denoising overlapping tiles together.
+
+A whole lung is one field of noise. At every step of the solver each tile predicts its part of the noise,
+the predictions are averaged with weights that fall towards a tile's borders, and the solver moves the whole
+field: MultiDiffusion (Bar-Tal et al. 2023). No tile is sampled on its own, so nothing has to be stitched.
+
+The walk begins below pure noise by default, at a flat CT (lung, soft tissue) under much noise, as in SDEdit
+(Meng et al. 2022): a network that has learnt little of the highest noise makes lungs too dense from there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ..canonical import CELL, HU_CEILING, HU_FLOOR, denormalise, normalise
+from ..errors import Cancelled
+from ..features import tile_cells, tile_weight
+from .bundle import Bundle
+from .diffusion import Denoiser, sample
+from .network import bfloat16_pays
+
+Tile = tuple[slice, ...]
+
+FLAT_LUNG_HU, FLAT_BODY_HU = -850.0, 0.0
+"""The flat CT under the noise with which a sample begins: healthy lung, and soft tissue around it."""
+
+_BATCH = 8
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How samples are drawn.
+
+    Attributes:
+        steps: most evaluations of the network by DPM-Solver++(2M).
+        start: where the walk begins, as a share of T: at 1 in pure noise, below 1 at the flat CT with noise.
+        overlap: share of a tile that its neighbour also sees, 0..0.5.
+        seed: of the noise; sample ``number`` has a field of its own for every seed.
+        progress: called with the share done, 0..1.
+        cancelled: asked before every few tiles or patches.
+    """
+
+    steps: int = 25
+    start: float = 0.6
+    overlap: float = 0.25
+    seed: int = 0
+    progress: Callable[[float], None] = lambda _: None
+    cancelled: Callable[[], bool] = lambda: False
+
+
+def sample_patches(
+    bundle: Bundle, lungs: NDArray[np.bool_], how: Sampling, *, device: torch.device | str = "cpu"
+) -> NDArray[np.float32]:
+    """Draw a CT patch for every lung mask.
+
+    Args:
+        bundle: the model.
+        lungs: (B, D, H, W) bool, canonical voxels; D a multiple of 4, H and W of 8.
+        how: steps, start and seed. Patch i has noise of its own, which does not depend on its companions.
+        device: where the network runs.
+
+    Returns:
+        (B, D, H, W) float32 HU in [-1000, 400].
+
+    Raises:
+        Cancelled: ``how.cancelled`` said so.
+    """
+    return _walk(bundle, lungs, how, device=device, timestep=first_timestep(bundle, how))
+
+
+def reconstruct_patches(
+    bundle: Bundle,
+    hu: NDArray[np.float32],
+    lungs: NDArray[np.bool_],
+    timestep: int,
+    how: Sampling,
+    *,
+    device: torch.device | str = "cpu",
+) -> NDArray[np.float32]:
+    """Add the noise of a timestep to CT patches (B, D, H, W) in HU, and take it away again.
+
+    Arguments, result and errors otherwise as for :func:`sample_patches`; ``how.start`` has no part in it.
+    """
+    return _walk(bundle, lungs, how, device=device, timestep=timestep, hu=hu)
+
+
+def _walk(
+    bundle: Bundle,
+    lungs: NDArray[np.bool_],
+    how: Sampling,
+    *,
+    device: torch.device | str,
+    timestep: int,
+    hu: NDArray[np.float32] | None = None,
+) -> NDArray[np.float32]:
+    out = np.empty(lungs.shape, np.float32)
+    predict = _predictor(bundle, device)
+    for first in range(0, len(lungs), _BATCH):
+        some = slice(first, min(first + _BATCH, len(lungs)))
+        inside = torch.from_numpy(lungs[some].astype(np.float32))[:, None]
+        numbers = range(some.start, some.stop)
+        noise = torch.from_numpy(np.stack([noise_field(lungs.shape[1:], how.seed, n) for n in numbers]))
+        clean = _flat(inside) if hu is None else _normalised(hu[some])[:, None]
+        x = _noised(bundle, clean, noise[:, None], timestep)
+
+        def denoise(x: Tensor, at: Tensor, inside: Tensor = inside) -> Tensor:
+            if how.cancelled():
+                raise Cancelled("sampling")
+            return predict(torch.cat([x, inside], dim=1), at)
+
+        def report(share: float, some: slice = some) -> None:
+            how.progress((some.start + share * (some.stop - some.start)) / len(lungs))
+
+        drawn = sample(denoise, bundle.schedule, x, start=timestep, steps=how.steps, progress=report)
+        out[some] = _to_hu(drawn[:, 0])
+    return out
+
+
+def sample_lungs(
+    bundle: Bundle,
+    lungs: NDArray[np.bool_],
+    how: Sampling,
+    *,
+    number: int = 0,
+    around: NDArray[np.float32] | None = None,
+    device: torch.device | str = "cpu",
+) -> NDArray[np.float32]:
+    """Draw a CT of whole lungs by denoising overlapping tiles together.
+
+    Args:
+        bundle: the model.
+        lungs: (Z, Y, X) bool on the canonical grid, each axis a multiple of the cell.
+        how: steps, start, overlap, seed.
+        number: which sample of this seed.
+        around: (Z, Y, X) HU of a CT that holds outside the lungs; None lets the model draw the surroundings
+            that its tiles see.
+        device: where the network runs.
+
+    Returns:
+        (Z, Y, X) float32 HU in [-1000, 400]; what no tile sees is ``around``, or air.
+
+    Raises:
+        Cancelled: ``how.cancelled`` said so.
+    """
+    patch = tuple(p // c for p, c in zip(bundle.patch, CELL, strict=True))
+    tiles = _tiles(lungs, patch, how.overlap)
+    shape = tuple(
+        max(n, *(t[axis].stop for t in tiles)) for axis, n in enumerate(lungs.shape)
+    )  # tiles may reach beyond the lungs' box
+    inside = torch.zeros(1, 1, *shape)
+    own = tuple(slice(0, n) for n in lungs.shape)
+    inside[0, 0][own] = torch.from_numpy(lungs.astype(np.float32))
+    known = torch.full_like(inside, -1.0)
+    fixed = torch.ones_like(inside, dtype=torch.bool)
+    for tile in tiles:
+        fixed[0, 0][tile] = False
+    if around is not None:
+        known[0, 0][own] = _normalised(around)
+        fixed = inside < 0.5
+
+    predict = _predictor(bundle, device)
+    weight = torch.from_numpy(tile_weight(bundle.patch))
+    total = torch.zeros_like(inside[0, 0])
+    for tile in tiles:
+        total[tile] += weight
+    rounds = 0
+
+    def denoise(x: Tensor, at: Tensor) -> Tensor:
+        nonlocal rounds
+        noise = torch.zeros_like(total)
+        for first in range(0, len(tiles), _BATCH):
+            if how.cancelled():
+                raise Cancelled("sampling")
+            some = tiles[first : first + _BATCH]
+            seen = torch.stack([torch.cat([x[0][:, *t], inside[0][:, *t]]) for t in some])
+            for tile, part in zip(some, predict(seen, at.expand(len(some))), strict=True):
+                noise[tile] += weight * part[0]
+            how.progress(min(1.0, (rounds + (first + len(some)) / len(tiles)) / how.steps))
+        rounds += 1
+        blended = (noise / total.clamp(min=1e-6))[None, None]
+        # The noise that x holds if its clean part is what is known there.
+        signal = bundle.schedule.alpha_bar[at[0]]
+        given = (x - signal.sqrt() * known) / (1.0 - signal).sqrt()
+        return torch.where(fixed, given, blended)
+
+    timestep = first_timestep(bundle, how)
+    noise = torch.from_numpy(noise_field(shape, how.seed, number))[None, None]
+    x = _noised(bundle, torch.where(fixed, known, _flat(inside)), noise, timestep)
+    drawn = sample(denoise, bundle.schedule, x, start=timestep, steps=how.steps)
+    return _to_hu(drawn[0, 0])[own]
+
+
+def first_timestep(bundle: Bundle, how: Sampling) -> int:
+    """The timestep 0..T-1 at which the walk begins."""
+    return max(0, round(how.start * bundle.schedule.timesteps) - 1)
+
+
+def noise_field(shape: tuple[int, ...], seed: int, number: int) -> NDArray[np.float32]:
+    """Standard normal noise of a sample, float32: a function of shape, seed and number alone."""
+    return np.random.default_rng([seed, number]).standard_normal(shape, dtype=np.float32)
+
+
+def _tiles(lungs: NDArray[np.bool_], patch: tuple[int, ...], overlap: float) -> list[Tile]:
+    """Tiles in voxels that cover every cell with lung in it."""
+    z, y, x = (n // c for n, c in zip(lungs.shape, CELL, strict=True))
+    cells = lungs.reshape(z, CELL[0], y, CELL[1], x, CELL[2]).any(axis=(1, 3, 5))
+    return [
+        tuple(slice(s.start * c, s.stop * c) for s, c in zip(tile, CELL, strict=True))
+        for tile in tile_cells(np.asarray(cells), patch, overlap)
+    ]
+
+
+def _predictor(bundle: Bundle, device: torch.device | str) -> Denoiser:
+    """The network as a function of noisy CT and mask (B, 2, D, H, W) and t (B,), on a device and back."""
+    place = torch.device(device)
+    network, half = bundle.network.to(place), bfloat16_pays(place)
+
+    def predict(x: Tensor, t: Tensor) -> Tensor:
+        with torch.inference_mode(), torch.autocast(place.type, torch.bfloat16, half):
+            noise, _ = network(x.to(place), t.to(place))
+        return cast(Tensor, noise.float().cpu())
+
+    return predict
+
+
+def _flat(inside: Tensor) -> Tensor:
+    """The flat CT, normalised, for a mask of 0 and 1."""
+    lung, body = (float(normalise(np.float32(hu))) for hu in (FLAT_LUNG_HU, FLAT_BODY_HU))
+    return body + (lung - body) * inside
+
+
+def _noised(bundle: Bundle, clean: Tensor, noise: Tensor, timestep: int) -> Tensor:
+    if timestep == bundle.schedule.timesteps - 1:
+        return noise
+    return bundle.schedule.add_noise(clean, noise, torch.full((len(noise),), timestep))
+
+
+def _normalised(hu: NDArray[np.float32]) -> Tensor:
+    return normalise(torch.from_numpy(np.ascontiguousarray(hu, np.float32)))
+
+
+def _to_hu(x: Tensor) -> NDArray[np.float32]:
+    return np.asarray(denormalise(x).clamp(HU_FLOOR, HU_CEILING).numpy(), np.float32)
