@@ -31,7 +31,8 @@ class CT:
     """A CT volume in Hounsfield units.
 
     Attributes:
-        hu: int16 or float32, (z, y, x).
+        hu: int16 or float32, (z, y, x); not to be changed in place (:meth:`with_hu` makes another CT), since
+            what was found in a CT is kept for it.
         geometry: where its voxels lie.
         source: name of the file or folder it came from, never its path nor the patient's identity.
         notes: what the user should know about how it was read, one sentence each.

@@ -134,7 +134,8 @@ class Bundle:
     def save(self, folder: str | Path) -> None:
         """Write the bundle to a folder; each of its files appears whole or not at all.
 
-        Weights of network and head are stored as float16, finer than the bfloat16 that they are used in.
+        Weights of network and head are stored as float16: half the size, and finer than the bfloat16 in which
+        the network runs where the hardware is fast at it.
         """
         from safetensors.torch import save
 

@@ -130,8 +130,9 @@ class NoiseUNet(nn.Module):
         if any(n % s for n, s in zip(x.shape[2:], STRIDE, strict=True)):
             raise ValueError(f"input of shape {tuple(x.shape[2:])} is not a multiple of {STRIDE}")
         folded = fold_plane(x)
-        if not torch.is_grad_enabled():
+        if not torch.is_grad_enabled() and x.device.type != "mps":
             # Convolutions want channels last; in contiguous layout each of them would sort its tensors anew.
+            # On Apple's GPUs PyTorch has computed 3D convolutions wrongly in that layout (issue 141471).
             folded = folded.contiguous(memory_format=torch.channels_last_3d)
         fine = self.fine(self.stem(folded), time)
         mid = self.mid(self.to_mid(fine), time)
