@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .canonical import CELL
+from .errors import InputError
 
 HALF_CELL = (CELL[0] // 2, CELL[1] // 2, CELL[2] // 2)
 """Canonical voxels (z, y, x) in a half cell of 4 mm, the finer lattice on which tissues are told."""
@@ -141,6 +142,20 @@ class Lattice:
     def gather(self, lattice: NDArray[np.float64]) -> NDArray[np.float32]:
         """Values of the lung cells (n,) float32 from a lattice (Z, Y, X)."""
         return lattice.ravel()[self.index].astype(np.float32)
+
+
+def require_cells(lungs: NDArray[np.bool_]) -> None:
+    """Refuse a canonical lung mask that fills no cell far enough to be described.
+
+    Raises:
+        InputError: code ``thin-mask``.
+    """
+    if len(Lattice.over(lungs).index) == 0 or len(Lattice.over(lungs, HALF_CELL).index) == 0:
+        raise InputError(
+            "thin-mask",
+            "The lung mask is thinner everywhere than what can be described.",
+            "Give a mask that fills a quarter of at least one cube of 8 mm.",
+        )
 
 
 def cell_of(

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from .aeration import Aeration, measure_aeration
 from .canonical import CELL, SPACING_ZYX, Canonical, normalise
 from .cells import HALF_CELL, STATISTICS, Cells, Lattice, inner, pooled, spread
-from .errors import Cancelled, InputError
+from .errors import Cancelled
 from .texture import fine_energy, ridges
 from .vessels import vessel_mask
 
@@ -81,9 +81,6 @@ def statistics_features(
     Returns:
         Cells with 2 × 10 columns of kind ``statistics``, the half cells among them as ``fine``, and the
         patient's aeration.
-
-    Raises:
-        InputError: the lung mask is too thin to be described.
     """
     smooth = smoothed(canonical.hu) if smooth is None else smooth
     aeration = measure_aeration(canonical.hu, smooth, inner(canonical.lungs), canonical.side)
@@ -108,12 +105,6 @@ def _half_cells(
 ) -> Cells:
     """The lung in half cells with the columns that :func:`statistics_features` explains."""
     lattice = Lattice.over(canonical.lungs, HALF_CELL)
-    if len(lattice.index) == 0 or len(Lattice.over(canonical.lungs).index) == 0:
-        raise InputError(
-            "empty-mask",
-            "The lung mask is thinner everywhere than what can be described.",
-            "Give a mask that fills a quarter of at least one cube of 8 mm.",
-        )
     values = smooth.ravel()[lattice.voxels]
     y = (lattice.voxels // smooth.shape[2]) % smooth.shape[1]
     side = canonical.side.ravel()[lattice.voxels]

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from .airoffset import AirOffset, air_offset
 from .canonical import SPACING_ZYX, Canonical, working_volume
 from .cavities import find_cavities
-from .cells import DIFFUSION, STATISTICS, Cells
+from .cells import DIFFUSION, STATISTICS, Cells, require_cells
 from .config import Config
 from .ct import CT, read_mask
 from .errors import Cancelled, InputError
@@ -90,6 +90,7 @@ class Segmenter:
 
         with stages.begin("grid"):
             canonical = working_volume(volume, chest, shift_hu=shift_hu)
+            require_cells(canonical.lungs)
             smooth = smoothed(canonical.hu)
 
         with stages.begin("features"):

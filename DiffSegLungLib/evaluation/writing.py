@@ -32,11 +32,11 @@ _TITLES = {
 _HEAD = """\
 # What was measured
 
-Written by `diffseglung evaluate`; `make evaluation DATA=...` writes it anew. What was measured in other ways
-stands in [measurements.md](measurements.md). Nothing here was measured against expert labels: the lesions and
-the generated chests are **synthetic**, and no label of a patient exists for the real CT. The families of lesions
-and their seeds are held out from training and tuning; the lungs they are inserted into are not: the signs of
-healthy lung were measured on them too.
+Written by `diffseglung evaluate`; `make evaluation DATA=...` writes it anew. What was measured in other
+ways stands in [measurements.md](measurements.md). Nothing here was measured against expert labels: the
+lesions and the generated chests are **synthetic**, and no label of a patient exists for the real CT. The
+families of lesions and their seeds are held out from training and tuning; the lungs they are inserted into
+are not: the signs of healthy lung were measured on them too.
 
 How to read it:
 

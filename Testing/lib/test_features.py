@@ -11,7 +11,7 @@ from lung_block import LEVEL_HU, block, geometry_of
 
 from DiffSegLungLib.aeration import measure_aeration
 from DiffSegLungLib.cells import Lattice, spread
-from DiffSegLungLib.errors import Cancelled, InputError
+from DiffSegLungLib.errors import Cancelled
 from DiffSegLungLib.features import (
     diffusion_features,
     smoothed,
@@ -232,14 +232,6 @@ def test_threads_of_one_core_are_nobody_elses():
             assert other.submit(torch.get_num_threads).result() == 3 == torch.get_num_threads()
     finally:
         torch.set_num_threads(before)
-
-
-def test_a_mask_thinner_than_every_cell_is_refused():
-    canonical = block()
-    lungs = np.zeros_like(canonical.lungs)
-    lungs[24, 30:60, 30] = True
-    with pytest.raises(InputError, match="thinner everywhere"):
-        statistics_features(replace(canonical, lungs=lungs))
 
 
 def test_diffusion_features_stop_when_asked():

@@ -82,6 +82,15 @@ def test_a_second_run_gives_identical_labels(result: Result) -> None:
     np.testing.assert_array_equal(again.entropy, result.entropy)
 
 
+@pytest.mark.parametrize("columns", [slice(30, 31), slice(20, 60)])
+def test_a_mask_thinner_than_every_cell_is_refused(columns: slice):
+    ct = CT.from_image(image(chest()))
+    mask = np.zeros(ct.hu.shape, bool)
+    mask[ct.hu.shape[0] // 2, ct.hu.shape[1] // 2, columns] = True
+    with pytest.raises(InputError, match="thinner everywhere"):
+        Segmenter(config=CONFIG).run(ct, lungs=mask)
+
+
 def test_the_number_of_threads_changes_almost_nothing(result: Result, small_ct: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "DiffSegLungLib", "segment", str(small_ct), "-o", str(tmp_path), "-q"]
     command += ["--descriptor", "statistics", "--mode", "per-volume", "--components", "4"]
