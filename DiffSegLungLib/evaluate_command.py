@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from .config import Config
 from .errors import InputError
+from .model.library import Library
 
 if TYPE_CHECKING:
     from .commands import Work
@@ -57,7 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--undistilled",
-        metavar="PATH",
+        metavar="MODEL",
         help="model trained by noise prediction alone: adds the rival that takes its features",
     )
     parser.add_argument(
@@ -97,7 +98,7 @@ def work(options: argparse.Namespace, config: Config) -> Work:
             jobs=options.jobs,
             cases=options.cases,
             methods=tuple(name.strip() for name in (options.methods or "").split(",") if name.strip()),
-            undistilled=None if options.undistilled is None else _absolute(options.undistilled),
+            undistilled=options.undistilled and Library().choose(options.undistilled).place,
             train=options.train,
             command=spelled(options),
         )
@@ -114,7 +115,7 @@ def spelled(options: argparse.Namespace) -> str:
         if getattr(options, name) is not None:
             words += [f"--{name}", str(getattr(options, name))]
     if options.bundle != "default":
-        words += ["--bundle", options.bundle]
+        words += ["--bundle", options.bundle_words]
     words += [
         f"--{name.replace('_', '-')}" for name in ("train", "no_air_correction") if getattr(options, name)
     ]
