@@ -79,7 +79,8 @@ def _list(_options: argparse.Namespace) -> Work:
         models = library.models(verify=True)
         lines = [_line(model, default=model.place == default.place) for model in models]
         lines += ["", f"* the default. Folder of installed models: {library.folder}"]
-        session.display.result("\n".join(m.name for m in models if not m.problem), "\n".join(lines))
+        names = "\n".join(m.name for m in models if not m.problem)
+        session.display.result(_printable(names), "\n".join(lines))
 
     return work
 
@@ -87,7 +88,7 @@ def _list(_options: argparse.Namespace) -> Work:
 def _line(model: Model, *, default: bool) -> str:
     mark = "*" if default else " "
     if model.problem:
-        return f"{mark} {model.name:<24} broken: {model.problem}"
+        return _printable(f"{mark} {model.name:<24} broken: {model.problem}", keep="")
     data = model.card.get("data")
     known = [
         BUILT_IN if model.built_in else "installed",
@@ -95,7 +96,12 @@ def _line(model: Model, *, default: bool) -> str:
         f"SHA-256 {str(model.card['sha256'])[:12]}",
         str(data.get("statement", "")) if isinstance(data, dict) else "",
     ]
-    return f"{mark} {model.name:<24} {_cut(', '.join(filter(None, known)), 84)}"
+    return _printable(f"{mark} {model.name:<24} {_cut(', '.join(filter(None, known)), 84)}", keep="")
+
+
+def _printable(text: str, *, keep: str = "\n") -> str:
+    """Text from somebody else's card without what a terminal would obey."""
+    return "".join(c if c.isprintable() or c in keep else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 
 def _cut(text: str, width: int) -> str:
@@ -107,7 +113,7 @@ def _show(options: argparse.Namespace) -> Work:
         from .model.archive import name_of
 
         card = Library().read(" ".join(options.model) or DEFAULT).card
-        session.display.result(name_of(card), card_text(card))
+        session.display.result(_printable(name_of(card)), _printable(card_text(card)))
 
     return work
 
@@ -121,8 +127,8 @@ def _compare(options: argparse.Namespace) -> Work:
         text = comparison_text((names[0], names[1]), differences, same)
         told = ", ".join(d.entry for d in differences)
         session.display.result(
-            f"different: {told}" if differences else "the same",
-            text if differences else f"{names[0]} and {names[1]} are the same model.",
+            _printable(f"different: {told}") if differences else "the same",
+            _printable(text if differences else f"{names[0]} and {names[1]} are the same model."),
         )
 
     return work

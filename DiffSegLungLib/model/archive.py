@@ -15,6 +15,7 @@ import tempfile
 import unicodedata
 import zipfile
 import zlib
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -88,14 +89,18 @@ class Packed:
                     aside.unlink(missing_ok=True)
 
 
-def read(place: Path) -> Packed:
+def read(place: Path, *, follow_links: bool = True) -> Packed:
     """A bundle from a folder or a zip.
 
+    Args:
+        place: where it is.
+        follow_links: whether the files in a folder may lie elsewhere; in a zip they never may.
+
     Raises:
-        InputError: nothing there, not a bundle, anything in a zip beside the two files of a bundle, a link,
-            weights that do not match their SHA-256.
+        InputError: nothing there, not a bundle, anything in a zip beside the two files of a bundle, a link
+            that may not be followed, weights that do not match their SHA-256.
     """
-    with _opened(place) as source:
+    with _opened(place, follow_links=follow_links) as source:
         card = _parsed(source.read(CARD), place.name)
         weights = source.read(WEIGHTS)
     if hashlib.sha256(weights).hexdigest() != card["sha256"]:
@@ -122,12 +127,13 @@ def name_of(card: dict[str, Any]) -> str:
     return f"{card['id']} {card['version']}"
 
 
-def check_identity(identifier: object, version: object, place: str) -> None:
-    """Refuse an identifier or a version that cannot be the name of a file on every system.
+def check_identity(card: Mapping[str, Any], place: str) -> None:
+    """Refuse a card whose identifier or version cannot be in the name of a file on every system.
 
     Raises:
         InputError: code ``bundle-name``.
     """
+    identifier, version = card["id"], card["version"]
     if not (isinstance(identifier, str) and isinstance(version, str)):
         raise InputError(
             "bundle-name", f"The id or the version on the card of {place} is no text.", "Both must be text."
@@ -145,12 +151,12 @@ def check_identity(identifier: object, version: object, place: str) -> None:
 
 
 class _Folder:
-    def __init__(self, place: Path) -> None:
-        self._place = place
+    def __init__(self, place: Path, *, follow_links: bool) -> None:
+        self._place, self._follow_links = place, follow_links
 
     def read(self, name: str) -> bytes:
         path = self._place / name
-        if path.is_symlink():
+        if path.is_symlink() and not self._follow_links:
             raise _broken(f"{name} in {self._place.name} is a link.", "A bundle holds its files itself.")
         if not path.is_file():
             raise _incomplete(f"The folder {self._place}", name)
@@ -200,11 +206,11 @@ class _Zip:
 
 
 @contextlib.contextmanager
-def _opened(place: Path) -> Any:
+def _opened(place: Path, *, follow_links: bool = True) -> Iterator[_Folder | _Zip]:
     """The files of a bundle, whatever holds them; what goes wrong in reading becomes a sentence."""
     try:
         if place.is_dir():
-            yield _Folder(place)
+            yield _Folder(place, follow_links=follow_links)
         elif place.is_file() and zipfile.is_zipfile(place):
             with zipfile.ZipFile(place) as archive:
                 yield _Zip(archive, place)
@@ -233,7 +239,6 @@ def _parsed(content: bytes, place: str) -> dict[str, Any]:
             f"The bundle {place} has format {str(card['format'])[:20]}.",
             f"This version of DiffSegLung reads format {_FORMAT}.",
         )
-    check_identity(card["id"], card["version"], place)
     return dict(card)
 
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InputError
-from .archive import CARD, RESERVED, Packed, name_of, read, read_card
+from .archive import CARD, RESERVED, Packed, check_identity, name_of, read, read_card
 
 DEFAULT, BUILT_IN = RESERVED
 SHIPPED = Path(__file__).resolve().parents[1] / "weights"
@@ -187,7 +187,8 @@ class Library:
         Raises:
             InputError: not a usable bundle, another of that name is there, or the folder cannot be written.
         """
-        packed = read(source)
+        packed = read(source, follow_links=False)
+        check_identity(packed.card, source.name)
         there = next((m for m in self.models() if m.name.casefold() == packed.name.casefold()), None)
         if there is not None:
             with contextlib.suppress(InputError):

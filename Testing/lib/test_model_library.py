@@ -592,6 +592,27 @@ def test_programs_get_one_json_line(stocked: Library, capfd: pytest.CaptureFixtu
     assert json.loads(text)["error"]["code"] == "no-bundle"
 
 
+def test_what_cannot_be_installed_can_still_be_shown_and_used_in_its_place(
+    library: Library, folder: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    change_card(folder, id="a/b", version=1)
+    assert "id: a/b" in say(capfd, "models", str(folder))[1]
+    assert "runs a/b 1 in" in say(capfd, "device", "--device", "cpu", "--bundle", str(folder))[1]
+
+
+def test_a_card_cannot_command_the_terminal(
+    library: Library, folder: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    change_card(folder, data={"statement": "\x1b[2J3 CT\nof mine \ud800"})
+    library.install(folder)
+    for arguments in (["models"], ["models", "own"], ["models", "compare", "own", "built-in"]):
+        code, text = say(capfd, *arguments)
+        assert code == 0
+        assert "[2J3 CT" in text
+        assert "\x1b" not in text
+    assert len(say(capfd, "models")[1].splitlines()) == 4
+
+
 def test_a_comparison_shows_what_differs_and_no_more(
     library: Library, folder: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
