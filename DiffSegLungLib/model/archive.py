@@ -169,14 +169,15 @@ class _Zip:
     def __init__(self, archive: zipfile.ZipFile, place: Path) -> None:
         self._archive, self._place = archive, place
         self._members: dict[str, zipfile.ZipInfo] = {}
-        homes = set()
-        for member in archive.infolist():
-            path = PurePosixPath(member.filename)
-            if member.is_dir() or path.parts[:1] == ("__MACOSX",) or path.name == ".DS_Store":
-                continue  # what macOS leaves in every zip
+        parts = [(m, PurePosixPath(m.filename)) for m in archive.infolist() if not m.is_dir()]
+        parts = [(m, path) for m, path in parts if not _left_by_macos(path)]
+        for name in (CARD, WEIGHTS):
+            if name not in {path.name for _, path in parts}:
+                raise _incomplete(f"The zip {place.name}", name)
+        for member, path in parts:
             self._check(member, path)
             self._members[path.name] = member
-            homes.add(path.parent)
+        homes = {path.parent for _, path in parts}
         if len(homes) > 1:
             raise _broken(f"{CARD} and {WEIGHTS} lie in different folders of {place.name}.", _AGAIN)
 
@@ -200,8 +201,6 @@ class _Zip:
             raise _too_large(path.name, place)
 
     def read(self, name: str) -> bytes:
-        if name not in self._members:
-            raise _incomplete(f"The zip {self._place.name}", name)
         return self._archive.read(self._members[name])
 
 
@@ -223,6 +222,10 @@ def _opened(place: Path, *, follow_links: bool = True) -> Iterator[_Folder | _Zi
         raise _broken(f"{place.name} is damaged.", _AGAIN) from error
     except OSError as error:
         raise _broken(f"{place.name} cannot be read ({error.strerror or error}).", _AGAIN) from error
+
+
+def _left_by_macos(path: PurePosixPath) -> bool:
+    return path.parts[:1] == ("__MACOSX",) or path.name == ".DS_Store"
 
 
 def _parsed(content: bytes, place: str) -> dict[str, Any]:

@@ -212,6 +212,7 @@ MISPLACED = {
     "path of Windows": {CARD: f"C:/{CARD}", WEIGHTS: WEIGHTS},
     "two folders": {CARD: f"other/{CARD}", WEIGHTS: WEIGHTS},
     "no weights": {CARD: CARD},
+    "weights in macOS's folder": {CARD: CARD, WEIGHTS: f"__MACOSX/{WEIGHTS}"},
 }
 
 
@@ -251,6 +252,7 @@ def add_poison(archive: zipfile.ZipFile, case: str, folder: Path) -> None:
         ("path of Windows", "bundle-broken"),
         ("two folders", "bundle-broken"),
         ("no weights", "no-bundle"),
+        ("weights in macOS's folder", "no-bundle"),
         ("link", "bundle-broken"),
         ("bomb", "bundle-broken"),
         ("huge card", "bundle-broken"),
