@@ -152,7 +152,7 @@ def _use(model: Model) -> str:
     from .pipeline import Segmenter
 
     try:
-        Segmenter(Bundle.load("default" if model.built_in else model.place)).load_bundle()
+        Segmenter(Bundle.load(model.place)).load_bundle()
     except InputError as error:
         return f"Mind: {error.message} {error.hint}"
     return f"Use it with: --bundle '{model.name}'"

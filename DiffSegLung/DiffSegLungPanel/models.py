@@ -55,7 +55,7 @@ def readCard(bundle: str) -> ModelCard:
         InputError: nothing there, or not a model.
     """
     chosen = bundle if Path(bundle).is_absolute() else Library().choose(bundle).place
-    place = SHIPPED if chosen == DEFAULT else Path(chosen)
+    place = SHIPPED if chosen == BUILT_IN else Path(chosen)
     try:
         card = json.loads(_cardText(place))
         return ModelCard(

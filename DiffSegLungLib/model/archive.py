@@ -26,7 +26,7 @@ CARD, WEIGHTS = "card.json", "model.safetensors"
 RESERVED = ("default", "built-in")
 """What a user may write in place of a model's name; no model is called so."""
 
-_FORMAT = 1
+FORMAT = 1
 _LARGEST = {CARD: 4 * 1024**2, WEIGHTS: 2 * 1024**3}
 _DENSEST = 100  # weights hardly compress; what unpacks to more than this many times its size is an attack
 _NEEDED = ("id", "version", "format", "architecture", "schedule", "patch", "sha256")
@@ -236,11 +236,11 @@ def _parsed(content: bytes, place: str) -> dict[str, Any]:
     missing = [key for key in _NEEDED if key not in card] if isinstance(card, dict) else list(_NEEDED)
     if missing:
         raise _broken(f"{CARD} in {place} lacks {', '.join(missing)}.", _AGAIN)
-    if card["format"] != _FORMAT:
+    if card["format"] != FORMAT:
         raise InputError(
             "bundle-format",
             f"The bundle {place} has format {str(card['format'])[:20]}.",
-            f"This version of DiffSegLung reads format {_FORMAT}.",
+            f"This version of DiffSegLung reads format {FORMAT}.",
         )
     return dict(card)
 

@@ -13,6 +13,7 @@ import re
 import sys
 import tempfile
 import time
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -55,7 +56,7 @@ class Choice:
     """The model that a user's words stand for.
 
     Attributes:
-        place: as :meth:`.bundle.Bundle.load` takes it: ``"default"`` for the one that ships, or a path.
+        place: as :meth:`.bundle.Bundle.load` takes it: ``"built-in"``, or a path.
         words: how to ask for the same model again.
         note: why it is not the one that the user had made the default; mostly empty.
     """
@@ -166,13 +167,25 @@ class Library:
             model = found
         _refuse_broken(model)
         if model.built_in:
-            return Choice(DEFAULT, BUILT_IN, note)
+            return Choice(BUILT_IN, BUILT_IN, note)
         return Choice(str(model.place), model.name, note)
 
     def read(self, words: str) -> Packed:
         """Card and weights of a model, by name or path."""
-        chosen = self.choose(words).place
-        return read(SHIPPED if chosen == DEFAULT else Path(chosen))
+        return read(self.place(words))
+
+    def place(self, words: str | Path) -> Path:
+        """Where a model lies: as :meth:`choose`, or a path as it is. Warns when the default model has gone.
+
+        Raises:
+            InputError: there is no such model.
+        """
+        if isinstance(words, Path):
+            return words
+        choice = self.choose(words)
+        if choice.note:
+            warnings.warn(choice.note, stacklevel=3)
+        return SHIPPED if choice.place == BUILT_IN else Path(choice.place)
 
     def install(self, source: Path, *, overwrite: bool = False) -> tuple[Model, bool]:
         """Install a model from a zip or a folder, after it has been loaded and checked.

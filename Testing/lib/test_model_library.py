@@ -146,7 +146,7 @@ def test_a_library_that_cannot_be_read_is_said_so(tmp_path: Path) -> None:
     library = Library(tmp_path / "file")
     assert refused(library.models).code == "models-folder"
     choice = library.choose("default")
-    assert choice.place == "default"
+    assert choice.place == "built-in"
     assert "cannot be read" in choice.note
 
 
@@ -159,7 +159,7 @@ def test_an_identifier_is_its_newest_version_and_words_find_what_they_name(
     assert stocked.choose("own").place == str(stocked.folder / "own 10.zip")
     assert stocked.choose("own 2").place == str(stocked.folder / "own 2.zip")
     for words in ("default", "built-in", "diffseglung-ct"):
-        assert stocked.choose(words).place == "default"
+        assert stocked.choose(words).place == "built-in"
     assert stocked.choose(str(folder)).place == str(folder)
     monkeypatch.chdir(tmp_path)
     assert stocked.choose("made").place == str(folder)
@@ -184,12 +184,16 @@ def test_a_name_that_is_also_a_bundle_here_is_refused(
 def test_the_default_is_kept_and_falls_back_when_it_is_gone(stocked: Library) -> None:
     assert stocked.default()[0].built_in
     stocked.set_default("own 2")
+    assert Bundle.load().name == Bundle.load("own 2").name == "own 2"
+    assert Bundle.load("built-in").name.startswith("diffseglung-ct")
     assert Library().choose("default").place == str(stocked.folder / "own 2.zip")
-    assert stocked.choose("built-in").place == "default"
+    assert stocked.choose("built-in").place == "built-in"
     (stocked.folder / "own 2.zip").unlink()
     choice = stocked.choose("default")
-    assert choice.place == "default"
+    assert choice.place == "built-in"
     assert "own 2 is not installed any more" in choice.note
+    with pytest.warns(UserWarning, match="own 2 is not installed any more"):
+        assert Bundle.load().name.startswith("diffseglung-ct")
     stocked.set_default("built-in")
     assert stocked.choose("default").note == ""
     assert not (stocked.folder / "default.json").exists()
