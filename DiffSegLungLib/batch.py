@@ -257,7 +257,8 @@ def _scratch(output: Path) -> OutputFolder:
     _refuse_company(output, other_users(output, _SCRATCH))
     scratch = OutputFolder(output / _SCRATCH, ())
     try:  # two that started together: each sees the other now, whoever was first
-        _refuse_company(output, [found for found in other_users(output, _SCRATCH) if found != scratch.path])
+        others = [found for found in other_users(output.absolute(), _SCRATCH) if found != scratch.path]
+        _refuse_company(output, others)
     except InputError:
         scratch.discard()
         raise

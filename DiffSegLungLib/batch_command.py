@@ -51,12 +51,11 @@ def work(options: argparse.Namespace, config: Config) -> Work:
     def segment_all(session: Session) -> None:
         from .batch import BatchRequest, run_batch
 
-        named = options.bundle == "default"
         request = BatchRequest(
             sources=tuple(options.sources),
             output=options.output.expanduser(),
             config=config,
-            bundle=options.bundle if named else str(Path(options.bundle).expanduser().absolute()),
+            bundle=options.bundle,
             jobs=options.jobs,
             overwrite=options.overwrite,
         )

@@ -12,9 +12,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn, get_args
 
-from . import __version__, batch_command, commands, evaluate_command, generate_command, train_command
+from . import (
+    __version__,
+    batch_command,
+    commands,
+    evaluate_command,
+    generate_command,
+    models_command,
+    train_command,
+)
 from .config import PRESETS, Config, Descriptor, Device, Mode
 from .errors import DiffSegLungError, InputError
+from .model.library import Library
 from .progress import Console, Display, JsonLines, private_stdout
 from .session import Session
 
@@ -36,12 +45,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv) or ["--help"]
     try:
-        options = _parser().parse_args(arguments)
+        options = _parser().parse_args(models_command.with_action(arguments))
+        note = _choose_model(options)
         work = options.work(options)
     except DiffSegLungError as error:
         return _refuse(error, json_progress="--json-progress" in arguments)
 
     def run(display: Display) -> int:
+        if note:
+            display.note(note)
         return Session(
             display,
             debug=options.debug,
@@ -106,9 +118,7 @@ def _parser() -> argparse.ArgumentParser:
     device.add_argument(
         "--device", choices=get_args(Device), default="auto", help="which device (%(default)s)"
     )
-    device.add_argument(
-        "--bundle", default="default", metavar="PATH", help="model: a folder or zip (built-in)"
-    )
+    _add_bundle(device)
     _add_session(device)
     device.set_defaults(work=lambda options: commands.device(options.device, options.bundle))
 
@@ -128,12 +138,8 @@ def _parser() -> argparse.ArgumentParser:
     _add_session(fidelity)
     fidelity.set_defaults(work=generate_command.fidelity_work)
 
-    models = names.add_parser("models", help="show what a model is: training, data, licences, limits")
-    models.add_argument(
-        "bundle", nargs="?", default="default", help="folder or zip; the built-in model by default"
-    )
-    _add_session(models)
-    models.set_defaults(work=lambda options: commands.models(options.bundle))
+    models = names.add_parser("models", help="list, show, compare, import, export and delete models")
+    models_command.add_arguments(models, _add_session)
 
     train = names.add_parser("train", help="train a model on CT, without labels")
     train_command.add_arguments(train)
@@ -184,9 +190,7 @@ def _add_settings(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--config", type=Path, metavar="JSON", help="file with settings; options here win over it"
     )
-    group.add_argument(
-        "--bundle", default="default", metavar="PATH", help="model: a folder or zip (built-in)"
-    )
+    _add_bundle(group)
     group.add_argument("--descriptor", choices=get_args(Descriptor), help="what describes a piece of lung")
     group.add_argument(
         "--mode", choices=get_args(Mode), help="mixture of this CT alone, or the model's, adapted"
@@ -198,6 +202,28 @@ def _add_settings(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--seed", type=int, metavar="N", help="seed of the noise and the mixture (0)")
     group.add_argument("--device", choices=get_args(Device), help="where the network runs (auto)")
     group.add_argument("--no-air-correction", action="store_true", help="take the HU as they are")
+
+
+def _add_bundle(parser: argparse._ActionsContainer) -> None:
+    parser.add_argument(
+        "--bundle",
+        default="default",
+        metavar="MODEL",
+        help="name of an installed model, or a folder or zip (the default of 'diffseglung models')",
+    )
+
+
+def _choose_model(options: argparse.Namespace) -> str:
+    """Put the place of a model for its name; one sentence when the user's default model has gone.
+
+    Raises:
+        InputError: there is no such model.
+    """
+    if not hasattr(options, "bundle"):
+        return ""
+    choice = Library().choose(options.bundle)
+    options.bundle, options.bundle_words = choice.place, choice.words
+    return choice.note
 
 
 def _add_session(parser: argparse.ArgumentParser) -> None:

@@ -112,18 +112,6 @@ def demo(output: Path, config: Config, *, bundle: str = "default", overwrite: bo
     return work
 
 
-def models(bundle: str) -> Work:
-    """Show the card of a model."""
-
-    def work(session: Session) -> None:
-        from .model.bundle import Bundle
-
-        loaded = Bundle.load(bundle)
-        session.display.result(loaded.name, card_text(loaded.card))
-
-    return work
-
-
 def card_text(card: Mapping[str, object], indent: str = "") -> str:
     """A card (nested mappings) as lines of text."""
     lines = []

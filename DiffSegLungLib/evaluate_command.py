@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from .config import Config
 from .errors import InputError
+from .model.library import BUILT_IN, Library
 
 if TYPE_CHECKING:
     from .commands import Work
@@ -57,7 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--undistilled",
-        metavar="PATH",
+        metavar="MODEL",
         help="model trained by noise prediction alone: adds the rival that takes its features",
     )
     parser.add_argument(
@@ -93,11 +94,11 @@ def work(options: argparse.Namespace, config: Config) -> Work:
             sources=tuple(source.expanduser() for source in sources),
             output=options.output.expanduser().absolute(),
             config=config,
-            bundle=options.bundle if options.bundle == "default" else _absolute(options.bundle),
+            bundle=options.bundle,
             jobs=options.jobs,
             cases=options.cases,
             methods=tuple(name.strip() for name in (options.methods or "").split(",") if name.strip()),
-            undistilled=None if options.undistilled is None else _absolute(options.undistilled),
+            undistilled=options.undistilled and Library().choose(options.undistilled).place,
             train=options.train,
             command=spelled(options),
         )
@@ -113,16 +114,12 @@ def spelled(options: argparse.Namespace) -> str:
     for name in _SPELLED:
         if getattr(options, name) is not None:
             words += [f"--{name}", str(getattr(options, name))]
-    if options.bundle != "default":
-        words += ["--bundle", options.bundle]
+    if options.bundle != BUILT_IN:
+        words += ["--bundle", options.bundle_words]
     words += [
         f"--{name.replace('_', '-')}" for name in ("train", "no_air_correction") if getattr(options, name)
     ]
     return shlex.join(words)
-
-
-def _absolute(path: str) -> str:
-    return str(Path(path).expanduser().absolute())
 
 
 def _cores() -> int:

@@ -39,7 +39,7 @@ class Segmenter:
     """Segments one CT after another with one model and one set of settings.
 
     Args:
-        bundle: the model, or where it is; ``"default"`` is the one that ships. It is loaded when first
+        bundle: the model, or as :meth:`.model.bundle.Bundle.load` takes it. It is loaded when first
             needed, and never when the settings do without (``statistics`` with ``per-volume``).
         config: the settings.
     """

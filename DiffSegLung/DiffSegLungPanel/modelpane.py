@@ -10,7 +10,15 @@ from slicer.i18n import tr as _
 from DiffSegLungLib.errors import DiffSegLungError, InputError
 
 from .dialogs import Dialogs
-from .models import BUILT_IN, ModelCard, bundleFromFile, readCard, recentModels, rememberModel
+from .models import (
+    ModelCard,
+    bundleFromFile,
+    installedModels,
+    readCard,
+    recentModels,
+    rememberModel,
+    shownName,
+)
 from .parameters import DiffSegLungParameters
 from .wording import durationText, memoryText
 
@@ -32,7 +40,7 @@ class ModelPane:
         self._ui, self._logic, self._dialogs = ui, logic, dialogs
         self._parameters: DiffSegLungParameters | None = None
         self._bundles: list[str] = []
-        self._read = ""
+        self._read = ("", "")
         self.card: ModelCard | None = None
         self.problem: InputError | None = None
         ui.modelComboBox.connect("activated(int)", self._onModelChosen)
@@ -57,9 +65,10 @@ class ModelPane:
             rememberModel(self._parameters.bundle)
 
     def _readModel(self, bundle: str) -> None:
-        if bundle == self._read and self.problem is None:
+        asked = (bundle, shownName(bundle))  # what the default is can change
+        if asked == self._read and self.problem is None:
             return
-        self._read, self.card, self.problem = bundle, None, None
+        self._read, self.card, self.problem = asked, None, None
         try:
             self.card = readCard(bundle)
         except InputError as error:
@@ -68,11 +77,10 @@ class ModelPane:
         self._ui.modelCardLabel.text = self.card.html() if self.card is not None else text
 
     def _showModels(self, bundle: str) -> None:
-        self._bundles = [BUILT_IN, *recentModels()]
+        self._bundles = [*installedModels(), *recentModels()]
         if bundle not in self._bundles:
             self._bundles.append(bundle)
-        builtIn = _("Built-in ({name})").format(name=readCard(BUILT_IN).name)
-        names = [builtIn if path == BUILT_IN else Path(path).name for path in self._bundles]
+        names = [shownName(bundle) for bundle in self._bundles]
         combo = self._ui.modelComboBox
         if [combo.itemText(i) for i in range(combo.count)] != names:
             combo.clear()
@@ -100,7 +108,7 @@ class ModelPane:
         if self._parameters is None:
             return
         now = self._parameters.bundle
-        chosen = self._dialogs.openModel("" if now == BUILT_IN else str(Path(now).parent))
+        chosen = self._dialogs.openModel(str(Path(now).parent) if Path(now).is_absolute() else "")
         if chosen:
             self._parameters.bundle = bundleFromFile(chosen)
 

@@ -1,4 +1,4 @@
-"""The models a user can choose: the built-in one, those used before, and what their cards say (no torch)."""
+"""The models a user can choose: built-in, installed, used before, and what their cards say (no torch)."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from typing import Any
 import slicer
 from slicer.i18n import tr as _
 
-import DiffSegLungLib
 from DiffSegLungLib.errors import InputError
+from DiffSegLungLib.model.library import SHIPPED, Library
 
-BUILT_IN = "default"
+DEFAULT, BUILT_IN = "default", "built-in"
 CARD, WEIGHTS = "card.json", "model.safetensors"
 RECENT_SETTING = "DiffSegLung/recentModels"
 MOST_RECENT = 5
@@ -27,7 +27,7 @@ class ModelCard:
     """What a model says about itself.
 
     Attributes:
-        bundle: ``"default"`` or the path of the folder or zip.
+        bundle: ``"default"``, ``"built-in"``, the name of an installed model, or the path of a folder or zip.
         name: identifier and version.
         facts: (heading, text) in the order in which to read them.
         fittedTimesteps: at which the population mixture was fitted; empty when the model has none.
@@ -49,12 +49,13 @@ def readCard(bundle: str) -> ModelCard:
     """The card of a model.
 
     Args:
-        bundle: ``"default"``, or the path of a folder or a zip.
+        bundle: ``"default"``, ``"built-in"``, the name of an installed model, or the path of a folder or zip.
 
     Raises:
         InputError: nothing there, or not a model.
     """
-    place = Path(DiffSegLungLib.__file__).parent / "weights" if bundle == BUILT_IN else Path(bundle)
+    chosen = bundle if Path(bundle).is_absolute() else Library().choose(bundle).place
+    place = SHIPPED if chosen == BUILT_IN else Path(chosen)
     try:
         card = json.loads(_cardText(place))
         return ModelCard(
@@ -70,6 +71,25 @@ def readCard(bundle: str) -> ModelCard:
             _("{place} is not a DiffSegLung model.").format(place=place.name or str(place)),
             _("A model is a folder or zip with {card} and {weights}.").format(card=CARD, weights=WEIGHTS),
         ) from error
+
+
+def installedModels() -> list[str]:
+    """What there is beside files: the default, the built-in model if that is another, and installed ones."""
+    library = Library()
+    try:
+        names = [model.name for model in library.models() if not (model.built_in or model.problem)]
+    except InputError:  # an unreadable folder of models keeps nobody from using the built-in one
+        names = []
+    return [DEFAULT, *([] if library.default()[0].built_in else [BUILT_IN]), *names]
+
+
+def shownName(bundle: str) -> str:
+    """What to call a model in a list; one that cannot be read keeps its name or the end of its path."""
+    if bundle not in (DEFAULT, BUILT_IN):
+        return Path(bundle).name
+    model = Library().default()[0] if bundle == DEFAULT else Library().find(BUILT_IN)
+    text = _("Built-in ({name})") if model.built_in else _("Default ({name})")
+    return text.format(name=model.name)
 
 
 def bundleFromFile(path: str) -> str:
@@ -89,8 +109,8 @@ def recentModels() -> list[str]:
 
 
 def rememberModel(bundle: str) -> None:
-    """Put a model first in the list of recent ones."""
-    if bundle != BUILT_IN:
+    """Put a file or folder first in the list of recent ones."""
+    if Path(bundle).is_absolute():
         paths = [bundle, *(path for path in recentModels() if path != bundle)]
         slicer.app.userSettings().setValue(RECENT_SETTING, json.dumps(paths[:MOST_RECENT]))
 

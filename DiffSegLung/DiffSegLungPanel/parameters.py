@@ -90,7 +90,7 @@ class DiffSegLungParameters:
         lungsSegmentation: where the lungs come from; None finds them automatically.
         lungsSegmentID: which segment of it; empty takes all of them together.
         outputSegmentation: the result, shown and refilled; None makes a new one.
-        bundle: the model: ``"default"`` or the path of a folder or zip.
+        bundle: the model: ``"default"``, ``"built-in"``, an installed one's name, or a folder or zip.
         preset: speed against care.
         device: where the network runs.
         region: row group of the tables that is shown, by name; empty shows all.

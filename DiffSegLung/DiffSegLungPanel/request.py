@@ -25,7 +25,7 @@ class Request:
         outputSegmentation: an existing segmentation to fill, None for a new one.
         lungs: a segmentation to take the lungs from, None to find them.
         lungsSegmentID: which segment of ``lungs``; empty takes all of them together.
-        bundle: the model: ``"default"``, or the path of a folder or zip.
+        bundle: the model: ``"default"``, ``"built-in"``, an installed one's name, or a folder or zip.
         preset: ``"fast"``, ``"balanced"`` or ``"best"``.
         device: ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"mps"``.
         settings: further fields of :class:`~DiffSegLungLib.config.Config`, by name.

@@ -163,7 +163,7 @@ class _Work:
         return Bench(case, Bundle.load(self.bundle), self.config), facts
 
     def _fingerprint(self, switch: Switch, task: CaseTask) -> str:
-        from ..model.bundle import read_card
+        from ..model.archive import read_card
 
         other = read_card(Path(switch.bundle))["sha256"] if switch.bundle else ""
         content = "" if task.path is None else str(fingerprint(task.path)["sha256"])

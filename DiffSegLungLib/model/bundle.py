@@ -5,9 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import shutil
-import tempfile
-import zipfile
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,14 +15,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..errors import InputError
+from .archive import CARD, FORMAT, WEIGHTS, read
 from .diffusion import NoiseSchedule
 from .heads import StudentHead
+from .library import Library
 from .network import Architecture, NoiseUNet
-
-WEIGHTS, CARD = "model.safetensors", "card.json"
-FORMAT = 1
-DEFAULT = Path(__file__).resolve().parents[1] / "weights"
-_LARGEST_BYTES = 2 * 1024**3
 
 
 @dataclass
@@ -68,43 +62,17 @@ class Bundle:
 
     @classmethod
     def load(cls, path: str | Path = "default") -> Bundle:
-        """Read a bundle from a folder or a zip; ``"default"`` is the one that ships.
+        """Read a bundle: ``"default"``, ``"built-in"``, the name of an installed one, or a folder or a zip.
 
         Raises:
             InputError: nothing there, not a bundle, weights that do not match their SHA-256 or architecture.
         """
-        place = DEFAULT if str(path) == "default" else Path(path)
-        if place.is_dir():
-            return cls._load_folder(place)
-        if place.is_file() and zipfile.is_zipfile(place):
-            with tempfile.TemporaryDirectory() as folder:
-                _unpack(place, Path(folder))
-                return cls._load_folder(Path(folder))
-        seen = "is not a folder or a zip" if place.exists() else "does not exist"
-        raise InputError(
-            "no-bundle", f"The model bundle {place} {seen}.", f"A bundle holds {WEIGHTS} and {CARD}."
-        )
-
-    @classmethod
-    def _load_folder(cls, folder: Path) -> Bundle:
         from safetensors.torch import load
 
-        card = read_card(folder)
-        weights = folder / WEIGHTS
-        if not weights.is_file():
-            raise InputError(
-                "no-bundle", f"The model bundle has no {WEIGHTS}.", "Export or download it again."
-            )
-        content = weights.read_bytes()
-        digest = hashlib.sha256(content).hexdigest()
-        if digest != card["sha256"]:
-            raise InputError(
-                "bundle-tampered",
-                f"The weights in {folder.name} do not match the SHA-256 on their card.",
-                "The file is damaged or was changed; export or download the bundle again.",
-            )
+        packed = read(Library().place(path))
+        card = packed.card
         try:
-            tensors = load(content)
+            tensors = load(packed.weights)
             architecture = Architecture(**card["architecture"])
             schedule = NoiseSchedule(**card["schedule"])
             network, head = NoiseUNet(architecture), StudentHead(4 * architecture.base)
@@ -124,7 +92,7 @@ class Bundle:
         except Exception as error:
             raise InputError(
                 "bundle-broken",
-                f"The weights in {folder.name} do not fit the architecture on their card.",
+                f"The weights of {packed.name} do not fit the architecture on their card.",
                 "Export or download the bundle again.",
             ) from error
         for parameter in (*network.parameters(), *head.parameters()):
@@ -164,57 +132,8 @@ class Bundle:
             aside.replace(place / name)
 
 
-def read_card(folder: Path) -> dict[str, Any]:
-    """The card of a bundle folder, checked for the entries that loading needs."""
-    path = folder / CARD
-    if not path.is_file():
-        raise InputError(
-            "no-bundle", f"The folder {folder} has no {CARD}.", f"A bundle holds {WEIGHTS} and {CARD}."
-        )
-    try:
-        card: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, OSError) as error:
-        raise InputError(
-            "bundle-broken", f"{CARD} in {folder.name} is not readable JSON.", "Export the bundle again."
-        ) from error
-    needed = {"id", "version", "format", "architecture", "schedule", "patch", "sha256"}
-    missing = sorted(needed - set(card)) if isinstance(card, dict) else sorted(needed)
-    if missing:
-        raise InputError(
-            "bundle-broken",
-            f"{CARD} in {folder.name} lacks {', '.join(missing)}.",
-            "Export the bundle again.",
-        )
-    if card["format"] != FORMAT:
-        raise InputError(
-            "bundle-format",
-            f"The bundle {card['id']} has format {card['format']}.",
-            f"This version of DiffSegLung reads format {FORMAT}.",
-        )
-    return card
-
-
 def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
-
-
-def _unpack(archive: Path, folder: Path) -> None:
-    """Take the two files of a bundle out of a zip, and nothing else: no paths, no bombs."""
-    with zipfile.ZipFile(archive) as bundle:
-        for name in (WEIGHTS, CARD):
-            member = next((m for m in bundle.infolist() if Path(m.filename).name == name), None)
-            if member is None:
-                raise InputError(
-                    "no-bundle",
-                    f"The zip {archive.name} has no {name}.",
-                    f"A bundle holds {WEIGHTS} and {CARD}.",
-                )
-            if member.file_size > _LARGEST_BYTES:
-                raise InputError(
-                    "bundle-broken", f"{name} in {archive.name} is larger than 2 GB.", "No bundle is."
-                )
-            with bundle.open(member) as source, (folder / name).open("wb") as target:
-                shutil.copyfileobj(source, target)
 
 
 def describe_size(network: NoiseUNet) -> str:

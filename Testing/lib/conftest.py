@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from DiffSegLungLib.model.library import Library
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 
@@ -25,3 +29,30 @@ def small_ct(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from smallchest import chest, image, save
 
     return save(image(chest()), tmp_path_factory.mktemp("ct") / "chest.nii.gz")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A small bundle on disk, own 1."""
+    from modelfiles import make
+
+    return make(tmp_path / "made")
+
+
+@pytest.fixture
+def library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Library:
+    """An empty library, which the command line uses as well."""
+    from DiffSegLungLib.model.library import Library
+
+    monkeypatch.setenv("DIFFSEGLUNG_MODELS", str(tmp_path / "user" / "models"))
+    return Library()
+
+
+@pytest.fixture
+def stocked(library: Library, tmp_path: Path) -> Library:
+    """A library with own 1, own 2 and own 10."""
+    from modelfiles import make
+
+    for version in ("1", "2", "10"):
+        library.install(make(tmp_path / f"v{version}", version=version, shift=float(version)))
+    return library

@@ -259,3 +259,15 @@ def test_what_cannot_work_is_refused_before_anything_is_written(
     assert main(["batch", *given, "--json-progress"]) == 2
     assert json.loads(capfd.readouterr().out.splitlines()[-1])["error"]["code"] == code
     assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_the_results_may_be_named_relative_to_where_one_stands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from DiffSegLungLib.cli import main
+
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "one.nii.gz").write_bytes(b"x")
+    quick = ["--descriptor", "statistics", "--mode", "per-volume"]
+    assert main(["batch", "one.nii.gz", "-o", "out", *quick, "-q"]) == 1  # the case fails, the batch does not
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["summary.csv"]

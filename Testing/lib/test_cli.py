@@ -219,7 +219,7 @@ def test_a_full_disk_is_said_so(tmp_path: Path, small_ct: Path, capfd: pytest.Ca
 
 
 def test_the_card_of_the_model_that_ships_is_shown(capfd: pytest.CaptureFixture[str]) -> None:
-    assert main(["models"]) == 0
+    assert main(["models", "show"]) == 0
     shown = capfd.readouterr().out
     assert "labels: none" in shown
     assert "{" not in shown

@@ -1,5 +1,6 @@
 """Models as the user chooses them: cards without torch, folders and zips, the list of recent ones."""
 
+import hashlib
 import json
 import subprocess
 import sys
@@ -12,6 +13,8 @@ from DiffSegLungPanel.parameters import AdvancedSettings, Mixture, librarySettin
 
 import DiffSegLungLib
 from DiffSegLungLib.errors import InputError
+from DiffSegLungLib.model.archive import Packed
+from DiffSegLungLib.model.library import Library
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 CARD = {"id": "mine", "version": "2", "schedule": {"timesteps": 100}, "data": {"statement": "3 CT <private>"}}
@@ -33,6 +36,17 @@ def archive(folder, tmp_path) -> Path:
         for file in folder.iterdir():
             made.write(file, f"export/{file.name}")
     return path
+
+
+@pytest.fixture
+def library(tmp_path, monkeypatch) -> Library:
+    """A library with one installed model, mine 2, and a broken one."""
+    monkeypatch.setenv("DIFFSEGLUNG_MODELS", str(tmp_path / "models"))
+    (tmp_path / "models").mkdir()
+    entries = {"format": 1, "architecture": {}, "patch": [], "sha256": hashlib.sha256(b"x").hexdigest()}
+    Packed(CARD | entries, b"x").write(tmp_path / "models" / "mine 2.zip")
+    (tmp_path / "models" / "mine 3.zip").write_bytes(b"x")
+    return Library()
 
 
 def test_the_built_in_card_says_what_a_user_must_know(host):
@@ -114,6 +128,34 @@ def test_only_a_few_are_remembered(host, tmp_path):
         models.rememberModel(str(tmp_path / str(number)))
     assert len(models.recentModels()) == models.MOST_RECENT
     assert models.recentModels()[0] == str(tmp_path / str(models.MOST_RECENT + 2))
+
+
+def test_installed_models_are_offered_and_read_by_name(host, library):
+    assert models.installedModels() == ["default", "mine 2"]
+    assert models.readCard("mine 2").name == models.readCard("mine").name == "mine 2"
+    models.rememberModel("mine 2")
+    assert models.recentModels() == []
+    with pytest.raises(InputError, match="mine 3 is broken"):
+        models.readCard("mine 3")
+    with pytest.raises(InputError, match="no model 'mine 4'"):
+        models.readCard("mine 4")
+
+
+def test_the_default_is_the_users_and_the_built_in_one_stays(host, library):
+    assert models.shownName("default").startswith("Built-in (diffseglung-ct")
+    library.set_default("mine 2")
+    assert models.installedModels() == ["default", "built-in", "mine 2"]
+    assert models.shownName("default") == "Default (mine 2)"
+    assert models.shownName("built-in").startswith("Built-in (diffseglung-ct")
+    assert models.readCard("default").name == "mine 2"
+    assert models.readCard("built-in").name.startswith("diffseglung-ct")
+
+
+def test_an_unreadable_library_leaves_the_built_in_model(host, tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("x")
+    monkeypatch.setenv("DIFFSEGLUNG_MODELS", str(tmp_path / "file"))
+    assert models.installedModels() == ["default"]
+    assert models.readCard("default").name.startswith("diffseglung-ct")
 
 
 def test_a_model_without_a_mixture_of_its_own_needs_one_of_the_ct(folder):

@@ -1,5 +1,6 @@
 """The panel at work: what it says, what it asks, what it starts, and how it lives with the scene."""
 
+import hashlib
 import json
 
 import numpy as np
@@ -11,6 +12,9 @@ from DiffSegLungPanel.dialogs import Answer
 from DiffSegLungPanel.results import resultsOf
 from panels import Desk, QuickLogic, add_result, paint
 from small_volume import add_chest
+
+from DiffSegLungLib.model.archive import Packed
+from DiffSegLungLib.model.library import Library
 
 
 @pytest.fixture
@@ -154,6 +158,27 @@ def test_another_model_is_browsed_shown_and_remembered(desk, tmp_path):
     assert desk.panel.advanced.settings["timesteps"] == (2, 4)
     desk.choose(desk.ui.modelComboBox, "Built-in (diffseglung-ct 3)")
     assert desk.parameters.bundle == "default"
+
+
+def test_installed_models_are_in_the_list_and_the_default_is_the_users(desk, tmp_path, monkeypatch):
+    monkeypatch.setenv("DIFFSEGLUNG_MODELS", str(tmp_path))
+    card = {"id": "mine", "version": "3", "schedule": {"timesteps": 50}, "population": {"timesteps": [2, 4]}}
+    card |= {"format": 1, "architecture": {}, "patch": [], "sha256": hashlib.sha256(b"").hexdigest()}
+    Packed(card, b"").write(tmp_path / "mine 3.zip")
+    desk.parameters.inputVolume = add_chest()
+    desk.choose(desk.ui.modelComboBox, "mine 3")
+    assert desk.parameters.bundle == "mine 3"
+    assert desk.panel.advanced.settings["timesteps"] == (2, 4)
+    desk.choose(desk.ui.modelComboBox, "Built-in (diffseglung-ct 3)")
+    assert desk.parameters.bundle == "default"
+    assert desk.panel.advanced.settings["timesteps"] == (10,)
+    Library().set_default("mine 3")
+    desk.panel.update()
+    assert desk.ui.modelComboBox.currentText == "Default (mine 3)"
+    assert desk.panel.advanced.settings["timesteps"] == (2, 4)
+    desk.choose(desk.ui.modelComboBox, "Built-in (diffseglung-ct 3)")
+    assert desk.parameters.bundle == "built-in"
+    assert desk.panel.advanced.settings["timesteps"] == (10,)
 
 
 def test_a_model_that_is_none_says_so(desk, tmp_path):
