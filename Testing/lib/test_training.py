@@ -103,15 +103,16 @@ def test_loss_falls_and_the_second_stage_teaches(volumes: list[PreparedVolume], 
 def test_distillation_reaches_the_encoder_unless_detached(
     volumes: list[PreparedVolume], tmp_path: Path, detach: bool
 ) -> None:
-    learner = trainer(volumes, tmp_path / "run", replace(TINY, detach=detach))
-    learner._measure_descriptors()
-    batch = next(iter(learner._batches(learner.training, 0, 1)))
-    noised = learner._noise(batch["hu"], batch["lungs"], 0)
-    _, features = learner.student.network(noised.x, noised.t)
-    learner._contrast(features, batch["hu"], batch["lungs"], noised.t).backward()
-    stem, head = learner.student.network.stem.weight.grad, learner.student.head.project.weight.grad
-    assert (stem is None) is detach
-    assert float(head.abs().sum()) > 0
+    run = trainer(volumes, tmp_path / "run", replace(TINY, detach=detach))
+    batch = next(run._batches(0, 1))
+    stems, heads = [], []
+    for weight in (0.0, 1.0):
+        run.learner.gradients(batch, 0, weight)
+        stems.append(run.student.network.stem.weight.grad)
+        heads.append(run.student.head.project.weight.grad)
+    assert torch.equal(*stems) is detach
+    assert heads[0] is None
+    assert float(heads[1].abs().sum()) > 0
 
 
 def test_interrupted_run_ends_like_the_unbroken_one(volumes: list[PreparedVolume], tmp_path: Path) -> None:
