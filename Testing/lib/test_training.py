@@ -17,6 +17,7 @@ import torch
 
 from DiffSegLungLib.errors import Cancelled, InputError
 from DiffSegLungLib.training.dataset import PatchDataset, PatchSettings, split_by_patient
+from DiffSegLungLib.training.ranks import Ranks
 from DiffSegLungLib.training.run_folder import RunFolder
 from DiffSegLungLib.training.settings import TrainingSettings
 from DiffSegLungLib.training.store import PreparedVolume, find_volumes, patient_of
@@ -46,7 +47,9 @@ def volumes(tmp_path: Path) -> list[PreparedVolume]:
     return [volume(tmp_path / f"v{i}", f"v{i}", f"p{i % 3}", i) for i in range(4)]
 
 
-def trainer(volumes: list[PreparedVolume], run: Path, settings: TrainingSettings = TINY) -> Trainer:
+def trainer(
+    volumes: list[PreparedVolume], run: Path, settings: TrainingSettings = TINY, ranks: Ranks | None = None
+) -> Trainer:
     train, held_out = split_by_patient(volumes, 0.3, 0)
     patches = PatchSettings(settings.patch, 0.3)
     return Trainer(
@@ -55,6 +58,7 @@ def trainer(volumes: list[PreparedVolume], run: Path, settings: TrainingSettings
         PatchDataset(held_out, replace(patches, seed=1)),
         RunFolder(run),
         torch.device("cpu"),
+        ranks=ranks,
     )
 
 
