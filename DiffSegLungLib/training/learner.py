@@ -90,7 +90,6 @@ class Learner:
         self.teacher = TeacherHead(len(NAMES)).to(device)
         self.average = AveragedModel(self.student)
         self.schedule = NoiseSchedule(settings.timesteps)
-        self._alpha_bar = self.schedule.alpha_bar.to(device)
         # Fused is faster, and it alone can skip a step by a flag that stays on the device.
         self.optimizer = torch.optim.Adam(
             [*self.student.parameters(), *self.teacher.parameters()], lr=settings.learning_rate, fused=True
@@ -213,8 +212,7 @@ class Learner:
         t = (self.settings.timesteps * share**self.settings.timestep_power).long()
         if at is not None:
             t = torch.full_like(t, at)
-        signal = self._alpha_bar[t].view(-1, 1, 1, 1, 1)
-        noisy = signal.sqrt() * clean + (1.0 - signal).sqrt() * noise
+        noisy = self.schedule.add_noise(clean, noise, t)
         x = torch.cat([noisy, lungs[:, None].to(noisy.dtype)], dim=1)
         return Noised(x.contiguous(memory_format=torch.channels_last_3d), t, noise)
 
@@ -284,7 +282,8 @@ class Learner:
 
     def _lesson(self, hu: Tensor, lungs: Tensor, t: Tensor) -> Lesson:
         descriptors, counts = self.describe(hu, lungs)
-        return Lesson(descriptors, counts, self._alpha_bar[t].repeat_interleave(len(counts) // len(hu)))
+        signal = self.schedule.alpha_bar_on(self.device)[t]
+        return Lesson(descriptors, counts, signal.repeat_interleave(len(counts) // len(hu)))
 
     def _embed(self, features: Tensor) -> Tensor:
         """One embedding a block: bottleneck features (B, C, d, h, w) → (N, 128)."""

@@ -121,7 +121,9 @@ class Trainer:
             self.learner.rehearse(batch, first)
             self._rehearsal_due = False
         weight = self.settings.contrast_weight_at(self.step)
-        for name, value in self.learner.step(batch, first, weight, begins=self.step == 0).items():
+        parts = self.learner.step(batch, first, weight, begins=self.step == 0)
+        parts["steps"] = torch.ones((), device=self.device)
+        for name, value in parts.items():
             self._sums[name] = self._sums[name] + value if name in self._sums else value
         self.step += 1
 
@@ -138,7 +140,7 @@ class Trainer:
         if not self.ranks.writes:
             return {}
         skipped = round(means.pop("skipped"))
-        count = (self.step - 1) % LOG_EVERY + 1 - skipped
+        count = round(means.pop("steps")) - skipped
         entry: dict[str, Any] = {"step": self.step}
         entry |= {name: round(total / count, 6) for name, total in means.items() if count}
         entry |= {"skipped": skipped} if skipped else {}
@@ -234,7 +236,9 @@ class Trainer:
 
     def _restore(self, state: dict[str, Any]) -> None:
         self.step, self.seconds = int(state["step"]), float(state["seconds"])
-        sums = {"skipped": 0.0, **state["sums"]} if state["sums"] else {}
+        # The first version's checkpoints did not say how many steps their sums are of.
+        since = {"steps": float(self.step % LOG_EVERY), "skipped": 0.0}
+        sums = since | state["sums"] if state["sums"] else {}
         self._sums = {name: torch.tensor(total, device=self.device) for name, total in sums.items()}
         self.learner.restore(state)
 
