@@ -82,9 +82,9 @@ def masked_histogram(bins: Tensor, inside: Tensor, size: int) -> Tensor:
 def occurrences(numbers: Sequence[Tensor], size: int) -> Tensor:
     """How often each of 0..size-1 occurs in some integer tensors (N,) that may hold ``size`` besides; int64.
 
-    A GPU counts by scattering: bincount would make the host wait for the largest number.
+    CUDA counts by scattering: bincount would make the host wait for the largest number.
     """
-    if numbers[0].device.type != "cpu":
+    if numbers[0].device.type == "cuda":
         return scattered_occurrences(numbers, size)
     every = torch.cat(list(numbers)) if len(numbers) > 1 else numbers[0]
     return torch.bincount(every, minlength=size + 1)[:size]

@@ -30,7 +30,7 @@ def block_descriptors(
     size = tuple(n * c for n, c in zip(cells, CELL, strict=True))
     blocks, masks = _blocks(hu, size), _blocks(lungs, size)
     counts = masks.flatten(1).float().mean(dim=1) >= least_lung
-    if hu.device.type != "cpu":
+    if hu.device.type == "cuda":
         # To pick the blocks that count, the host would have to wait for the device.
         return torch.where(counts[:, None], describe(blocks, masks), 0.0), counts
     descriptors = torch.zeros(len(blocks), 34)
