@@ -80,7 +80,7 @@ def masked_histogram(bins: Tensor, inside: Tensor, size: int) -> Tensor:
 
 
 def occurrences(numbers: Sequence[Tensor], size: int) -> Tensor:
-    """How often each of 0..size-1 occurs in some integer tensors (N,) that may hold ``size`` besides; int64.
+    """How often each of 0..size-1 occurs in some integer tensors (N,); larger numbers do not count; int64.
 
     CUDA counts by scattering: bincount would make the host wait for the largest number.
     """
@@ -95,7 +95,7 @@ def scattered_occurrences(numbers: Sequence[Tensor], size: int) -> Tensor:
     counts = torch.zeros(size + 1, dtype=torch.int64, device=numbers[0].device)
     one = torch.ones((), dtype=torch.int64, device=counts.device)
     for part in numbers:
-        counts.scatter_add_(0, part.long(), one.expand(len(part)))
+        counts.scatter_add_(0, part.clamp_max(size).long(), one.expand(len(part)))
     return counts[:size]
 
 

@@ -131,6 +131,7 @@ def measure(options: argparse.Namespace) -> dict[str, float]:
         result = {"wall_ms": wall, "cpu_ms": cpu, "tflop": tflop(settings, device)}
         if options.one == "parts":
             result |= {part: 1000.0 * timer.spent.get(part, 0.0) / options.steps for part in PARTS}
+            timer.device = torch.device("cpu")  # its own waits are not the step's
             result |= waits(trainer) if device.type == "cuda" else {}
     return result
 
@@ -204,8 +205,8 @@ def tflop(settings: Any, device: torch.device) -> float:
 
 def waits(trainer: Any) -> dict[str, float]:
     """How often the host waits for the device in one step, as CUDA tells."""
-    trainer.step += 1
-    batch = next(trainer._batches(trainer.step, trainer.step + 1))
+    of_first_version = () if hasattr(trainer, "learner") else (trainer.training,)
+    batch = next(trainer._batches(*of_first_version, trainer.step, trainer.step + 1))
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always")
         torch.cuda.set_sync_debug_mode("warn")

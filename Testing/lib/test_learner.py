@@ -12,7 +12,8 @@ from test_training import TINY, trainer, volume
 from torch import Tensor, nn
 
 from DiffSegLungLib.errors import DiffSegLungError
-from DiffSegLungLib.radiomics.statistics import occurrences, scattered_occurrences
+from DiffSegLungLib.radiomics import describe, glcm, statistics
+from DiffSegLungLib.radiomics.statistics import scattered_occurrences
 from DiffSegLungLib.training.distillation import info_nce, soft_targets
 from DiffSegLungLib.training.store import PreparedVolume
 from DiffSegLungLib.training.trainer import SKIPS_IN_A_ROW, Trainer
@@ -142,7 +143,12 @@ def test_blocks_that_do_not_count_are_as_good_as_not_there(bandwidth: float) -> 
     assert nothing.item() == 0.0
 
 
-def test_counting_by_scattering_is_counting() -> None:
-    numbers = [torch.randint(0, 12, (50,), dtype=torch.int32), torch.tensor([11, 11, 3], dtype=torch.int32)]
-    assert torch.equal(scattered_occurrences(numbers, 11), occurrences(numbers, 11))
-    assert int(occurrences(numbers, 12).sum()) == 53
+def test_counting_by_scattering_as_on_cuda_gives_the_same_descriptors(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    torch.manual_seed(0)
+    hu, lungs = -800 + 150 * torch.randn(3, 8, 16, 16), torch.rand(3, 8, 16, 16) > 0.3
+    expected = describe(hu, lungs)
+    for module in (statistics, glcm):
+        monkeypatch.setattr(module, "occurrences", scattered_occurrences)
+    assert torch.equal(describe(hu, lungs), expected)
