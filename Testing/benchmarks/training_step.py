@@ -54,8 +54,8 @@ def main() -> None:
         return
     checkouts = {"new": ROOT} | ({"old": options.against.resolve()} if options.against else {})
     rounds: dict[str, list[dict[str, float]]] = {name: [] for name in checkouts}
-    for _ in range(options.rounds):
-        for name, checkout in checkouts.items():
+    for number in range(options.rounds):
+        for name, checkout in list(checkouts.items())[:: -1 if number % 2 else 1]:
             rounds[name].append(in_process(checkout, "speed"))
     medians = {
         name: {k: statistics.median(r[k] for r in runs) for k in runs[0]} for name, runs in rounds.items()
