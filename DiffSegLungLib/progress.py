@@ -100,6 +100,23 @@ class Console:
             sys.stderr.flush()
 
 
+class Silent:
+    """For a process that works beside another one which speaks for both; only a defect of its own is told."""
+
+    def progress(self, stage: str, fraction: float, eta_s: float | None) -> None:
+        """Nothing."""
+
+    def result(self, path: str, summary: str) -> None:
+        """Nothing."""
+
+    def error(self, error: DiffSegLungError) -> None:
+        if error.code in {"unexpected", "out-of-memory", "no-device"}:
+            Console().error(error)
+
+    def note(self, text: str) -> None:
+        """Nothing."""
+
+
 class Progress:
     """Turns each stage's own fraction into that of the whole run, with an estimate of the time left.
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
 from .config import Device
+from .progress import Silent
 from .training.settings import Precision, TrainingSettings
 
 if TYPE_CHECKING:
@@ -17,6 +18,10 @@ if TYPE_CHECKING:
 _DEFAULTS = {f.name: f.default for f in fields(TrainingSettings)}
 _STAGE_SHARES = {"prepare": 5.0, "train": 90.0, "population": 5.0}
 _BASES = {"small": 16, "medium": 32, "large": 64}
+
+_GRACE_TOGETHER_S = 20.0
+"""How long processes that train together may take to stop after a signal, s: a step has to end in all of them
+before the checkpoint is written. ``torchrun`` and SLURM wait 30 s before they kill."""
 
 _NUMBERS = {
     "steps": "optimiser steps in all; ask for more to continue a finished run",
@@ -106,6 +111,12 @@ def work(options: argparse.Namespace) -> Work:
     )
 
     def train_model(session: Session) -> None:
+        from .training import ranks
+
+        if ranks.launched():
+            session.grace_s = _GRACE_TOGETHER_S
+        if not ranks.writes():
+            session.display = Silent()
         session.plan(_STAGE_SHARES)
         session.check("prepare")
         from .training_run import TrainingRequest, train
@@ -119,7 +130,9 @@ def work(options: argparse.Namespace) -> Work:
             device=options.device,
             minutes=options.minutes,
         )
-        bundle = train(request, progress=session.progress, cancelled=session.cancelled)
+        bundle = train(
+            request, progress=session.progress, note=session.display.note, cancelled=session.cancelled
+        )
         summary = f"The model is in {bundle}, its curve in {options.out / 'loss.png'}."
         session.display.result(str(bundle), summary)
 

@@ -18,6 +18,7 @@ from .errors import InputError
 
 if TYPE_CHECKING:
     from .model.bundle import Bundle
+    from .training.ranks import Ranks
     from .training.settings import TrainingSettings
     from .training.store import PreparedVolume
     from .training.trainer import Trainer
@@ -57,36 +58,80 @@ def train(
     *,
     report: Callable[[str], None] = lambda _: None,
     progress: Callable[[str, float], None] = lambda *_: None,
+    note: Callable[[str], None] = lambda _: None,
     cancelled: Callable[[], bool] = lambda: False,
 ) -> Path:
     """Run the whole training and return the folder of the new bundle.
+
+    Started by ``torchrun``, the processes train together; the first one prepares the CT and writes.
 
     Args:
         request: what to do.
         report: called with one line a prepared CT and one a line of the log.
         progress: called with the stage (``prepare``, ``train``, ``population``) and its share done, 0..1.
+        note: called with what the user should know, once.
         cancelled: polled at every step; a checkpoint is kept.
 
     Raises:
-        InputError: no usable CT, or settings that differ from those the run was started with.
+        InputError: no usable CT, settings that differ from those the run was started with, or a batch that
+            the processes cannot share out evenly.
         Cancelled: asked to stop; the run can be resumed.
     """
     from .model.network import pick_device
     from .training.curve import draw_curve
+    from .training.ranks import joined
+
+    with joined(pick_device(request.device)) as ranks:
+        trainer, volumes, held_out = _trained(
+            request, ranks, report=report, progress=progress, note=note, cancelled=cancelled
+        )
+    run = trainer.run_folder
+    if not trainer.ranks.writes:
+        return run.bundle
+    draw_curve(run.entries(), request.settings, run.curve)
+
+    progress("population", 0.0)
+    training = [v for v in volumes if v not in held_out]
+    bundle = trainer.bundle(_card(request, trainer, training, held_out))
+    fit_population(
+        bundle, volumes, device=request.device, progress=lambda share: progress("population", share)
+    )
+    bundle.save(run.bundle)
+    return run.bundle
+
+
+def _trained(
+    request: TrainingRequest,
+    ranks: Ranks,
+    *,
+    report: Callable[[str], None],
+    progress: Callable[[str, float], None],
+    note: Callable[[str], None],
+    cancelled: Callable[[], bool],
+) -> tuple[Trainer, list[PreparedVolume], list[PreparedVolume]]:
+    """Prepare and train, in one process or in several; the trainer, all volumes, and those held out."""
+    from .model.network import pick_device
     from .training.dataset import PatchDataset, PatchSettings, split_by_patient
     from .training.run_folder import RunFolder
     from .training.store import prepare_store
     from .training.trainer import Trainer
 
     settings, run = request.settings, RunFolder(request.out)
-    run.agree_on(settings)
-    progress("prepare", 0.0)
-    volumes, refused = prepare_store(list(request.sources), run.store, report=report, cancelled=cancelled)
-    if not volumes:
+    ranks.share_of(settings.batch)
+    device = ranks.device(pick_device(request.device))
+
+    def prepare() -> list[PreparedVolume]:
+        run.agree_on(settings)
+        progress("prepare", 0.0)
+        usable, refused = prepare_store(list(request.sources), run.store, report=report, cancelled=cancelled)
+        if usable:
+            return usable
         reasons = f" The first one: {refused[0].name}: {refused[0].reason}" if refused else ""
         raise InputError(
             "no-volumes", f"None of the {len(refused)} CT found can be trained on.{reasons}", "Give CT in HU."
         )
+
+    volumes = ranks.shared(prepare)
     training, validation = split_by_patient(volumes, settings.validation_share, settings.seed)
     patches = PatchSettings(settings.patch, settings.lesion_probability, seed=settings.seed)
     held_out = PatchSettings(settings.patch, settings.lesion_probability, seed=settings.seed + 1)
@@ -95,11 +140,13 @@ def train(
         PatchDataset(training, patches),
         PatchDataset(validation, held_out) if validation else None,
         run,
-        pick_device(request.device),
+        device,
+        ranks=ranks,
+        note=note,
     )
     report(
         f"{len(training)} CT to train on, {len(validation)} held out; "
-        f"{settings.steps} steps on {trainer.device}"
+        f"{settings.steps} steps on {ranks.count} × {device.type}"
     )
 
     def log(step: int, entry: dict[str, Any]) -> None:
@@ -107,15 +154,7 @@ def train(
         report(" ".join(f"{name}={value}" for name, value in entry.items()))
 
     trainer.fit(minutes=request.minutes, progress=log, cancelled=cancelled)
-    draw_curve(run.entries(), settings, run.curve)
-
-    progress("population", 0.0)
-    bundle = trainer.bundle(_card(request, trainer, training, validation))
-    fit_population(
-        bundle, volumes, device=request.device, progress=lambda share: progress("population", share)
-    )
-    bundle.save(run.bundle)
-    return run.bundle
+    return trainer, volumes, validation
 
 
 def fit_population(
@@ -197,7 +236,7 @@ def _card(
         "training": {
             "steps": trainer.step,
             "hours": round(trainer.seconds / 3600, 2),
-            "hardware": f"{trainer.device.type}, {platform.machine()}",
+            "hardware": f"{trainer.ranks.count} × {trainer.device.type}, {platform.machine()}",
             "settings": request.settings.to_mapping(),
             "last": trainer.run_folder.entries()[-1],
         },

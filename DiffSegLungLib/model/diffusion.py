@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -36,14 +37,19 @@ class NoiseSchedule:
         )
         return torch.cumprod(1.0 - betas.clamp(max=0.999), dim=0).float()
 
+    @functools.cache  # noqa: B019 (schedules are few, and live as long as the program)
+    def alpha_bar_on(self, device: torch.device) -> Tensor:
+        """:attr:`alpha_bar` on a device, copied there once: a copy makes the host wait."""
+        return self.alpha_bar.to(device)
+
     def add_noise(self, x0: Tensor, noise: Tensor, t: Tensor) -> Tensor:
         """x_t = √ᾱ_t · x_0 + √(1-ᾱ_t) · ε, for x0 and noise (B, …) and t (B,)."""
-        signal = self.alpha_bar.to(x0.device)[t].reshape(-1, *([1] * (x0.ndim - 1)))
+        signal = self.alpha_bar_on(x0.device)[t].reshape(-1, *([1] * (x0.ndim - 1)))
         return signal.sqrt() * x0 + (1.0 - signal).sqrt() * noise
 
     def predict_clean(self, x_t: Tensor, noise: Tensor, t: Tensor) -> Tensor:
         """The x_0 that a predicted noise implies, cut to the normalised range [-1, 1]."""
-        signal = self.alpha_bar.to(x_t.device)[t].reshape(-1, *([1] * (x_t.ndim - 1)))
+        signal = self.alpha_bar_on(x_t.device)[t].reshape(-1, *([1] * (x_t.ndim - 1)))
         return ((x_t - (1.0 - signal).sqrt() * noise) / signal.sqrt()).clamp(-1.0, 1.0)
 
 

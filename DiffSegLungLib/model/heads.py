@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import cast
 
@@ -60,13 +61,18 @@ class TeacherHead(nn.Module):
         return F.normalize(self.layers(descriptors), dim=1)
 
 
+@functools.cache
+def _heavy(device: torch.device) -> Tensor:
+    """Which columns have heavy tails; kept on the device, since a copy would wait for it."""
+    return torch.tensor([name.startswith(_HEAVY_TAILED) for name in NAMES], device=device)
+
+
 def tamed(descriptors: Tensor) -> Tensor:
     """Descriptors (N, 34) with their heavy-tailed columns (energies, contrast, kurtosis) as log(1 + x).
 
     On real lung raw Gabor energies reach nine standard deviations and would decide every similarity alone.
     """
-    heavy = torch.tensor([name.startswith(_HEAVY_TAILED) for name in NAMES], device=descriptors.device)
-    return torch.where(heavy, torch.log1p(descriptors.clamp_min(0.0)), descriptors)
+    return torch.where(_heavy(descriptors.device), torch.log1p(descriptors.clamp_min(0.0)), descriptors)
 
 
 def standardise(descriptors: Tensor, mean: Tensor, sd: Tensor) -> Tensor:

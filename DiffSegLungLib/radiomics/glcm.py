@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
+
 import torch
 from torch import Tensor
 
-from .statistics import grey_levels
+from .statistics import grey_levels, occurrences
 
 NAMES: tuple[str, ...] = (
     "glcm_contrast",
@@ -73,9 +75,14 @@ def glcm_features(hu: Tensor, lungs: Tensor, *, hu_min: float, hu_max: float) ->
     correlation = torch.where(varies, correlation, 1.0)
 
     features = torch.stack((contrast, dissimilarity, homogeneity, asm.sqrt(), correlation, asm), dim=1)
-    uniform = torch.tensor((0.0, 0.0, 1.0, 1.0, 1.0, 1.0), device=p.device)
-    features = torch.where((pairs > 0)[:, None], features, uniform)
+    features = torch.where((pairs > 0)[:, None], features, _uniform(p.device))
     return features * lungs.flatten(1).any(1)[:, None]
+
+
+@functools.cache
+def _uniform(device: torch.device) -> Tensor:
+    """The features of a region of one grey level; kept on the device, since a copy would wait for it."""
+    return torch.tensor((0.0, 0.0, 1.0, 1.0, 1.0, 1.0), device=device)
 
 
 def _pair_counts(levels: Tensor, lungs: Tensor) -> Tensor:
@@ -93,5 +100,4 @@ def _pair_counts(levels: Tensor, lungs: Tensor) -> Tensor:
         here = tuple(slice(max(0, -d), n - max(0, d)) for d, n in zip(direction, shape, strict=True))
         there = tuple(slice(max(0, d), n - max(0, -d)) for d, n in zip(direction, shape, strict=True))
         pairs.append((first[(slice(None), *here)] + second[(slice(None), *there)]).flatten())
-    counts = torch.bincount(torch.cat(pairs), minlength=2 * outside + 1)
-    return counts[:outside].view(batch, LEVELS, LEVELS).to(torch.float32)
+    return occurrences(pairs, outside).view(batch, LEVELS, LEVELS).to(torch.float32)

@@ -46,7 +46,7 @@ def lbp_histogram(hu: Tensor, lungs: Tensor, mean: Tensor) -> Tensor:
     inside = lungs.flatten(1)
     codes = [_codes(filled, row, column).flatten(1) for row, column in _PLANES]
     counts = torch.stack([masked_histogram(c, inside, 256) for c in codes]).sum(0)
-    names = counts.to(hu.dtype) @ _pattern_names().to(hu)
+    names = counts.to(hu.dtype) @ _pattern_names(hu.device)
     return names / (3 * inside.sum(1, keepdim=True)).clamp(min=1)
 
 
@@ -73,8 +73,8 @@ def _codes(filled: Tensor, row: int, column: int) -> Tensor:
 
 
 @functools.cache
-def _pattern_names() -> Tensor:
+def _pattern_names(device: torch.device) -> Tensor:
     """Which of the ten names each 8-bit code has: one-hot float32 (256, 10)."""
     bits = (torch.arange(256)[:, None] >> torch.arange(8)) & 1
     changes = (bits != bits.roll(1, 1)).sum(1)
-    return functional.one_hot(torch.where(changes <= 2, bits.sum(1), 9), 10).to(torch.float32)
+    return functional.one_hot(torch.where(changes <= 2, bits.sum(1), 9), 10).to(device, torch.float32)

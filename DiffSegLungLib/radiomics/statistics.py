@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -74,8 +76,27 @@ def masked_histogram(bins: Tensor, inside: Tensor, size: int) -> Tensor:
     start = torch.arange(batch, dtype=torch.int32, device=bins.device)[:, None] * size
     # One flat bincount serves the whole batch; voxels outside fall in one bin behind the last.
     index = torch.where(inside, bins.to(torch.int32) + start, batch * size)
-    counts = torch.bincount(index.flatten(), minlength=batch * size + 1)
-    return counts[: batch * size].view(batch, size)
+    return occurrences([index.flatten()], batch * size).view(batch, size)
+
+
+def occurrences(numbers: Sequence[Tensor], size: int) -> Tensor:
+    """How often each of 0..size-1 occurs in some integer tensors (N,); larger numbers do not count; int64.
+
+    CUDA counts by scattering: bincount would make the host wait for the largest number.
+    """
+    if numbers[0].device.type == "cuda":
+        return scattered_occurrences(numbers, size)
+    every = torch.cat(list(numbers)) if len(numbers) > 1 else numbers[0]
+    return torch.bincount(every, minlength=size + 1)[:size]
+
+
+def scattered_occurrences(numbers: Sequence[Tensor], size: int) -> Tensor:
+    """As :func:`occurrences`, on any device."""
+    counts = torch.zeros(size + 1, dtype=torch.int64, device=numbers[0].device)
+    one = torch.ones((), dtype=torch.int64, device=counts.device)
+    for part in numbers:
+        counts.scatter_add_(0, part.clamp_max(size).long(), one.expand(len(part)))
+    return counts[:size]
 
 
 def grey_levels(hu: Tensor, levels: int, hu_min: float, hu_max: float) -> Tensor:

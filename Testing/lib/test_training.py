@@ -17,6 +17,7 @@ import torch
 
 from DiffSegLungLib.errors import Cancelled, InputError
 from DiffSegLungLib.training.dataset import PatchDataset, PatchSettings, split_by_patient
+from DiffSegLungLib.training.ranks import Ranks
 from DiffSegLungLib.training.run_folder import RunFolder
 from DiffSegLungLib.training.settings import TrainingSettings
 from DiffSegLungLib.training.store import PreparedVolume, find_volumes, patient_of
@@ -46,7 +47,9 @@ def volumes(tmp_path: Path) -> list[PreparedVolume]:
     return [volume(tmp_path / f"v{i}", f"v{i}", f"p{i % 3}", i) for i in range(4)]
 
 
-def trainer(volumes: list[PreparedVolume], run: Path, settings: TrainingSettings = TINY) -> Trainer:
+def trainer(
+    volumes: list[PreparedVolume], run: Path, settings: TrainingSettings = TINY, ranks: Ranks | None = None
+) -> Trainer:
     train, held_out = split_by_patient(volumes, 0.3, 0)
     patches = PatchSettings(settings.patch, 0.3)
     return Trainer(
@@ -55,6 +58,7 @@ def trainer(volumes: list[PreparedVolume], run: Path, settings: TrainingSettings
         PatchDataset(held_out, replace(patches, seed=1)),
         RunFolder(run),
         torch.device("cpu"),
+        ranks=ranks,
     )
 
 
@@ -103,15 +107,16 @@ def test_loss_falls_and_the_second_stage_teaches(volumes: list[PreparedVolume], 
 def test_distillation_reaches_the_encoder_unless_detached(
     volumes: list[PreparedVolume], tmp_path: Path, detach: bool
 ) -> None:
-    learner = trainer(volumes, tmp_path / "run", replace(TINY, detach=detach))
-    learner._measure_descriptors()
-    batch = next(iter(learner._batches(learner.training, 0, 1)))
-    noised = learner._noise(batch["hu"], batch["lungs"], 0)
-    _, features = learner.student.network(noised.x, noised.t)
-    learner._contrast(features, batch["hu"], batch["lungs"], noised.t).backward()
-    stem, head = learner.student.network.stem.weight.grad, learner.student.head.project.weight.grad
-    assert (stem is None) is detach
-    assert float(head.abs().sum()) > 0
+    run = trainer(volumes, tmp_path / "run", replace(TINY, detach=detach))
+    batch = next(run._batches(0, 1))
+    stems, heads = [], []
+    for weight in (0.0, 1.0):
+        run.learner.gradients(batch, 0, weight)
+        stems.append(run.student.network.stem.weight.grad)
+        heads.append(run.student.head.project.weight.grad)
+    assert torch.equal(*stems) is detach
+    assert heads[0] is None
+    assert float(heads[1].abs().sum()) > 0
 
 
 def test_interrupted_run_ends_like_the_unbroken_one(volumes: list[PreparedVolume], tmp_path: Path) -> None:

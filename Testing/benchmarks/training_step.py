@@ -1,0 +1,228 @@
+"""One step of the training: milliseconds of each part, patches/s, and how much faster than an older checkout.
+
+    python Testing/benchmarks/training_step.py --size medium --patch 16 64 64 --batch 2
+    git worktree add /tmp/old COMMIT && python Testing/benchmarks/training_step.py --against /tmp/old
+
+Both stages together, on generated lungs. Each measurement runs in a process of its own; with ``--against``,
+old and new take turns, so that what else the machine does meets both, and the ratios are of the medians.
+CPU seconds are those of the whole process: they hold on a busy machine, where wall time does not. The parts
+are timed in a run of their own, in which a GPU is waited for before and after each. On CUDA a last line says
+how often the host waited for the device within one step.
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+ROOT = Path(__file__).resolve().parents[2]
+WARM_UP = 3
+PARTS = ("data", "noise", "radiomics", "forward", "loss", "backward", "optimizer", "EMA")
+
+
+def main() -> None:
+    """Measure this checkout, and the other one in turns with it."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--size", choices=("small", "medium", "large"), default="large")
+    parser.add_argument("--patch", type=int, nargs=3, default=(32, 96, 96))
+    parser.add_argument("--batch", type=int, default=4)
+    parser.add_argument("--steps", type=int, default=20, help="measured steps of a round")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--precision", choices=("auto", "bf16", "fp32"), default="auto")
+    parser.add_argument("--against", type=Path, metavar="CHECKOUT", help="an older checkout to compare with")
+    parser.add_argument("--one", choices=("speed", "parts"), help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.one:
+        print(json.dumps(measure(options)))
+        return
+    checkouts = {"new": ROOT} | ({"old": options.against.resolve()} if options.against else {})
+    rounds: dict[str, list[dict[str, float]]] = {name: [] for name in checkouts}
+    for number in range(options.rounds):
+        for name, checkout in list(checkouts.items())[:: -1 if number % 2 else 1]:
+            rounds[name].append(in_process(checkout, "speed"))
+    medians = {
+        name: {k: statistics.median(r[k] for r in runs) for k in runs[0]} for name, runs in rounds.items()
+    }
+    print(
+        "| checkout | ms a step | CPU ms a step | patches/s | TFLOP/s of the network |\n|---|---|---|---|---|"
+    )
+    for name, m in medians.items():
+        rate = 1000.0 * options.batch / m["wall_ms"]
+        print(
+            f"| {name} | {m['wall_ms']:.1f} | {m['cpu_ms']:.1f} | {rate:.2f} | "
+            f"{m['tflop'] / m['wall_ms'] * 1000:.3f} |"
+        )
+    if options.against:
+        wall, cpu = (medians["old"][k] / medians["new"][k] for k in ("wall_ms", "cpu_ms"))
+        print(f"\nnew is {wall:.2f} times as fast by the clock, {cpu:.2f} times by CPU seconds\n")
+    print(f"| ms a step | {' | '.join(PARTS)} |\n|---{'|---' * len(PARTS)}|")
+    for name, checkout in checkouts.items():
+        parts = in_process(checkout, "parts")
+        print(f"| {name} | {' | '.join(f'{parts[part]:.1f}' for part in PARTS)} |")
+        if "waits" in parts:
+            print(f"{name}: the host waited {parts['waits']:.0f} times for the device in one step")
+
+
+def in_process(checkout: Path, what: str) -> dict[str, float]:
+    """One measurement of a checkout, in a process of its own."""
+    environment = os.environ | {"PYTHONPATH": str(checkout)}
+    command = [sys.executable, __file__, *sys.argv[1:], "--one", what]
+    said = subprocess.run(command, env=environment, check=True, text=True, stdout=subprocess.PIPE)
+    result: dict[str, float] = json.loads(said.stdout.splitlines()[-1])
+    return result
+
+
+def measure(options: argparse.Namespace) -> dict[str, float]:
+    """Train for some steps; means a step after the first ones."""
+    from DiffSegLungLib.training.dataset import PatchDataset, PatchSettings
+    from DiffSegLungLib.training.run_folder import RunFolder
+    from DiffSegLungLib.training.settings import TrainingSettings
+    from DiffSegLungLib.training.store import PreparedVolume
+    from DiffSegLungLib.training.trainer import Trainer
+
+    device = torch.device(options.device)
+    settings = TrainingSettings(
+        base={"small": 16, "medium": 32, "large": 64}[options.size],
+        steps=10_000, patch=tuple(options.patch), batch=options.batch, precision=options.precision,
+        stage_two=0, full_weight=0, workers=0, checkpoint_minutes=1e6, validate_every=10_000,
+    )  # fmt: skip
+    with tempfile.TemporaryDirectory() as folder:
+        lungs = PreparedVolume(lungs_in(Path(folder)), "generated", "p", "generated")
+        patches = PatchDataset([lungs], PatchSettings(settings.patch))
+        trainer = Trainer(settings, patches, None, RunFolder(Path(folder) / "run"), device)
+        timer = Timer(device)
+        if options.one == "parts":
+            timer.watch()
+        steps, marks = 0, []
+
+        def counted() -> bool:
+            nonlocal steps
+            steps += 1
+            if steps == WARM_UP:
+                timer.spent.clear()
+            if steps in (WARM_UP, WARM_UP + options.steps):
+                timer.wait()
+                marks.append((time.perf_counter(), time.process_time()))
+            return steps >= WARM_UP + options.steps
+
+        try:
+            trainer.fit(cancelled=counted)
+        except Exception as error:
+            if type(error).__name__ != "Cancelled":
+                raise
+        wall, cpu = (1000.0 * (marks[1][i] - marks[0][i]) / options.steps for i in (0, 1))
+        result = {"wall_ms": wall, "cpu_ms": cpu, "tflop": tflop(settings, device)}
+        if options.one == "parts":
+            result |= {part: 1000.0 * timer.spent.get(part, 0.0) / options.steps for part in PARTS}
+            timer.device = torch.device("cpu")  # its own waits are not the step's
+            result |= waits(trainer) if device.type == "cuda" else {}
+    return result
+
+
+class Timer:
+    """Adds up the seconds spent in functions that old and new checkouts share, under the name of a part."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        self.spent: dict[str, float] = {}
+
+    def wait(self) -> None:
+        if self.device.type == "cuda":
+            torch.cuda.synchronize()
+
+    def watch(self) -> None:
+        """Time the parts from now on."""
+        from DiffSegLungLib.model.network import NoiseUNet
+        from DiffSegLungLib.training import dataset, trainer
+
+        self._time(dataset.PatchDataset, "__getitem__", "data")
+        self._time(NoiseUNet, "forward", "forward")
+        self._time(torch.Tensor, "backward", "backward")
+        self._time(torch.optim.Adam, "step", "optimizer")
+        try:
+            from DiffSegLungLib.training import learner
+        except ImportError:  # the first version
+            self._time(trainer, "block_descriptors", "radiomics")
+            self._time(trainer.Trainer, "_noise", "noise")
+            self._time(trainer.Trainer, "_contrast", "loss", without="radiomics")
+            self._time(torch.optim.swa_utils.AveragedModel, "update_parameters", "EMA")
+        else:
+            self._time(learner, "block_descriptors", "radiomics")
+            self._time(learner.Learner, "noise", "noise")
+            self._time(learner.Learner, "_lesson", "loss", without="radiomics")
+            self._time(learner.Learner, "_contrast", "loss")
+            self._time(learner.Learner, "_embed", "loss")
+            self._time(learner.Learner, "_follow", "EMA")
+
+    def _time(self, owner: Any, name: str, part: str, *, without: str | None = None) -> None:
+        inner: Callable[..., Any] = getattr(owner, name)
+
+        @functools.wraps(inner)
+        def timed(*args: Any, **kwargs: Any) -> Any:
+            self.wait()
+            begun, before = time.perf_counter(), self.spent.get(without or "", 0.0)
+            out = inner(*args, **kwargs)
+            self.wait()
+            nested = self.spent.get(without or "", 0.0) - before
+            self.spent[part] = self.spent.get(part, 0.0) + time.perf_counter() - begun - nested
+            return out
+
+        setattr(owner, name, timed)
+
+
+def tflop(settings: Any, device: torch.device) -> float:
+    """Multiplications and additions of the network in one step, forward and backward, in 10¹²."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    from DiffSegLungLib.model.network import Architecture, NoiseUNet
+
+    with torch.device("meta"):
+        network = NoiseUNet(Architecture(settings.base, settings.attention_heads, settings.timesteps))
+        x = torch.empty(settings.batch, 2, *settings.patch)
+        t = torch.zeros(settings.batch, dtype=torch.long)
+        counter = FlopCounterMode(display=False)
+        with counter:
+            network(x, t)[0].sum().backward()
+    return counter.get_total_flops() / 1e12
+
+
+def waits(trainer: Any) -> dict[str, float]:
+    """How often the host waits for the device in one step, as CUDA tells."""
+    of_first_version = () if hasattr(trainer, "learner") else (trainer.training,)
+    batch = next(trainer._batches(*of_first_version, trainer.step, trainer.step + 1))
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        torch.cuda.set_sync_debug_mode("warn")
+        trainer._train_step(batch)
+        torch.cuda.set_sync_debug_mode("default")
+    return {"waits": float(sum("synchroniz" in str(w.message) for w in told))}
+
+
+def lungs_in(folder: Path) -> Path:
+    """A prepared volume of smooth random lung."""
+    rng = np.random.default_rng(0)
+    hu = np.kron(rng.normal(-850, 60, (12, 16, 16)), np.ones((8, 12, 12)))
+    np.save(folder / "hu.npy", (hu + rng.normal(0, 20, hu.shape)).astype(np.int16))
+    np.save(folder / "lungs.npy", np.ones(hu.shape, bool))
+    return folder
+
+
+if __name__ == "__main__":
+    main()
