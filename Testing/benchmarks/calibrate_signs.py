@@ -46,6 +46,8 @@ SHARES = {
     "confluent_emphysema": 0.0023,
     "bulla": 0.0041,
 }
+"""Relative to one another."""
+
 COMPONENTS = {"healthy": 24, "ground_glass": 3, "consolidation": 3}
 LEAST_SHARE = {"centrilobular_emphysema": 0.3}
 """A half cell shows a lesion that fills this much of it; holes fill few half cells, the others 0.75."""
@@ -139,7 +141,7 @@ def _signs(kind: str, rows: NDArray[np.float32]) -> list[dict[str, object]]:
             {
                 "name": kind.replace("_", " ") + (f" {rank}" if count > 1 else ""),
                 "tissue": BY_ID[tissue].key,
-                "share": round(SHARES[kind] * float(model.weights_[i]), 5),
+                "share": round(SHARES[kind] / sum(SHARES.values()) * float(model.weights_[i]), 8),
                 "mean": [round(float(v), 4) for v in model.means_[i]],
                 "covariance": [round(float(v), 5) for v in covariance[np.tril_indices(len(covariance))]],
             }
