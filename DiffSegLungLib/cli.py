@@ -130,11 +130,13 @@ def _parser() -> argparse.ArgumentParser:
 
     generate = names.add_parser("generate", help="draw CT for a lung mask from a model")
     generate_command.add_generate(generate)
+    _add_bundle(generate)
     _add_session(generate)
     generate.set_defaults(work=generate_command.generate_work)
 
     fidelity = names.add_parser("fidelity", help="measure how close drawn CT are to real ones")
     generate_command.add_fidelity(fidelity)
+    _add_bundle(fidelity)
     _add_session(fidelity)
     fidelity.set_defaults(work=generate_command.fidelity_work)
 

@@ -27,6 +27,18 @@ class InputError(DiffSegLungError):
     exit_code = 2
 
 
+def require_within(name: str, value: float, low: float, high: float) -> None:
+    """Refuse a setting outside its range.
+
+    Raises:
+        InputError: code ``bad-setting``.
+    """
+    if not low <= value <= high:
+        raise InputError(
+            "bad-setting", f"The {name} cannot be {value:g}.", f"It must be in {low:g}..{high:g}."
+        )
+
+
 class Cancelled(DiffSegLungError):
     """The user, or a signal, asked the run to stop; nothing unfinished is left behind."""
 

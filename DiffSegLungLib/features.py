@@ -45,6 +45,12 @@ WINDOWS = ("7 mm", "14 mm")
 STATISTIC_COLUMNS = tuple(f"{name} {window}" for window in WINDOWS for name in STATISTIC_NAMES)
 """Names of the columns of kind ``statistics``."""
 
+Batch = list[tuple[slice, ...]]
+"""Tiles that go through the network together."""
+
+_BATCH, _MOST_WORKERS = 4, 8
+_one_at_a_time = threading.Lock()  # torch knows one number of threads for the whole process
+
 _NARROW_ROUNDS, _WIDE_ROUNDS = 1, 4
 _HEALTHY_HU = 50.0
 _LEAST_HEALTHY = 0.01
@@ -166,13 +172,6 @@ def _surroundings(hu: NDArray[np.float32], voxels: NDArray[np.int64]) -> NDArray
     sigma = [_SURROUNDINGS_MM / s for s in SPACING_ZYX]
     wide = gaussian_filter(np.clip(hu, -1024, 150), sigma, truncate=2.5)
     return np.asarray(wide.ravel()[voxels], np.float32)
-
-
-Batch = list[tuple[slice, ...]]
-"""Tiles that go through the network together."""
-
-_BATCH, _MOST_WORKERS = 4, 8
-_one_at_a_time = threading.Lock()  # torch knows one number of threads for the whole process
 
 
 def diffusion_features(

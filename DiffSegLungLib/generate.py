@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from . import __version__
 from .canonical import resample_mask, working_geometry
 from .ct import CT, Geometry, read_mask, resample, write_image
-from .errors import Cancelled, InputError
+from .errors import Cancelled, InputError, require_within
 from .hounsfield import AIR
 from .imagefile import opened_or_refused, read_image
 from .outputs import OutputFolder
@@ -60,22 +60,25 @@ class GenerationRequest:
     overwrite: bool = False
 
     def __post_init__(self) -> None:
-        for name, value, low, high in (
-            ("number of samples", self.count, 1, _MOST_SAMPLES),
-            ("number of steps", self.steps, 1, _MOST_STEPS),
-            ("start", self.start, 0.05, 1.0),
-            ("overlap", self.overlap, 0.0, 0.5),
-            ("seed", self.seed, 0, 2**63 - 1),
-        ):
-            if not low <= value <= high:
-                raise InputError(
-                    "bad-setting", f"The {name} cannot be {value:g}.", f"It must be in {low:g}..{high:g}."
-                )
+        require_within("number of samples", self.count, 1, _MOST_SAMPLES)
+        require_within("overlap", self.overlap, 0.0, 0.5)
+        require_walk(self.steps, self.start, self.seed)
 
     @property
     def names(self) -> tuple[str, ...]:
         """File names of the samples, in order."""
         return tuple(f"sample-{i + 1:03d}.nii.gz" for i in range(self.count))
+
+
+def require_walk(steps: int, start: float, seed: int) -> None:
+    """Refuse what no sample can be drawn with; ranges as in :class:`GenerationRequest`.
+
+    Raises:
+        InputError: a number outside its range.
+    """
+    require_within("number of steps", steps, 1, _MOST_STEPS)
+    require_within("start", start, 0.05, 1.0)
+    require_within("seed", seed, 0, 2**63 - 1)
 
 
 def generate(request: GenerationRequest, session: Session) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 from .config import Device
 
@@ -51,9 +51,6 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
         "-o", "--output", type=Path, required=True, metavar="DIR", help="folder for the results"
     )
     parser.add_argument(
-        "--bundle", default="default", metavar="PATH", help="model: a folder or zip (built-in)"
-    )
-    parser.add_argument(
         "--steps", type=int, default=25, metavar="N", help="steps of DPM-Solver++, 20..50 do (%(default)s)"
     )
     parser.add_argument(
@@ -70,6 +67,14 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--overwrite", action="store_true", help="replace results that are already there")
 
 
+def _common(options: argparse.Namespace) -> dict[str, Any]:
+    """What both requests are told in the same words."""
+    return {
+        name: getattr(options, name)
+        for name in ("output", "count", "bundle", "steps", "start", "seed", "device", "overwrite")
+    }
+
+
 def generate_work(options: argparse.Namespace) -> Work:
     """The samples that the options ask for, as work for a session.
 
@@ -80,16 +85,9 @@ def generate_work(options: argparse.Namespace) -> Work:
 
     request = GenerationRequest(
         lungs=options.lungs.expanduser(),
-        output=options.output,
-        count=options.count,
         ct=None if options.ct is None else options.ct.expanduser(),
-        bundle=options.bundle,
-        steps=options.steps,
-        start=options.start,
         overlap=options.overlap,
-        seed=options.seed,
-        device=options.device,
-        overwrite=options.overwrite,
+        **_common(options),
     )
 
     def work(session: Session) -> None:
@@ -108,15 +106,8 @@ def fidelity_work(options: argparse.Namespace) -> Work:
 
     request = FidelityRequest(
         sources=tuple(source.expanduser() for source in options.sources),
-        output=options.output,
-        count=options.count,
         store=None if options.store is None else options.store.expanduser(),
-        bundle=options.bundle,
-        steps=options.steps,
-        start=options.start,
-        seed=options.seed,
-        device=options.device,
-        overwrite=options.overwrite,
+        **_common(options),
     )
 
     def work(session: Session) -> None:

@@ -11,7 +11,8 @@ import numpy as np
 
 from ..canonical import SPACING_ZYX, resample_mask, working_geometry
 from ..ct import resample
-from ..errors import Cancelled, InputError
+from ..errors import Cancelled, InputError, require_within
+from ..generate import require_walk
 from ..hounsfield import AIR
 from ..outputs import OutputFolder
 from ..training.dataset import PatchDataset, PatchSettings, split_by_patient
@@ -73,16 +74,8 @@ class FidelityRequest:
     overwrite: bool = False
 
     def __post_init__(self) -> None:
-        for name, value, low, high in (
-            ("number of patches", self.count, _LEAST, 100_000),
-            ("number of steps", self.steps, 1, 250),
-            ("start", self.start, 0.05, 1.0),
-            ("seed", self.seed, 0, 2**63 - 1),
-        ):
-            if not low <= value <= high:
-                raise InputError(
-                    "bad-setting", f"The {name} cannot be {value:g}.", f"It must be in {low:g}..{high:g}."
-                )
+        require_within("number of patches", self.count, _LEAST, 100_000)
+        require_walk(self.steps, self.start, self.seed)
 
 
 def measure(request: FidelityRequest, session: Session) -> None:

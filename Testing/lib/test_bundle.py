@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
 
 from DiffSegLungLib.errors import InputError
 from DiffSegLungLib.model.bundle import Bundle
@@ -48,6 +49,13 @@ def test_round_trip_through_folder_and_zip(folder: Path, tmp_path: Path) -> None
     assert one.mixture["hybrid.weights"].tolist() == [0.25, 0.75]
     assert not any(p.requires_grad for p in one.network.parameters())
     assert sorted(p.name for p in folder.iterdir()) == ["card.json", "model.safetensors"]
+
+
+def test_weights_are_stored_in_half_precision_and_used_in_single(folder: Path) -> None:
+    stored = safe_open(folder / "model.safetensors", "pt")
+    kinds = {name.split(".")[0]: stored.get_tensor(name).dtype for name in stored.keys()}  # noqa: SIM118
+    assert kinds["network"] == kinds["head"] == torch.float16
+    assert {p.dtype for p in Bundle.load(folder).network.parameters()} == {torch.float32}
 
 
 def change_card(folder: Path, **entries: object) -> None:
