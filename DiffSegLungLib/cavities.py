@@ -40,10 +40,9 @@ LUMEN_RADIUS_MM, LEAKY_RADIUS_MM = 2.5, 3.5
 """Least radius of a disc that fits into the lumen, at the first level and at the others; bronchi within
 consolidation are thinner. Half a slice at least: smaller lumina cannot be told from partial volume."""
 
-LARGEST_ML = 300.0
-ROUND, LONG = 1 / 3, 3.0
-"""Least ratio of the disc's radius to that of a circle of the lumen's area; largest ratio of the lumen's
-length, in whatever direction, to that circle's diameter. Tubes and crevices are beyond."""
+LONG = 3.0
+"""Largest ratio of the lumen's length, in whatever direction, to the diameter of its largest disc; that of
+longer ones is a tube's."""
 
 CYST_RADIUS_MM, CYST_HU, HOLE_HU, HOLES = 6.0, -840.0, -600.0, 0.15
 """Smaller lumina are cysts of honeycombing (3 to 10 mm across) where so much of the wall is itself full of
@@ -65,9 +64,6 @@ BLURRED_MM, UNEVEN_MM = 3, 3.0
 NECK_MM, REACH_MM, RIM_MM = 2.0, 4.0, 2.0
 NOISE_MM = 0.7
 """Standard deviation of the Gaussian that is taken over each plane before anything is asked."""
-
-
-_IN_PLANE = np.array([[[0, 0, 0]] * 3, [[0, 1, 0], [1, 1, 1], [0, 1, 0]], [[0, 0, 0]] * 3], bool)
 
 
 @dataclass(frozen=True)
@@ -144,7 +140,6 @@ def _gas(scene: _Scene, open_air: Mask) -> tuple[NDArray[np.signedinteger[Any]],
     # Necks are cut by an erosion, which the lumen gets back later.
     cores, count = label(_eroded(open_air, NECK_MM, scene.spacing_zyx))
     sizes = np.bincount(cores.ravel(), minlength=count + 1)
-    largest = LARGEST_ML * 1000 / float(np.prod(scene.spacing_zyx))
     aerated = scene.hu[scene.lungs & (scene.hu < LEVELS_HU[1])]
     own = float(np.median(aerated)) if aerated.size else 0.0
     dark = float(np.clip(own - BELOW_LUNG_HU, *MOST_HU))
@@ -152,7 +147,7 @@ def _gas(scene: _Scene, open_air: Mask) -> tuple[NDArray[np.signedinteger[Any]],
 
     def lumina() -> Iterator[tuple[int, Box]]:
         for number, part in enumerate(find_objects(cores), start=1):
-            if 3 <= sizes[number] <= largest:
+            if sizes[number] >= 3:
                 values = scene.hu[part][cores[part] == number]
                 darkest, mostly = np.quantile(values, (0.05, share))
                 if darkest <= GAS_HU and mostly <= dark:
@@ -188,17 +183,15 @@ def _cavity(
 
 
 def _radius_mm(scene: _Scene, lumen: Mask, level: float) -> float:
-    """Radius of the largest axial disc in a lumen, mm; 0 where it is too small, a tube or a crevice."""
+    """Radius of the largest axial disc in a lumen, mm; 0 where it is too small or a tube."""
     from scipy.ndimage import distance_transform_edt
 
-    height, *pixel = scene.spacing_zyx
+    pixel = scene.spacing_zyx[1:]
     planes = lumen[lumen.any(axis=(1, 2))]
     radius = max(float(distance_transform_edt(np.pad(p, 1), sampling=pixel).max()) for p in planes)
-    circle = float(np.sqrt(planes.sum(axis=(1, 2)).max() * np.prod(pixel) / np.pi))
     least = max(LUMEN_RADIUS_MM if level == LEVELS_HU[0] else LEAKY_RADIUS_MM, scene.slice_mm / 2)
-    tall = len(planes) * height > LONG * max(2 * circle, scene.slice_mm)
-    tube = tall or _length_mm(scene, lumen) > LONG * max(2 * radius, scene.slice_mm)
-    return 0.0 if radius < least or radius < ROUND * circle or tube else radius
+    tube = _length_mm(scene, lumen) > LONG * max(2 * radius, scene.slice_mm)
+    return 0.0 if radius < least or tube else radius
 
 
 def _length_mm(scene: _Scene, lumen: Mask) -> float:
@@ -211,10 +204,12 @@ def _length_mm(scene: _Scene, lumen: Mask) -> float:
 
 def _is_closed(scene: _Scene, lumen: Mask, level: float) -> bool:
     """Whether a lumen is closed, a dense wall lies behind its sides."""
-    from scipy.ndimage import binary_dilation, maximum_filter
+    from scipy.ndimage import binary_dilation, generate_binary_structure, maximum_filter
 
     shell = binary_dilation(lumen) & ~lumen
-    rim = binary_dilation(lumen, _IN_PLANE) & ~lumen
+    in_plane = np.zeros((3, 3, 3), bool)
+    in_plane[1] = generate_binary_structure(2, 1)
+    rim = binary_dilation(lumen, in_plane) & ~lumen
     middle = rim & _middle(lumen)[:, None, None]
     size = (1, *(2 * max(1, round(REACH_MM / s)) + 1 for s in scene.spacing_zyx[1:]))
     brightest = maximum_filter(scene.hu, size=size)

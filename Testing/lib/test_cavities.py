@@ -114,6 +114,17 @@ def _cysts(radius: float, wall: float) -> Parts:
     return (outer, 20.0), (np.maximum.reduce([ball(radius, c) for c in centres]), -980.0)
 
 
+def _dilated_bronchi() -> Array:
+    """Twelve bronchi of 5 mm along the patient, in two rings around the centre."""
+    places = [
+        (CENTRE[1] + away * np.sin(angle), CENTRE[2] + away * np.cos(angle))
+        for count, away, first in ((5, 8.5, 0.0), (7, 13.5, 0.3))
+        for angle in first + np.linspace(0, 2 * np.pi, count, endpoint=False)
+    ]
+    shares = [np.clip(3.1 - np.hypot(POSITION[1] - y, POSITION[2] - x), 0, 1) for y, x in places]
+    return np.asarray(np.maximum.reduce(shares))
+
+
 def _holes() -> Array:
     """Air without walls in most of a ball of lung, vessels between."""
     rng = np.random.default_rng(1)
@@ -146,6 +157,12 @@ def test_what_is_no_cavity(
     hu = scene(*parts, lung_hu=lung_hu, noise_hu=25.0 if mm == 2 else 50.0)
     seen = hu if mm == 2 else in_slices(hu, mm, 1.0)
     assert not find_cavities(seen, LUNGS, SPACING, mm).any(), name
+
+
+def test_a_small_lumen_among_dilated_bronchi_is_no_cavity() -> None:
+    block = ((ball(25), 0.0), (_dilated_bronchi() * (ball(25) > 0.9), -960.0), (ball(5), -980.0))
+    assert not find_cavities(scene(*block), LUNGS, SPACING).any()
+    assert find_cavities(scene(block[0], block[2]), LUNGS, SPACING).any()
 
 
 def test_cysts_that_touch_are_no_cavities() -> None:
