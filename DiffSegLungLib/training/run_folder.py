@@ -1,4 +1,4 @@
-"""A training run on disk: request, settings, log, checkpoint, result. A SIGKILL at any time spoils nothing."""
+"""A training run on disk: request, settings, log, checkpoint, result. No SIGKILL at any moment spoils it."""
 
 from __future__ import annotations
 
