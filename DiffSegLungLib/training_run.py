@@ -129,6 +129,7 @@ def check(request: TrainingRequest, talk: Talk = Talk()) -> Outcome:
             f"The training in {run.folder.name} has begun: what it uses is in {run.cohort_file.name}.",
             "Name another folder with --out.",
         )
+    run.claim()
     usable, refused = _prepare(request, run, talk)
     lines = [f"{len(usable)} of {len(usable) + len(refused)} CT can be trained on."]
     lines += [f"Not {one.file}: {one.reason}" for one in refused]
@@ -184,6 +185,7 @@ def _begun(request: TrainingRequest, run: RunFolder, talk: Talk) -> list[Prepare
     """Remember what was asked for, and prepare the CT; the usable ones."""
     from .training.store import prepared_before
 
+    run.claim()
     parent = request.parent
     asked = {
         "sources": [str(source.absolute()) for source in request.sources],
