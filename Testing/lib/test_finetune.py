@@ -273,7 +273,7 @@ def test_check_says_which_ct_are_usable_by_name_alone(cohort: Path) -> None:
     assert 300 < lines[0]["lung_ml"] < 350
     assert len({line["patient"] for line in lines}) == 4
     assert str(cohort) not in json.dumps(lines)
-    assert sorted(p.name for p in (cohort / "run").iterdir()) == ["cohort.json", "store"]
+    assert sorted(p.name for p in (cohort / "run").iterdir()) == ["cohort.json", "owner.json", "store"]
 
 
 def test_a_tuned_model_is_installed_with_its_story_and_no_names(
