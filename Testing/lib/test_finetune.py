@@ -277,12 +277,7 @@ def test_check_says_which_ct_are_usable_by_name_alone(cohort: Path) -> None:
 
 
 def test_a_tuned_model_is_installed_with_its_story_and_no_names(
-    cohort: Path,
-    run: Path,
-    parent: str,
-    library: Library,
-    tmp_path: Path,
-    capfd: pytest.CaptureFixture[str],
+    cohort: Path, run: Path, parent: str, library: Library, capfd: pytest.CaptureFixture[str]
 ) -> None:
     command = ["train", str(cohort / "ct"), "--out", str(run), "--from", parent, *LIVELY]
     assert main(command) == 0
@@ -308,7 +303,7 @@ def test_a_tuned_model_is_installed_with_its_story_and_no_names(
         assert [m.name for m in library.models()[1:]] == ["own 1", "own-tuned 1"]
     finally:
         shutil.move(cohort / "gone", cohort / "ct")
-    other = tmp_path / "other"
+    other = run.parent / "other"
     blind_bundle(id="own-tuned", version="1").save(other)
     assert finetune.register(other).name == "own-tuned 2"
 
