@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any, cast
 
 import torch
@@ -16,6 +17,7 @@ from ..model.heads import tamed
 from .dataset import PatchDataset
 from .distillation import block_descriptors, retrieval_accuracy
 from .learner import Batch, Learner, Student, rows_of
+from .patch_workers import begin, clear, mark_of
 from .ranks import Ranks
 from .run_folder import RunFolder
 from .settings import TrainingSettings
@@ -67,6 +69,7 @@ class Trainer:
         self.seconds = 0.0
         self._sums: dict[str, Tensor] = {}
         self._rehearsal_due = self.ranks.count > 1
+        self._mark = mark_of(run.folder, self.ranks.rank)
 
     def fit(
         self,
@@ -215,6 +218,7 @@ class Trainer:
 
     def _load(self, patches: PatchDataset, numbers: Sequence[range], workers: int) -> Iterator[Batch]:
         """Items of the given numbers, a batch for every range."""
+        clear(self._mark)
         return iter(
             DataLoader(
                 patches,
@@ -222,7 +226,7 @@ class Trainer:
                 num_workers=workers,
                 prefetch_factor=4 if workers else None,
                 pin_memory=self.device.type == "cuda",
-                worker_init_fn=_single_thread,
+                worker_init_fn=partial(begin, self._mark),
             )
         )
 
@@ -245,7 +249,3 @@ class Trainer:
 
 def _ranges(first: int, last: int, size: int) -> list[range]:
     return [range(i, min(i + size, last)) for i in range(first, last, size)]
-
-
-def _single_thread(_: int) -> None:
-    torch.set_num_threads(1)
