@@ -68,3 +68,9 @@ class Dialogs:
         """Ask where to save a file; None when cancelled."""
         chosen = qt.QFileDialog.getSaveFileName(self._parent, title, suggestion, pattern)
         return Path(chosen) if chosen else None
+
+    def confirm(self, question: str) -> bool:
+        """Ask whether to do what cannot be undone."""
+        return bool(
+            slicer.util.confirmOkCancelDisplay(question, windowTitle=_("DiffSegLung"), parent=self._parent)
+        )

@@ -23,9 +23,9 @@ def mark_of(run: Path, rank: int) -> str:
 def begin(mark: str, _number: int) -> None:
     """Begin a process: one thread, sockets where :func:`clear` finds them, deaf to requests to stop.
 
-    Patches are handed over through sockets in the temporary folder, which outlive a SIGKILL. A request to stop
-    goes to the whole group, and the trainer can only write its last checkpoint while this process serves it;
-    it ends with the trainer.
+    Patches are handed over through sockets in the temporary folder, which outlive a SIGKILL. A request to
+    stop goes to the whole group, but the trainer needs this process until it has written its checkpoint;
+    the process ends with the trainer.
     """
     torch.set_num_threads(1)
     for name in (signal.SIGTERM, signal.SIGINT):

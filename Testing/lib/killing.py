@@ -97,7 +97,7 @@ class Training:
             "OMP_NUM_THREADS": "1",
             "PYTHONPATH": str(ROOT),
         }
-        self.seen, self._began = {}, time.monotonic()
+        self.seen, self._began, self._began_at = {}, time.monotonic(), time.time()
         self.said = self.home / "said.jsonl"
         before = self.step()
         with self.said.open("wb") as said, (self.home / "told.txt").open("wb") as told:
@@ -123,8 +123,10 @@ class Training:
         return time.monotonic() - self._began
 
     def writes(self, name: str) -> bool:
-        """Whether a file or folder of this name is half-written now."""
-        return (self.run / name).exists()
+        """Whether this run has a file of this name half-written now."""
+        with contextlib.suppress(FileNotFoundError):
+            return (self.run / name).stat().st_mtime > self._began_at
+        return False
 
     def step(self) -> int:
         """Step of the checkpoint, which must be whole; -1 for none."""
@@ -156,7 +158,7 @@ class Training:
 
     def leftovers(self) -> list[str]:
         """What has no business to be there after the end: half-written files, temporary ones, processes."""
-        shared = [p.name for p in Path("/dev/shm").glob("*") if self._ours(p.name)]  # noqa: S108
+        shared = [p.name for p in Path("/dev/shm").glob("*") if self._ours(p.name)]
         # PyTorch makes the folder of its compiler's cache when it is imported.
         temporary = [p.name for p in self.temporary.iterdir() if not p.name.startswith("torchinductor_")]
         living = [f"process {pid}" for pid in self._processes if _lives(pid)]
@@ -176,10 +178,13 @@ class Training:
 
     def _kill(self, process: subprocess.Popen[bytes], *, group: bool) -> Death:
         children: list[psutil.Process] = []
-        with contextlib.suppress(psutil.NoSuchProcess):
+        with contextlib.suppress(ProcessLookupError, psutil.NoSuchProcess):
+            os.killpg(process.pid, signal.SIGSTOP)  # looking at it takes longer than writing a file
             children = psutil.Process(process.pid).children(recursive=True)
         if process.poll() is None:
             (os.killpg if group else os.kill)(process.pid, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGCONT)
         process.wait()
         self._processes |= {process.pid, *(child.pid for child in children)}
         self._notice()
@@ -232,5 +237,3 @@ def _lives(pid: int) -> bool:
         return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
-
-

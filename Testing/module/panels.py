@@ -68,6 +68,7 @@ class Answers(Dialogs):
 
     def __init__(self) -> None:
         self.answer, self.install, self.model, self.file = Answer.cancel, False, "", None
+        self.sure = False
         self.questions: list[str] = []
 
     def replaceOrNew(self, question: str) -> Answer:
@@ -85,6 +86,10 @@ class Answers(Dialogs):
     def saveFile(self, title: str, suggestion: str, pattern: str) -> Path | None:
         self.questions.append(suggestion)
         return self.file
+
+    def confirm(self, question: str) -> bool:
+        self.questions.append(question)
+        return self.sure
 
 
 class Desk:

@@ -1,0 +1,56 @@
+"""A training that is killed while it prepares, writes a checkpoint or the bundle ends like one left alone.
+
+Fifty kills at random moments: benchmarks/training_kills.py.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+from killing import Training, differences, make_ct
+
+from DiffSegLungLib.training.patch_workers import clear, mark_of
+
+STEPS = 24
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has neither SIGKILL nor process groups")
+def test_a_training_killed_at_every_stage_ends_like_the_unbroken_one(tmp_path: Path) -> None:
+    ct = make_ct(tmp_path / "ct")
+    unbroken, killed = Training(ct, tmp_path / "unbroken", STEPS), Training(ct, tmp_path / "killed", STEPS)
+    unbroken.go()
+    assert unbroken.leftovers() == []
+
+    assert killed.go(lambda t: any(t.run.glob("store/.*.part"))).stage == "prepare"
+    assert killed.half_written()
+    death = killed.go(lambda t: t.step() >= 4 and t.writes("checkpoint.part"))
+    assert (death.stage, "checkpoint.part" in death.half_written) == ("train", True)
+    assert killed.go(lambda t: t.step() >= 8, group=False).stage == "train"
+    assert killed.go(lambda t: t.at("bundle")).stage == "bundle"
+    assert killed.go().stage == "end"
+    assert differences(killed, unbroken) == []
+    assert killed.leftovers() == []
+
+
+def test_only_what_processes_left_that_are_gone_is_cleared(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    mark = mark_of(tmp_path / "run", 0)
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as alive:
+        ended = subprocess.Popen([sys.executable, "-c", ""])
+        ended.wait()
+        names = [
+            f"{mark}-{alive.pid}-a",
+            f"{mark_of(tmp_path / 'other', 0)}-{ended.pid}-b",
+            f"{mark}-{ended.pid}-c",
+        ]
+        for name in names:
+            (tmp_path / name).mkdir()
+        clear(mark)
+        assert sorted(p.name for p in tmp_path.iterdir()) == sorted(names[:2])
+        alive.communicate(b"\n")
