@@ -17,6 +17,7 @@ from DiffSegLungLib.errors import DiffSegLungError
 from . import results
 from .batchsteps import Outcome, folderSteps, volumesSteps
 from .estimate import Estimate, estimate, updatedScale
+from .generatesteps import GenerateRequest, generateSteps
 from .parameters import DiffSegLungParameters
 from .request import Request
 from .segmentationsteps import segmentationSteps, workerSteps
@@ -140,6 +141,17 @@ class DiffSegLungLogic(ScriptedLoadableModuleLogic):
         return self._run(
             folderSteps(Path(folder), Path(outputFolder), options, config.to_json()), waitForCompletion
         )
+
+    def generate(
+        self, request: GenerateRequest, *, waitForCompletion: bool = True
+    ) -> list[slicer.vtkMRMLScalarVolumeNode] | Task:
+        """Draw synthetic CT in the shape of lungs; they come into the scene together, or not at all.
+
+        Returns:
+            The volumes, which say in name, description and attribute that they are no scans; or the task.
+        """
+        request.check()
+        return self._run(generateSteps(self.scene, request), waitForCompletion)
 
     def testDevice(
         self, device: str, *, bundle: str = "default", waitForCompletion: bool = True

@@ -18,6 +18,7 @@ def stageName(stage: str) -> str:
         "labels": _("Naming the clusters"),
         "fusion": _("Refining the borders"),
         "output": _("Measuring and writing"),
+        "sample": _("Drawing the samples"),
         "phantom": _("Generating a CT"),
     }
     return f"{case}{colon}{names.get(name, name)}"

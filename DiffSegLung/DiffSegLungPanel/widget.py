@@ -15,10 +15,12 @@ from DiffSegLungLib.errors import DiffSegLungError
 from .actions import Actions
 from .advancedpane import AdvancedPane
 from .dialogs import Dialogs
+from .generatepane import GeneratePane
 from .inputinfo import describeInput
 from .inputpane import InputPane
 from .install import Installer
 from .messageline import MessageLine
+from .modelmanager import ModelManager
 from .modelpane import ModelPane
 from .parameters import DiffSegLungParameters
 from .refinepane import RefinePane
@@ -82,6 +84,25 @@ class Panel(VTKObservationMixin):
         )
         self.results = ResultsPane(ui, scene, self.messages, dialogs, self.actions.start)
         ui.testDeviceButton.connect("clicked(bool)", self.actions.testDevice)
+        self.manager = ModelManager(
+            ui,
+            scene,
+            self.messages,
+            dialogs,
+            self.actions,
+            chosen=lambda: self.parameters.bundle if self.parameters is not None else None,
+            choose=self._chooseModel,
+            onUpdate=self.update,
+        )
+        self.generate = GeneratePane(
+            ui,
+            scene,
+            logic,
+            self.messages,
+            self.actions,
+            parameters=lambda: self.parameters,
+            onUpdate=self.update,
+        )
         slicer.app.connect("aboutToQuit()", self._onAboutToQuit)
         self.addObserver(scene, scene.StartCloseEvent, self._onStartClose)
         self.addObserver(scene, scene.EndCloseEvent, self._onSceneChanged)
@@ -124,6 +145,8 @@ class Panel(VTKObservationMixin):
             self.run.setProblem(self._problem())
             self.ui.testDeviceButton.enabled = idle and parameters is not None and self.model.card is not None
             self.ui.exportReportButton.enabled = idle
+            self.manager.update(idle=idle)
+            self.generate.update(idle=idle)
             self._showWhether3D(idle)
         finally:
             self._updating = False
@@ -228,6 +251,11 @@ class Panel(VTKObservationMixin):
         self.ui.resultsCollapsibleButton.collapsed = False
 
     def _onRefineCollapsed(self, _collapsed: bool) -> None:
+        self.update()
+
+    def _chooseModel(self, bundle: str) -> None:
+        if self.parameters is not None:
+            self.parameters.bundle = bundle
         self.update()
 
     def _onApply(self) -> None:
