@@ -111,7 +111,10 @@ class GeneratePane:
         if [combo.itemText(i) for i in range(combo.count)] != names:
             combo.clear()
             combo.addItems(names)
-            combo.currentIndex = 0
+            parameters = self._parameters()
+            mine = parameters is not None and parameters.lungsSegmentation is lungs
+            chosen = parameters.lungsSegmentID if mine else ""
+            combo.currentIndex = self._segmentIDs.index(chosen) if chosen in self._segmentIDs else 0
 
     def _request(self) -> GenerateRequest:
         ui, parameters = self.ui, self._parameters()

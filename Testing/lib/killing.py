@@ -33,17 +33,17 @@ OPTIONS = [
     "--full-weight", "30", "--validate-every", "20", "--precision", "fp32", "--device", "cpu",
     "--checkpoint-minutes", "0", "--json-progress",
 ]  # fmt: skip
-_POLL_S = 0.0005
+_POLL_S = 0.001
 _GONE_S = 15.0
 """How long processes may stay whose parent was killed: PyTorch's workers look every five seconds."""
 
 _SPACING_MM = 2.9  # with smallchest's 64 voxels a chest as small as is still taken for one
 
 
-def make_ct(folder: Path) -> Path:
-    """Three small CT."""
+def make_ct(folder: Path, count: int = 3) -> Path:
+    """Small CT, each of a patient of its own."""
     folder.mkdir(parents=True)
-    for number in range(3):
+    for number in range(count):
         save(image(chest(seed=number), spacing=(_SPACING_MM,) * 3), folder / f"c{number}.nii.gz")
     return folder
 
@@ -54,7 +54,7 @@ class Death:
 
     Attributes:
         stage: what it was doing: start, prepare, train, population or bundle; ``end`` when nobody killed it.
-        half_written: files and folders that were being written, by the names they have until they are whole.
+        half_written: what it was writing, by the names that files and folders have until they are whole.
         step: of the checkpoint that it left, -1 for none.
     """
 
@@ -87,7 +87,7 @@ class Training:
         """Run the command; SIGKILL ``delay_s`` after ``kill`` first says so, and nothing may be torn then.
 
         Args:
-            kill: asked twice a millisecond.
+            kill: asked once a millisecond.
             delay_s: how long after that.
             group: kill all processes at once; False kills the main one, the others have to notice.
         """
@@ -194,7 +194,7 @@ class Training:
         stage = "end" if process.returncode == 0 else next(reversed(self.seen), "start")
         if stage == "prepare" and (children or self.writes("checkpoint.part")):
             stage = "train"
-        return Death(stage, self.half_written(), self.step())
+        return Death(stage, [name for name in self.half_written() if self.writes(name)], self.step())
 
     def _ours(self, name: str) -> bool:
         return any(str(pid) in re.findall(r"\d+", name) for pid in self._processes)

@@ -20,13 +20,14 @@ STEPS = 24
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has neither SIGKILL nor process groups")
 def test_a_training_killed_at_every_stage_ends_like_the_unbroken_one(tmp_path: Path) -> None:
-    ct = make_ct(tmp_path / "ct")
+    ct = make_ct(tmp_path / "ct", 2)
     unbroken, killed = Training(ct, tmp_path / "unbroken", STEPS), Training(ct, tmp_path / "killed", STEPS)
     unbroken.go()
     assert unbroken.leftovers() == []
 
     assert killed.go(lambda t: any(t.run.glob("store/.*.part"))).stage == "prepare"
     assert killed.half_written()
+    (killed.run / ".bundle-left.part").touch()  # as a fine-tuning leaves it that is killed at its very start
     death = killed.go(lambda t: t.step() >= 4 and t.writes("checkpoint.part"))
     assert (death.stage, "checkpoint.part" in death.half_written) == ("train", True)
     assert killed.go(lambda t: t.step() >= 8, group=False).stage == "train"

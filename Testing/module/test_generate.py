@@ -43,6 +43,7 @@ def desk(host):
     made.mask[:, :8] = made.mask[:, -8:] = made.mask[:, :, :8] = made.mask[:, :, -8:] = False
     slicer.util.updateSegmentBinaryLabelmapFromArray(made.mask.astype(np.uint8), made.lungs, "lung", made.ct)
     made.parameters.inputVolume, made.parameters.lungsSegmentation = made.ct, made.lungs
+    made.parameters.lungsSegmentID = "lung"
     yield made
     made.panel.cleanup()
 
@@ -52,7 +53,6 @@ def open_section(desk, tiny):
     desk.ui.generateCollapsibleButton.collapsed = False
     ui = desk.panel.generate.ui
     ui.generateStepsSpinBox.value, ui.generateStartSpinBox.value = 2, 0.1
-    ui.generateSegmentComboBox.currentIndex = 1
     return ui
 
 
@@ -67,6 +67,7 @@ def test_the_section_is_loaded_when_it_is_opened_and_starts_from_the_lungs_of_th
     assert ui.generateLungsSelector.currentNode() is desk.lungs
     assert ui.generateVolumeSelector.currentNode() is desk.ct
     assert [ui.generateSegmentComboBox.itemText(i) for i in range(3)] == ["All segments", "lung", "stray"]
+    assert ui.generateSegmentComboBox.currentText == "lung"
     assert ui.generateModelNameLabel.text == "model" and ui.generateButton.enabled
     ui.generateLungsSelector.setCurrentNode(None)
     assert not ui.generateButton.enabled and "No lungs are chosen" in ui.generateProblemLabel.text
