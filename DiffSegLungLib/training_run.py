@@ -1,33 +1,28 @@
-"""One training command: prepare the CT, train both stages, fit the population mixtures, write a bundle."""
+"""One training command: prepare the CT, train or fine-tune, fit the population mixtures, write a bundle."""
 
 from __future__ import annotations
 
 import datetime
 import platform
+import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from . import __version__
-from .canonical import SPACING_ZYX, Canonical
-from .config import Config
 from .errors import InputError
+from .finetune import FEW_VOLUMES, LEAST_VOLUMES, Parent, curve_of, made_before, register
+from .model.archive import read
 
 if TYPE_CHECKING:
-    from .model.bundle import Bundle
     from .training.ranks import Ranks
+    from .training.run_folder import RunFolder
     from .training.settings import TrainingSettings
-    from .training.store import PreparedVolume
+    from .training.store import Candidate, PreparedVolume
     from .training.trainer import Trainer
 
-POPULATION_COMPONENTS = 32
-POPULATION_CELLS = 60_000
-"""Cells of all volumes together, about, that the population mixtures are fitted to."""
-
-POPULATION_LESIONS = 16
+_REASONS_TOLD = 3
 
 
 @dataclass(frozen=True)
@@ -42,6 +37,8 @@ class TrainingRequest:
         data_statement: what the training data are and under which licence, for the card.
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
         minutes: time budget of this call, or None; the run can be resumed afterwards.
+        parent: the model to fine-tune, or None.
+        resumed: whether the run goes on by what it remembers: sources that have vanished are not missed.
     """
 
     sources: tuple[Path, ...]
@@ -51,29 +48,42 @@ class TrainingRequest:
     data_statement: str = "Not stated."
     device: str = "auto"
     minutes: float | None = None
+    parent: Parent | None = None
+    resumed: bool = False
 
 
-def train(
-    request: TrainingRequest,
-    *,
-    report: Callable[[str], None] = lambda _: None,
-    progress: Callable[[str, float], None] = lambda *_: None,
-    note: Callable[[str], None] = lambda _: None,
-    cancelled: Callable[[], bool] = lambda: False,
-) -> Path:
-    """Run the whole training and return the folder of the new bundle.
+@dataclass(frozen=True)
+class Talk:
+    """How a training talks with whoever asked for it.
 
-    Started by ``torchrun``, the processes train together; the first one prepares the CT and writes.
-
-    Args:
-        request: what to do.
+    Attributes:
         report: called with one line a prepared CT and one a line of the log.
         progress: called with the stage (``prepare``, ``train``, ``population``) and its share done, 0..1.
         note: called with what the user should know, once.
         cancelled: polled at every step; a checkpoint is kept.
+    """
+
+    report: Callable[[str], None] = lambda _: None
+    progress: Callable[[str, float], None] = lambda *_: None
+    note: Callable[[str], None] = lambda _: None
+    cancelled: Callable[[], bool] = lambda: False
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a training: a place to look at, and a few lines for a person."""
+
+    place: Path
+    summary: str
+
+
+def train(request: TrainingRequest, talk: Talk = Talk()) -> Outcome:
+    """Run the whole training, write its bundle, and install that where a model was fine-tuned.
+
+    Started by ``torchrun``, the processes train together; the first one prepares the CT and writes.
 
     Raises:
-        InputError: no usable CT, settings that differ from those the run was started with, or a batch that
+        InputError: too few usable CT, another run or other settings than those in the folder, or a batch that
             the processes cannot share out evenly.
         Cancelled: asked to stop; the run can be resumed.
     """
@@ -82,57 +92,66 @@ def train(
     from .training.ranks import joined
 
     with joined(pick_device(request.device)) as ranks:
-        trainer, volumes, held_out = _trained(
-            request, ranks, report=report, progress=progress, note=note, cancelled=cancelled
-        )
+        trainer, volumes, held_out = _trained(request, ranks, talk)
     run = trainer.run_folder
     if not trainer.ranks.writes:
-        return run.bundle
+        return Outcome(run.bundle, "")
     draw_curve(run.entries(), request.settings, run.curve)
-
-    progress("population", 0.0)
-    training = [v for v in volumes if v not in held_out]
-    bundle = trainer.bundle(_card(request, trainer, training, held_out))
-    fit_population(
-        bundle, volumes, device=request.device, progress=lambda share: progress("population", share)
+    talk.progress("population", 0.0)
+    if request.parent is not None and trainer.best.before and not trainer.best.best_step:
+        return _no_better(request, trainer)
+    _write_bundle(request, trainer, volumes, held_out, talk)
+    if request.parent is None:
+        run.finish(_result(request, trainer, str(run.bundle)))
+        return Outcome(run.bundle, f"The model is in {run.bundle}, its curve in {run.curve}.")
+    model = register(run.bundle)
+    run.finish(_result(request, trainer, model.name))
+    return Outcome(
+        run.bundle,
+        f"The new model is {model.name!r}, installed. {_compared(trainer)}\n"
+        f"Use it with: --bundle '{model.name}'. Its curve is in {run.curve}.",
     )
-    bundle.save(run.bundle)
-    return run.bundle
+
+
+def check(request: TrainingRequest, talk: Talk = Talk()) -> Outcome:
+    """Only prepare the CT, and say which of them can be trained on; a training in the same folder uses them.
+
+    Raises:
+        InputError: there is no CT at all, or a training has begun in the folder.
+        Cancelled: asked to stop; what is prepared stays.
+    """
+    from .training.run_folder import RunFolder
+
+    run = RunFolder(request.out)
+    if run.checkpoint.is_file():
+        raise InputError(
+            "run-begun",
+            f"The training in {run.folder.name} has begun: what it uses is in {run.cohort_file.name}.",
+            "Name another folder with --out.",
+        )
+    usable, refused = _prepare(request, run, talk)
+    lines = [f"{len(usable)} of {len(usable) + len(refused)} CT can be trained on."]
+    lines += [f"Not {one.file}: {one.reason}" for one in refused]
+    return Outcome(run.cohort_file, "\n".join(lines))
 
 
 def _trained(
-    request: TrainingRequest,
-    ranks: Ranks,
-    *,
-    report: Callable[[str], None],
-    progress: Callable[[str, float], None],
-    note: Callable[[str], None],
-    cancelled: Callable[[], bool],
+    request: TrainingRequest, ranks: Ranks, talk: Talk
 ) -> tuple[Trainer, list[PreparedVolume], list[PreparedVolume]]:
     """Prepare and train, in one process or in several; the trainer, all volumes, and those held out."""
+    from .model.bundle import Bundle
     from .model.network import pick_device
     from .training.dataset import PatchDataset, PatchSettings, split_by_patient
     from .training.run_folder import RunFolder
-    from .training.store import prepare_store
     from .training.trainer import Trainer
 
     settings, run = request.settings, RunFolder(request.out)
     ranks.share_of(settings.batch)
     device = ranks.device(pick_device(request.device))
-
-    def prepare() -> list[PreparedVolume]:
-        run.agree_on(settings)
-        progress("prepare", 0.0)
-        usable, refused = prepare_store(list(request.sources), run.store, report=report, cancelled=cancelled)
-        if usable:
-            return usable
-        reasons = f" The first one: {refused[0].name}: {refused[0].reason}" if refused else ""
-        raise InputError(
-            "no-volumes", f"None of the {len(refused)} CT found can be trained on.{reasons}", "Give CT in HU."
-        )
-
-    volumes = ranks.shared(prepare)
+    volumes = ranks.shared(lambda: _begun(request, run, talk))
     training, validation = split_by_patient(volumes, settings.validation_share, settings.seed)
+    if request.parent is not None and ranks.writes:
+        _say_what_to_expect(request.parent, volumes, validation, talk)
     patches = PatchSettings(settings.patch, settings.lesion_probability, seed=settings.seed)
     held_out = PatchSettings(settings.patch, settings.lesion_probability, seed=settings.seed + 1)
     trainer = Trainer(
@@ -142,81 +161,190 @@ def _trained(
         run,
         device,
         ranks=ranks,
-        note=note,
+        parent=None if request.parent is None else Bundle.load(run.parent),
+        note=talk.note,
     )
-    report(
+    talk.report(
         f"{len(training)} CT to train on, {len(validation)} held out; "
         f"{settings.steps} steps on {ranks.count} × {device.type}"
     )
+    begun = time.monotonic()
 
     def log(step: int, entry: dict[str, Any]) -> None:
-        progress("train", step / settings.steps)
-        report(" ".join(f"{name}={value}" for name, value in entry.items()))
+        elapsed = (time.monotonic() - begun) / (60.0 * request.minutes) if request.minutes else 0.0
+        talk.progress("train", max(step / settings.steps, elapsed))
+        talk.report(" ".join(f"{name}={value}" for name, value in entry.items()))
 
-    trainer.fit(minutes=request.minutes, progress=log, cancelled=cancelled)
+    talk.progress("train", 0.0)
+    trainer.fit(minutes=request.minutes, progress=log, cancelled=talk.cancelled)
     return trainer, volumes, validation
 
 
-def fit_population(
-    bundle: Bundle,
-    volumes: list[PreparedVolume],
-    *,
-    device: str = "auto",
-    progress: Callable[[float], None] = lambda _: None,
-) -> None:
-    """Fit one population mixture for each descriptor to the cells of all volumes, and keep them.
+def _begun(request: TrainingRequest, run: RunFolder, talk: Talk) -> list[PreparedVolume]:
+    """Remember what was asked for, and prepare the CT; the usable ones."""
+    from .training.store import prepared_before
 
-    Every volume counts twice: as it is, and with synthetic lesions of the training's family, since the lungs
-    trained on are mostly healthy and a tissue that no cell shows gets no component. What was inserted where
-    is not kept: no label takes part, the mixtures describe what lungs look like to the features.
-    """
-    from .cells import DIFFUSION, Cells, pool
-    from .features import STATISTIC_COLUMNS, diffusion_features, statistics_features
-    from .mixture import KINDS, Mixture
-    from .training.store import as_canonical
-
-    config = Config()
-    rng = np.random.default_rng(config.seed)
-    every: list[Cells] = []
-    for volume in volumes:
-        healthy = as_canonical(volume)
-        for canonical in (healthy, _made_ill(healthy, rng)):
-            cells, _ = statistics_features(canonical)
-            student = diffusion_features(
-                canonical,
-                cells,
-                bundle,
-                timesteps=config.timesteps,
-                overlap=config.overlap,
-                seed=config.seed,
-                device=device,
-            )
-            share = POPULATION_CELLS / (2 * len(volumes) * len(cells))
-            every.append(cells.joined(student, DIFFUSION).sample(rng.random(len(cells)) < share))
-            progress(len(every) / (2 * len(volumes) + 1))
-    population = pool(every)
-    for descriptor, kinds in KINDS.items():
-        mixture = Mixture.fit(population, kinds, POPULATION_COMPONENTS, seed=config.seed)
-        bundle.mixture |= {f"{descriptor}.{name}": array for name, array in mixture.to_arrays().items()}
-    bundle.card["population"] = {
-        "timesteps": list(config.timesteps),
-        "statistics": list(STATISTIC_COLUMNS),
-        "components": POPULATION_COMPONENTS,
-        "cells": len(population),
-        "volumes": len(volumes),
-        "synthetic_lesions": f"up to {POPULATION_LESIONS} in a second copy of every volume, unlabelled",
+    parent = request.parent
+    asked = {
+        "sources": [str(source.absolute()) for source in request.sources],
+        "parent": None if parent is None else parent.words,
+        "parent_sha256": None if parent is None else parent.identity["sha256"],
+        "name": request.name,
+        "data": request.data_statement,
+        "device": request.device,
+        "minutes": request.minutes,
     }
-    progress(1.0)
+    before = run.request() if run.checkpoint.is_file() else {}
+    for entry, told in (("sources", "other CT"), ("parent_sha256", "another parent")):
+        if before and before.get(entry) != asked[entry]:
+            raise InputError(
+                "run-differs",
+                f"The run in {run.folder.name} was begun with {told}.",
+                f"Go on with it by --resume {run.folder}, or name another folder with --out.",
+            )
+    run.agree_on(request.settings)
+    if parent is not None and parent.place != run.parent and not run.checkpoint.is_file():
+        read(parent.place).write(run.parent)
+    run.remember_request(asked)
+    run.result.unlink(missing_ok=True)
+    if run.checkpoint.is_file():
+        volumes = prepared_before(run.store, run.cohort())
+        if volumes:
+            return volumes
+    usable, refused = _prepare(request, run, talk)
+    least = 1 if parent is None else LEAST_VOLUMES
+    if len(usable) < least:
+        raise InputError("no-volumes" if least == 1 else "too-few-volumes", *_too_few(usable, refused, least))
+    return usable
 
 
-def _made_ill(canonical: Canonical, rng: np.random.Generator) -> Canonical:
-    """The volume with lesions of random kinds at random places."""
-    from .evaluation.lesions import insert_random
+def _prepare(
+    request: TrainingRequest, run: RunFolder, talk: Talk
+) -> tuple[list[PreparedVolume], list[Candidate]]:
+    """Prepare every CT, and write after each what came of it."""
+    from .training.store import prepare_store, prepared_before
 
-    hu, _ = insert_random(
-        canonical.hu, canonical.lungs, SPACING_ZYX, rng, probability=1.0, most=POPULATION_LESIONS
+    vanished = [source for source in request.sources if not source.exists()]
+    cohort = run.cohort()
+    if request.resumed and vanished and cohort:
+        volumes = prepared_before(run.store, cohort)
+        if volumes:
+            talk.note(f"{vanished[0]} has gone; the CT that were prepared before are used.")
+            return volumes, [one for one in cohort if not one.usable]
+
+    def looked_at(seen: list[Candidate], count: int) -> None:
+        run.remember_cohort(seen)
+        talk.progress("prepare", len(seen) / count)
+
+    talk.progress("prepare", 0.0)
+    usable, refused = prepare_store(
+        list(request.sources), run.store, report=talk.report, looked_at=looked_at, cancelled=talk.cancelled
     )
-    return replace(canonical, hu=hu)
+    if not usable and not refused:
+        raise InputError(
+            "no-volumes",
+            f"There is no CT in {', '.join(source.name or str(source) for source in request.sources)}.",
+            "Give NIfTI, NRRD or MetaImage files, or folders of DICOM files.",
+        )
+    return usable, refused
+
+
+def _too_few(usable: list[PreparedVolume], refused: list[Candidate], least: int) -> tuple[str, str]:
+    """What was seen, with reasons, and what is needed."""
+    reasons = "; ".join(f"{one.file}: {one.reason.rstrip('.')}" for one in refused[:_REASONS_TOLD])
+    more = f"; and {len(refused) - _REASONS_TOLD} more" if len(refused) > _REASONS_TOLD else ""
+    why = f" ({reasons}{more})" if refused else ""
+    can = f"Only {len(usable)}" if usable else "None"
+    seen = f"{can} of the {len(usable) + len(refused)} CT found can be trained on{why}."
+    return seen, "Give CT in HU." if least == 1 else f"Fine-tuning needs at least {least} CT in HU."
+
+
+def _say_what_to_expect(
+    parent: Parent, volumes: list[PreparedVolume], held_out: list[PreparedVolume], talk: Talk
+) -> None:
+    """Warn of what makes the outcome of a fine-tuning less certain."""
+    if len(volumes) < FEW_VOLUMES:
+        talk.note(
+            f"{len(volumes)} CT are few: the model may fit them and suit others less. Ten or more are better."
+        )
+    if not held_out:
+        talk.note(
+            "No patient is held out: the training runs to its last step, and nobody can say whether the new "
+            "model is better than its parent. A patients.csv (file, patient) tells patients apart."
+        )
+    known = sum(parent.trained_on(volume.fingerprint) for volume in held_out)
+    if known:
+        talk.note(
+            f"{known} of the {len(held_out)} CT held out were among those that {parent.words} was trained "
+            "on: its own numbers are flattered."
+        )
+
+
+def _write_bundle(
+    request: TrainingRequest,
+    trainer: Trainer,
+    volumes: list[PreparedVolume],
+    held_out: list[PreparedVolume],
+    talk: Talk,
+) -> None:
+    """Fit the population mixtures and write the bundle, unless a call that was killed afterwards has."""
+    from .population import fit_population
+
+    training = [v for v in volumes if v not in held_out]
+    bundle = trainer.bundle(_card(request, trainer, training, held_out))
+    folder = trainer.run_folder.bundle
+    if request.parent is not None and made_before(folder, bundle.card):
+        return
+    fit_population(
+        bundle,
+        volumes,
+        device=request.device,
+        progress=lambda share: talk.progress("population", share),
+        cancelled=talk.cancelled,
+    )
+    bundle.save(folder)
+
+
+def _no_better(request: TrainingRequest, trainer: Trainer) -> Outcome:
+    """A fine-tuning whose weights were never better than the parent's makes no model."""
+    assert request.parent is not None
+    run = trainer.run_folder
+    run.finish(_result(request, trainer, request.parent.words))
+    return Outcome(
+        run.result,
+        f"No model was made: on the patients held out, none of {trainer.step} steps was better than "
+        f"{request.parent.words}.\nTry more CT, more --steps, or another --learning-rate; "
+        f"the curve is in {run.curve}.",
+    )
+
+
+def _compared(trainer: Trainer) -> str:
+    before, after = trainer.best.before, trainer.best.after
+    if not before:
+        return "Nothing was held out to compare it with its parent."
+    noise, found = "validation_noise", "retrieval_top5"
+    return (
+        f"Step {trainer.best.best_step} of {trainer.step} was the best: on the patients held out, noise L1 "
+        f"{before[noise]:.4f} → {after[noise]:.4f}, own descriptor among the first five "
+        f"{before[found]:.0%} → {after[found]:.0%}."
+    )
+
+
+def _result(request: TrainingRequest, trainer: Trainer, model: str) -> dict[str, Any]:
+    """What ``result.json`` says."""
+    return {
+        "model": model,
+        "parent": None if request.parent is None else request.parent.words,
+        "best_step": _best_step(trainer),
+        "steps": trainer.step,
+        "stopped": trainer.ended_by,
+        "before": trainer.best.before,
+        "after": trainer.best.after,
+    }
+
+
+def _best_step(trainer: Trainer) -> int:
+    return trainer.best.best_step if trainer.best.before else trainer.step
 
 
 def _card(
@@ -226,20 +354,31 @@ def _card(
     validation: list[PreparedVolume],
 ) -> dict[str, Any]:
     """What a reader of the bundle has to know; fingerprints name the CT, never a patient."""
+    entries = trainer.run_folder.entries()
+    story: dict[str, Any] = {
+        "steps": trainer.step,
+        "hours": round(trainer.seconds / 3600, 2),
+        "hardware": f"{trainer.ranks.count} × {trainer.device.type}, {platform.machine()}",
+        "settings": request.settings.to_mapping(),
+        "last": entries[-1],
+    }
+    if request.parent is not None:
+        story |= {
+            "best_step": _best_step(trainer),
+            "stopped": trainer.ended_by,
+            "before": trainer.best.before,
+            "after": trainer.best.after,
+            "curve": curve_of(entries),
+        }
     return {
         "id": request.name,
         "version": "1",
         "library": __version__,
         "created": datetime.date.today().isoformat(),
         "intended_use": "Research only; not a medical device.",
+        **({} if request.parent is None else {"parent": request.parent.identity}),
         "patch": list(request.settings.patch),
-        "training": {
-            "steps": trainer.step,
-            "hours": round(trainer.seconds / 3600, 2),
-            "hardware": f"{trainer.ranks.count} × {trainer.device.type}, {platform.machine()}",
-            "settings": request.settings.to_mapping(),
-            "last": trainer.run_folder.entries()[-1],
-        },
+        "training": story,
         "data": {
             "statement": request.data_statement,
             "training_fingerprints": [v.fingerprint for v in training],

@@ -7,6 +7,7 @@ one step. Nothing heavy is imported until a model is installed.
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import re
@@ -219,7 +220,7 @@ class Library:
                     f"Another model is already installed as {there.name}.",
                     "Add --overwrite to replace it, or give the new one another id or version.",
                 )
-        self._prepare_folder()
+        self.prepare()
         target = self.folder / f"{packed.name}.zip"
         try:
             with tempfile.TemporaryDirectory(dir=self.folder, prefix=".import-") as aside:
@@ -232,6 +233,11 @@ class Library:
         except OSError as error:
             raise _not_written(target, error) from error
         return _installed(target, verify=False), True
+
+    def next_version(self, identifier: str) -> str:
+        """The version of a new model with this identifier: one more than the highest there is, else 1."""
+        taken = [m.name.casefold().removeprefix(f"{identifier} ".casefold()) for m in self.models()]
+        return str(max((int(v) for v in taken if v.isascii() and v.isdecimal()), default=0) + 1)
 
     def export(self, words: str, target: Path, *, overwrite: bool = False) -> Packed:
         """Write a model into a zip that :meth:`install` takes, on this computer or another.
@@ -324,11 +330,18 @@ class Library:
     def _told(self) -> str:
         return f"There are: {', '.join(m.name for m in self.models())}."
 
-    def _prepare_folder(self) -> None:
+    def prepare(self) -> None:
+        """Make the folder.
+
+        Raises:
+            InputError: it cannot be made or written to.
+        """
         try:
             if not self.folder.is_absolute():
                 raise FileNotFoundError("no home folder")
             self.folder.mkdir(parents=True, exist_ok=True)
+            if not os.access(self.folder, os.W_OK):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
             _remove_leftovers(self.folder)
         except OSError as error:
             raise InputError(

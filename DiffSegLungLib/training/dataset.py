@@ -154,10 +154,14 @@ def _cut(
 def split_by_patient(
     volumes: list[PreparedVolume], share: float, seed: int
 ) -> tuple[list[PreparedVolume], list[PreparedVolume]]:
-    """Training and validation volumes, no patient on both sides; no validation for a single patient."""
+    """Training and validation volumes, no patient on both sides; no validation for a single patient.
+
+    At least one patient is held out, unless the share is 0, and at least one is left to learn from.
+    """
     patients = sorted({v.patient for v in volumes})
     if len(patients) < 2 or share <= 0.0:
         return volumes, []
     shuffled = np.random.default_rng(seed).permutation(len(patients))
-    held_out = {patients[i] for i in shuffled[: max(1, round(share * len(patients)))]}
+    count = min(max(1, round(share * len(patients))), len(patients) - 1)
+    held_out = {patients[i] for i in shuffled[:count]}
     return [v for v in volumes if v.patient not in held_out], [v for v in volumes if v.patient in held_out]

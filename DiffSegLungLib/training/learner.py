@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -14,6 +14,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel
 
 from ..canonical import CELL, normalise
+from ..model.bundle import Bundle
 from ..model.diffusion import NoiseSchedule
 from ..model.heads import StudentHead, TeacherHead, standardise
 from ..model.network import Architecture, NoiseUNet, bfloat16_pays
@@ -156,7 +157,7 @@ class Learner:
         self.optimizer.zero_grad(set_to_none=True)
         hu, lungs = (batch[name].to(self.device, non_blocking=True) for name in ("hu", "lungs"))
         noised = self.noise(hu, lungs, first)
-        lesson = self._lesson(hu, lungs, noised.t) if weight > 0.0 else None
+        lesson = self.lesson(hu, lungs, noised.t) if weight > 0.0 else None
         gather: Gather = _repeater(self.ranks.count) if alone else self.ranks.gathered
         pieces = [slice(i, i + self.micro) for i in range(0, len(hu), self.micro)]
         parallel = None if alone else self._parallel
@@ -221,6 +222,12 @@ class Learner:
         descriptors, counts = block_descriptors(hu, lungs, self.block())
         return standardise(descriptors, self.descriptor_mean, self.descriptor_sd), counts
 
+    def lesson(self, hu: Tensor, lungs: Tensor, t: Tensor) -> Lesson:
+        """What the teacher has to say about patches (B, D, H, W) that were noised to timesteps t (B,)."""
+        descriptors, counts = self.describe(hu, lungs)
+        signal = self.schedule.alpha_bar_on(self.device)[t]
+        return Lesson(descriptors, counts, signal.repeat_interleave(len(counts) // len(hu)))
+
     def block(self) -> tuple[int, int, int]:
         """Cells (z, y, x) that share one descriptor."""
         if self.settings.dense:
@@ -235,6 +242,17 @@ class Learner:
     def describe_cohort(self, mean: Tensor, sd: Tensor) -> None:
         """Standardise descriptors by the mean and standard deviation (34,) of the training's."""
         self.descriptor_mean, self.descriptor_sd = mean.to(self.device), sd.to(self.device)
+
+    def begin_from(self, parent: Bundle) -> None:
+        """Take over the network, head, schedule and descriptor statistics of a model.
+
+        The averaged weights begin as the parent's, too: what it knows is left step by step, not at the first.
+        """
+        self.schedule = parent.schedule
+        for student in (self.student, cast(Student, self.average.module)):
+            student.network.load_state_dict(parent.network.state_dict())
+            student.head.load_state_dict(parent.head.state_dict())
+        self.describe_cohort(parent.descriptor_mean, parent.descriptor_sd)
 
     def state(self) -> dict[str, Any]:
         """All that a checkpoint needs of it; the same for any number of processes."""
@@ -279,11 +297,6 @@ class Learner:
                 "The result is the same, each step takes longer."
             )
         return parts
-
-    def _lesson(self, hu: Tensor, lungs: Tensor, t: Tensor) -> Lesson:
-        descriptors, counts = self.describe(hu, lungs)
-        signal = self.schedule.alpha_bar_on(self.device)[t]
-        return Lesson(descriptors, counts, signal.repeat_interleave(len(counts) // len(hu)))
 
     def _embed(self, features: Tensor) -> Tensor:
         """One embedding a block: bottleneck features (B, C, d, h, w) → (N, 128)."""

@@ -1,20 +1,40 @@
-"""A training run on disk: settings, log, checkpoint. Everything in it survives a SIGKILL at any moment."""
+"""A training run on disk: request, settings, log, checkpoint, result. A SIGKILL at any time spoils nothing."""
 
 from __future__ import annotations
 
 import json
 import os
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
-
-import torch
+from typing import TYPE_CHECKING, Any
 
 from ..errors import InputError
-from .settings import TrainingSettings
+from .aside import write_aside
+from .cohort import Candidate
+from .settings import FREE_SETTINGS, TrainingSettings
+
+if TYPE_CHECKING:
+    import torch
 
 
 class RunFolder:
-    """Files of one run: ``settings.json``, ``log.jsonl``, ``checkpoint.pt``, ``loss.png``, ``bundle/``."""
+    """Files of one run.
+
+    Args:
+        folder: of the run; made if missing.
+
+    Attributes:
+        log: a line every few steps.
+        checkpoint: all that the training needs to go on.
+        curve: picture of the log.
+        bundle: folder of the model.
+        store: folder of the prepared CT.
+        parent: the model that is fine-tuned, as it was when the run began.
+        result: what came out; there when the run has ended.
+
+    Raises:
+        InputError: the folder cannot be made.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -23,26 +43,66 @@ class RunFolder:
         self.curve = folder / "loss.png"
         self.bundle = folder / "bundle"
         self.store = folder / "store"
+        self.parent = folder / "parent.zip"
+        self.result = folder / "result.json"
         self._settings = folder / "settings.json"
-        folder.mkdir(parents=True, exist_ok=True)
+        self._request = folder / "request.json"
+        self.cohort_file = folder / "cohort.json"
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(
+                "output-not-writable",
+                f"The folder {folder} cannot be made ({error.strerror or error}).",
+                "Name a folder for the run that you may write to.",
+            ) from error
 
     def agree_on(self, settings: TrainingSettings) -> None:
         """Remember the settings; on resume only ``steps`` and how the work is done may differ."""
-        free = {"steps", "workers", "precision", "checkpoint_minutes", "validate_every"}
         wanted = json.loads(json.dumps(settings.to_mapping()))
         if self._settings.is_file():
             before: dict[str, Any] = json.loads(self._settings.read_text(encoding="utf-8"))
-            changed = sorted(k for k in wanted if k not in free and before.get(k) != wanted[k])
+            changed = sorted(k for k in wanted if k not in FREE_SETTINGS and before.get(k) != wanted[k])
             if changed and self.checkpoint.is_file():
                 raise InputError(
                     "settings-changed",
                     f"The run in {self.folder.name} was started with other settings: {', '.join(changed)}.",
                     "Resume it with the same ones, or name another folder with --out.",
                 )
-        write_aside(self._settings, json.dumps(wanted, indent=2).encode() + b"\n")
+        _write_json(self._settings, wanted)
+
+    def settings(self) -> TrainingSettings:
+        """The settings that the run has now."""
+        return TrainingSettings.from_mapping(self._read(self._settings) or {})
+
+    def request(self) -> dict[str, Any]:
+        """What was asked for when the run began; empty for a folder without a run, or with one of old."""
+        return self._read(self._request) or {}
+
+    def remember_request(self, request: dict[str, Any]) -> None:
+        """Keep what the run needs to go on by itself."""
+        _write_json(self._request, request)
+
+    def cohort(self) -> list[Candidate]:
+        """The CT that were looked at, usable or not."""
+        return [Candidate(**entry) for entry in self._read(self.cohort_file) or []]
+
+    def remember_cohort(self, cohort: list[Candidate]) -> None:
+        """Keep which CT were looked at, and what came of it."""
+        _write_json(self.cohort_file, [asdict(one) for one in cohort])
+
+    def finish(self, result: dict[str, Any]) -> None:
+        """Say that the run has ended, and with what."""
+        _write_json(self.result, result)
+
+    def outcome(self) -> dict[str, Any]:
+        """What :meth:`finish` said; empty for a run that has not ended."""
+        return self._read(self.result) or {}
 
     def save_checkpoint(self, state: dict[str, Any]) -> None:
         """Replace the checkpoint by a newer one, whole or not at all."""
+        import torch
+
         aside = self.checkpoint.with_suffix(".part")
         with aside.open("wb") as file:
             torch.save(state, file)
@@ -52,6 +112,8 @@ class RunFolder:
 
     def load_checkpoint(self, device: torch.device) -> dict[str, Any] | None:
         """The last checkpoint, or None for a new run; the log is cut back to it."""
+        import torch
+
         if not self.checkpoint.is_file():
             self.log.unlink(missing_ok=True)
             return None
@@ -76,13 +138,22 @@ class RunFolder:
                 break
         return lines
 
+    def _read(self, path: Path) -> Any:
+        try:
+            return json.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError) as error:
+            raise InputError(
+                "run-damaged",
+                f"{path.name} in the run {self.folder.name} cannot be read.",
+                "Name another folder with --out.",
+            ) from error
+
     def _cut_log(self, step: int) -> None:
         kept = [entry for entry in self.entries() if entry["step"] <= step]
         write_aside(self.log, "".join(json.dumps(entry) + "\n" for entry in kept).encode())
 
 
-def write_aside(path: Path, content: bytes) -> None:
-    """Write a small file whole or not at all."""
-    aside = path.with_name(f".{path.name}.part")
-    aside.write_bytes(content)
-    aside.replace(path)
+def _write_json(path: Path, content: Any) -> None:
+    write_aside(path, json.dumps(content, indent=2).encode() + b"\n")

@@ -10,6 +10,14 @@ from ..errors import InputError
 
 Precision = Literal["auto", "bf16", "fp32"]
 
+FREE_SETTINGS = frozenset(
+    {"steps", "workers", "precision", "checkpoint_minutes", "validate_every", "patience"}
+)
+"""Settings that may change when a run is resumed: how far it goes, and how the work is done."""
+
+SIZES = {"small": 16, "medium": 32, "large": 64}
+"""What users call the widths of the network's finest level."""
+
 
 @dataclass(frozen=True)
 class TrainingSettings:
@@ -42,6 +50,7 @@ class TrainingSettings:
         precision: arithmetic of the network; ``auto`` takes bfloat16 where the hardware is fast at it.
         workers: processes that prepare patches.
         checkpoint_minutes: minutes between checkpoints.
+        patience: validations without a better score that end a fine-tuning; 0 never does.
     """
 
     steps: int = 20_000
@@ -69,6 +78,7 @@ class TrainingSettings:
     precision: Precision = "auto"
     workers: int = 1
     checkpoint_minutes: float = 3.0
+    patience: int = 0
 
     def __post_init__(self) -> None:
         positive = (
@@ -91,6 +101,13 @@ class TrainingSettings:
                 f"Distillation begins at step {self.stage_two} and is full at step {self.full_weight}.",
                 "It must begin before it is full.",
             )
+        if self.patience < 0 or not 0.0 <= self.validation_share < 1.0:
+            name = "patience" if self.patience < 0 else "validation_share"
+            raise InputError(
+                "bad-setting",
+                f"The setting {name} is {getattr(self, name)}.",
+                "The patience must be 0 or more, the share held out 0 or more and below 1.",
+            )
         if not 0.0 <= self.ema < 1.0:
             raise InputError(
                 "bad-setting", f"The averaging decay is {self.ema}.", "It must be in 0..1, 1 excluded."
@@ -98,10 +115,10 @@ class TrainingSettings:
 
     def contrast_weight_at(self, step: int) -> float:
         """λ at a step: 0 until ``stage_two``, then linear to ``contrast_weight`` at ``full_weight``."""
-        if step < self.stage_two:
-            return 0.0
+        if step >= self.full_weight:
+            return self.contrast_weight
         rise = (step - self.stage_two) / max(1, self.full_weight - self.stage_two)
-        return self.contrast_weight * min(1.0, rise)
+        return self.contrast_weight * max(0.0, rise)
 
     def to_mapping(self) -> dict[str, Any]:
         """Plain values for JSON."""

@@ -20,6 +20,8 @@ from ..canonical import CELL, SPACING_ZYX, Canonical, working_volume
 from ..ct import CT, Geometry
 from ..errors import Cancelled, DiffSegLungError, InputError
 from ..lungs import air_offset, segment_lungs
+from .aside import write_aside
+from .cohort import Candidate
 
 _VOLUME = re.compile(r"\.(nii|nii\.gz|nrrd|nhdr|mha|mhd)$", re.IGNORECASE)
 _KERNEL = re.compile(r"[_-](b\d{2}[a-z]?|soft|lung|body|bone|standard|sharp|smooth|chest)$", re.IGNORECASE)
@@ -61,47 +63,61 @@ def as_canonical(volume: PreparedVolume) -> Canonical:
     )
 
 
-@dataclass(frozen=True)
-class Refusal:
-    """A file that cannot be used for training, and why, in one sentence."""
-
-    name: str
-    reason: str
-
-
 def prepare_store(
     sources: list[Path],
     store: Path,
     *,
     report: Callable[[str], None] = lambda _: None,
+    looked_at: Callable[[list[Candidate], int], None] = lambda *_: None,
     cancelled: Callable[[], bool] = lambda: False,
-) -> tuple[list[PreparedVolume], list[Refusal]]:
+) -> tuple[list[PreparedVolume], list[Candidate]]:
     """Segment, calibrate and resample every CT once; what an earlier call finished is kept.
 
     Args:
         sources: CT files, DICOM folders, or folders that are searched for both.
         store: folder of the prepared volumes, one sub-folder a CT.
         report: called with one line for every CT.
+        looked_at: called after every CT with all that were looked at so far, and how many CT there are.
         cancelled: asked before every CT; what is finished stays.
 
     Returns:
         Usable volumes in a stable order, and the refused files with their reasons.
     """
     store.mkdir(parents=True, exist_ok=True)
+    paths = find_volumes(sources)
     patients = read_patients(sources)
-    usable, refused = [], []
-    for path in find_volumes(sources):
+    groups = _groups(paths)
+    usable: list[PreparedVolume] = []
+    seen: list[Candidate] = []
+    for path in paths:
         if cancelled():
             raise Cancelled("preparation")
+        patient = patients.get(path.name) or groups[path]
         try:
-            volume = _prepare(path, store, patients.get(path.name) or patient_of(path))
+            volume, lung_ml = _prepare(path, store, patient)
+            _refuse_twin(volume, usable)
         except DiffSegLungError as error:
-            refused.append(Refusal(path.name, error.message))
+            seen.append(Candidate(path.name, patient, False, error.message))
             report(f"{path.name}: not used. {error.message}")
         else:
             usable.append(volume)
+            seen.append(Candidate(path.name, patient, True, lung_ml=lung_ml, store=volume.folder.name))
             report(f"{path.name}: ready, patient group {volume.patient}")
-    return sorted(usable, key=lambda v: v.name), refused
+        looked_at(seen, len(paths))
+    return sorted(usable, key=lambda v: v.name), [one for one in seen if not one.usable]
+
+
+def prepared_before(store: Path, cohort: list[Candidate]) -> list[PreparedVolume] | None:
+    """The usable volumes of an earlier preparation, in the order it gave them; None where one has gone."""
+    volumes = []
+    for one in cohort:
+        if not one.usable:
+            continue
+        meta = _meta(store / one.store)
+        if not meta:
+            return None
+        volumes.append(PreparedVolume(store / one.store, meta["fingerprint"], one.patient, one.file))
+    return sorted(volumes, key=lambda v: v.name)
 
 
 def find_volumes(sources: list[Path]) -> list[Path]:
@@ -147,15 +163,53 @@ def read_patients(sources: list[Path]) -> dict[str, str]:
     return groups
 
 
-def _prepare(path: Path, store: Path, patient: str) -> PreparedVolume:
-    # The key only finds earlier work again; the fingerprint in the metadata identifies the voxels.
-    stat = path.stat()
-    key = hashlib.sha256(f"{path.resolve()}|{stat.st_size}|{stat.st_mtime_ns}".encode()).hexdigest()[:16]
-    folder = store / key
-    if (folder / "meta.json").is_file():
-        meta: dict[str, Any] = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
-        return PreparedVolume(folder, meta["fingerprint"], patient, path.name)
+def _groups(paths: list[Path]) -> dict[Path, str]:
+    """Patient group of every CT: by its name, or by its folder where all folders hold the same name."""
+    groups = {path: patient_of(path) for path in paths}
+    if len(set(groups.values())) > 1:
+        return groups
+    return {path: hashlib.sha256(str(path.parent.resolve()).encode()).hexdigest()[:12] for path in paths}
 
+
+def _refuse_twin(volume: PreparedVolume, others: list[PreparedVolume]) -> None:
+    """The same voxels on both sides of a split would make a training look better than it is."""
+    twin = next((v for v in others if v.fingerprint == volume.fingerprint), None)
+    if twin is not None:
+        raise InputError("same-ct", f"It is the same CT as {twin.name}.", "One of them is enough.")
+
+
+def _meta(folder: Path) -> dict[str, Any]:
+    """What is known of a prepared CT; empty where it is not there."""
+    try:
+        return dict(json.loads((folder / "meta.json").read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        return {}
+
+
+def _prepare(path: Path, store: Path, patient: str) -> tuple[PreparedVolume, float]:
+    """A CT in the store, and the volume of its lungs in ml."""
+    # The key only finds earlier work again; the fingerprint in the metadata identifies the voxels.
+    try:
+        stat = path.stat()
+    except OSError as error:
+        raise InputError("unreadable", f"It cannot be read ({error.strerror or error}).") from error
+    key = hashlib.sha256(f"{path.resolve()}|{stat.st_size}|{stat.st_mtime_ns}".encode()).hexdigest()[:16]
+    folder, refusal = store / key, store / f"{key}.refused.json"
+    meta = _meta(folder)
+    if not meta and refusal.is_file():
+        raise InputError(**json.loads(refusal.read_text(encoding="utf-8")))
+    if not meta:
+        try:
+            meta = _made(path, folder)
+        except InputError as error:
+            told = {"code": error.code, "message": error.message, "hint": error.hint}
+            write_aside(refusal, json.dumps(told).encode())
+            raise
+    return PreparedVolume(folder, str(meta["fingerprint"]), patient, path.name), float(meta["lung_ml"])
+
+
+def _made(path: Path, folder: Path) -> dict[str, Any]:
+    """Prepare a CT into a folder that appears whole or not at all; what is known of it."""
     ct = CT.read(path)
     lungs = segment_lungs(ct)
     offset = air_offset(ct, lungs)
@@ -172,11 +226,11 @@ def _prepare(path: Path, store: Path, patient: str) -> PreparedVolume:
         "shape": list(canonical.hu.shape),
         "cell": list(CELL),
     }
-    aside = store / f".{key}.part"
+    aside = folder.with_name(f".{folder.name}.part")
     shutil.rmtree(aside, ignore_errors=True)
     aside.mkdir()
     np.save(aside / "hu.npy", np.round(np.clip(canonical.hu, -1100, 1500)).astype(np.int16))
     np.save(aside / "lungs.npy", canonical.lungs)
     (aside / "meta.json").write_text(json.dumps(meta), encoding="utf-8")
     aside.replace(folder)
-    return PreparedVolume(folder, str(meta["fingerprint"]), patient, path.name)
+    return meta

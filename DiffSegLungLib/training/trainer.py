@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, cast
@@ -15,10 +16,12 @@ from ..model.bundle import Bundle
 from ..model.heads import tamed
 from .dataset import PatchDataset
 from .distillation import block_descriptors, retrieval_accuracy
+from .early_stop import EarlyStop
 from .learner import Batch, Learner, Student, rows_of
 from .ranks import Ranks
 from .run_folder import RunFolder
 from .settings import TrainingSettings
+from .teaching import TEACHING_PATCHES, fit_teacher
 
 LOG_EVERY = 20
 SKIPS_IN_A_ROW = 2 * LOG_EVERY
@@ -41,7 +44,12 @@ class Trainer:
         run: where log and checkpoints go.
         device: where the network runs.
         ranks: the processes that train together.
+        parent: the model to fine-tune; None begins from random weights.
         note: called with what the user should know, once.
+
+    Attributes:
+        best: the best weights of a fine-tuning, by its held-out patients.
+        ended_by: why :meth:`fit` ended: ``steps``, ``patience`` or ``minutes``.
 
     Raises:
         InputError: the batch cannot be shared out evenly.
@@ -56,16 +64,20 @@ class Trainer:
         device: torch.device,
         *,
         ranks: Ranks | None = None,
+        parent: Bundle | None = None,
         note: Callable[[str], None] = lambda _: None,
     ) -> None:
         self.settings, self.run_folder, self.device = settings, run, device
-        self.training, self.validation = training, validation
+        self.training, self.validation, self.parent = training, validation, parent
+        self.best = EarlyStop()
+        self.ended_by = "steps"
         self.ranks = ranks or Ranks()
         self.learner = Learner(settings, device, self.ranks, note)
         self.student = self.learner.student
         self.step = 0
         self.seconds = 0.0
         self._sums: dict[str, Tensor] = {}
+        self._validated_at = -1
         self._rehearsal_due = self.ranks.count > 1
 
     def fit(
@@ -76,6 +88,9 @@ class Trainer:
         cancelled: Callable[[], bool] = lambda: False,
     ) -> None:
         """Train until ``settings.steps``, or until ``minutes`` of this call are over, and save.
+
+        A fine-tuning begins with a validation of the parent, at step 0, and also ends when
+        ``settings.patience`` validations in a row were no better.
 
         Args:
             minutes: time budget of this call; the run can be resumed afterwards.
@@ -88,12 +103,13 @@ class Trainer:
         """
         state = self.ranks.shared(lambda: self.run_folder.load_checkpoint(torch.device("cpu")))
         if state is None:
-            self.learner.describe_cohort(*self.ranks.shared(self._cohort))
+            self._begin(progress)
         else:
             self._restore(state)
         begun, saved, before = time.monotonic(), time.monotonic(), self.seconds
-        stop = False
-        for batch in self._batches(self.step, self.settings.steps):
+        stop, over = False, False
+        stale = self.best.over(self.settings.patience)
+        for batch in () if stale else self._batches(self.step, self.settings.steps):
             self._train_step(batch)
             now = time.monotonic()
             self.seconds = before + now - begun
@@ -101,19 +117,51 @@ class Trainer:
                 entry = self._write_log()
                 if self.ranks.writes:
                     progress(self.step, entry)
-            stop, over, due = self.ranks.agreed(
+            stop, over, due, stale = self.ranks.agreed(
                 cancelled(),
                 minutes is not None and now - begun > 60.0 * minutes,
                 now - saved > 60.0 * self.settings.checkpoint_minutes,
+                self.best.over(self.settings.patience),
             )
-            if stop or over:
+            if stop or over or stale:
                 break
             if due:
                 self._save()
                 saved = now
+        finished = self.step >= self.settings.steps
+        self.ended_by = "patience" if stale else "steps" if finished else "minutes"
+        if self.ended_by == "minutes" and not stop:
+            self._look_once_more()
         self._save()
         if stop:
             raise Cancelled("training", "The same command goes on from the last checkpoint.")
+
+    def _begin(self, progress: Callable[[int, dict[str, Any]], None]) -> None:
+        """Step 0: the cohort's descriptors; of a fine-tuning the teacher, and how good the parent is."""
+        if self.parent is None:
+            self.learner.describe_cohort(*self.ranks.shared(self._cohort))
+            return
+        self.learner.begin_from(self.parent)
+        self.learner.teacher.load_state_dict(self.ranks.shared(self._teacher))
+        if self.ranks.writes:
+            entry = {"step": 0, "lambda": self.settings.contrast_weight_at(0), **self._validated()}
+            entry["seconds"] = 0.0
+            self.run_folder.append(entry)
+            progress(0, entry)
+        self._save()
+
+    def _look_once_more(self) -> None:
+        """Validate what a fine-tuning has reached when its time is over, between two lines of the log."""
+        if self.parent is None or not self.ranks.writes or self._validated_at == self.step:
+            return
+        entry = {"step": self.step, "lambda": self.settings.contrast_weight_at(self.step)}
+        entry |= self._validated(extra=True)
+        self.run_folder.append({**entry, "seconds": round(self.seconds, 1)})
+
+    def _teacher(self) -> dict[str, Tensor]:
+        numbers = _ranges(0, TEACHING_PATCHES, self.learner.micro)
+        fit_teacher(self.learner, self._load(self.training, numbers, 0))
+        return {name: value.cpu() for name, value in self.learner.teacher.state_dict().items()}
 
     def _train_step(self, batch: Batch) -> None:
         first = self.step * self.settings.batch + self.ranks.share_of(self.settings.batch).start
@@ -121,7 +169,8 @@ class Trainer:
             self.learner.rehearse(batch, first)
             self._rehearsal_due = False
         weight = self.settings.contrast_weight_at(self.step)
-        parts = self.learner.step(batch, first, weight, begins=self.step == 0)
+        begins = self.step == 0 and self.parent is None
+        parts = self.learner.step(batch, first, weight, begins=begins)
         parts["steps"] = torch.ones((), device=self.device)
         for name, value in parts.items():
             self._sums[name] = self._sums[name] + value if name in self._sums else value
@@ -146,7 +195,7 @@ class Trainer:
         entry |= {"skipped": skipped} if skipped else {}
         entry["lambda"] = self.settings.contrast_weight_at(self.step)
         if self.step % self.settings.validate_every < LOG_EVERY or self.step == self.settings.steps:
-            entry |= self.validate()
+            entry |= self._validated()
         entry["seconds"] = round(self.seconds, 1)
         self.run_folder.append(entry)
         return entry
@@ -181,9 +230,19 @@ class Trainer:
             "retrieval_chance": round(1.0 / max(1, len(seen)), 6),
         }
 
+    def _validated(self, *, extra: bool = False) -> dict[str, float]:
+        """A validation, which a fine-tuning takes note of."""
+        validation = self.validate()
+        self._validated_at = self.step
+        if self.parent is not None and validation:
+            self.best.observe(self.step, validation, self.learner.average.module.state_dict, extra=extra)
+        return validation
+
     def bundle(self, card: dict[str, Any]) -> Bundle:
-        """The averaged weights as a bundle with this card."""
-        student = cast(Student, self.learner.average.module).eval()
+        """The averaged weights as a bundle with this card; of a fine-tuning, the best ones."""
+        student = copy.deepcopy(cast(Student, self.learner.average.module)).eval()
+        if self.best.weights:
+            student.load_state_dict(self.best.weights)
         return Bundle(
             card=card,
             network=student.network,
@@ -231,6 +290,8 @@ class Trainer:
         sums = self.ranks.means(self._sums)
         if self.ranks.writes:
             state = {"step": self.step, "seconds": self.seconds, "sums": sums, **self.learner.state()}
+            if self.parent is not None:
+                state["best"] = self.best.state()
             self.run_folder.save_checkpoint(state)
         self.ranks.together()
 
@@ -241,6 +302,9 @@ class Trainer:
         sums = since | state["sums"] if state["sums"] else {}
         self._sums = {name: torch.tensor(total, device=self.device) for name, total in sums.items()}
         self.learner.restore(state)
+        if self.parent is not None:
+            self.learner.schedule = self.parent.schedule
+            self.best.restore(state["best"])
 
 
 def _ranges(first: int, last: int, size: int) -> list[range]:
