@@ -51,7 +51,6 @@ class Child:
         python: the interpreter; this one by default.
         environment: variables to set for the command, beside those of this process.
         background: give way to other programs (lower priority).
-        grace_s: how long it may take to clean up when it is cancelled, before it is killed, s.
 
     Attributes:
         result: what the command's last line gives as result, once it has ended well.
@@ -67,9 +66,7 @@ class Child:
         python: str | None = None,
         environment: Mapping[str, str] | None = None,
         background: bool = False,
-        grace_s: float = GRACE_S,
     ) -> None:
-        self._grace_s = grace_s
         self._command = [python or sys.executable, "-m", __package__, *arguments]
         self._command += ["--json-progress", "--stop-with-stdin"]
         self._folder = folder
@@ -124,7 +121,7 @@ class Child:
         self._errors = _Tail(self._path("log.txt"))
 
     def poll(self) -> list[Report]:
-        """New progress since the last call; notices the end, and kills what outlived its grace."""
+        """New progress since the last call; notices the end, and kills what outlived :data:`GRACE_S`."""
         if self._process is None or self._finished:
             return []
         ended = self._process.poll() is not None  # asked first: what it wrote before is then all there
@@ -140,7 +137,7 @@ class Child:
         """Ask the command to stop and clean up; :meth:`poll` kills it where it does not in time."""
         if self._process is None or self._finished or self._deadline is not None:
             return
-        self._deadline = time.monotonic() + self._grace_s
+        self._deadline = time.monotonic() + GRACE_S
         self._close_input()
         processtree.terminate(self._process.pid)
 

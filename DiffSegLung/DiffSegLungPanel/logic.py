@@ -263,6 +263,8 @@ def _owned(run: TrainingRun, steps: Steps) -> Steps:
     try:
         return (yield from steps)
     finally:
+        if run.entries():
+            run.forgetScans()  # what was prepared of them is enough from now on
         run.release()
 
 

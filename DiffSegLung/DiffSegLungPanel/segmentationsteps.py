@@ -17,7 +17,7 @@ from .request import Request
 from .stages import stageName
 from .tasks import CancelRequested, Steps, TaskProgress, spanned
 from .temporary import temporaryFolder, writeText
-from .worker import GRACE_S, Worker
+from .worker import Worker
 
 EXPORT_END, WORKER_END = 0.03, 0.95
 """Fractions of the whole run at which the CT has been written, and at which the worker is done."""
@@ -48,11 +48,7 @@ def segmentationSteps(scene: slicer.vtkMRMLScene, request: Request) -> Steps:
 
 
 def workerSteps(
-    arguments: list[str],
-    folder: Path,
-    *,
-    check: Callable[[], None] = lambda: None,
-    graceS: float = GRACE_S,
+    arguments: list[str], folder: Path, *, check: Callable[[], None] = lambda: None
 ) -> Generator[TaskProgress | str | None, None, str]:
     """Run one library command to its end and pass on its progress and log.
 
@@ -60,7 +56,6 @@ def workerSteps(
         arguments: the command and its options.
         folder: private folder of this run.
         check: called at every poll; what it raises stops the command.
-        graceS: how long the command may take to clean up when it is cancelled, s.
 
     Returns:
         What the command gave as its result.
@@ -69,7 +64,7 @@ def workerSteps(
         DiffSegLungError: what the command said went wrong.
         Cancelled: it was cancelled.
     """
-    worker = Worker(arguments, folder, graceS=graceS)
+    worker = Worker(arguments, folder)
     try:
         worker.start()
         while worker.isRunning:

@@ -44,12 +44,12 @@ def estimateText(parent: str, device: str, scans: int, minutes: float | None, st
         seconds = 60.0 * (minutes or 0.0)
         count = numberText(_rounded(seconds / each))
         if not scans:
-            return _("About {count} steps; preparing the scans comes on top.").format(count=count)
-        return _("About {count} steps; {time} in all, with preparing the scans.").format(
+            return _("About {count} steps, plus preparation").format(count=count)
+        return _("About {count} steps; {time} in all").format(
             count=count, time=durationText(seconds + around)
         )
-    text = _("About {time} on this computer").format(time=durationText(steps * each + around))
-    return f"{text}." if scans else _("{text}; preparing the scans comes on top.").format(text=text)
+    text = _("About {time} in all") if scans else _("About {time}, plus preparation")
+    return text.format(time=durationText(steps * each + around))
 
 
 def learnFrom(run: TrainingRun, device: str) -> None:

@@ -54,6 +54,7 @@ class TrainingPane:
         device: where to train, as the Model section says.
         withPackages: goes on once the library's packages are there.
         onUpdate: called when a model may have come or gone.
+        log: takes what the library says by the way.
 
     Attributes:
         run: the training shown, None for a new one.
@@ -71,7 +72,9 @@ class TrainingPane:
         device: Callable[[], str],
         withPackages: Callable[[Callable[[], None]], None],
         onUpdate: Callable[[], None],
+        log: Callable[[str], None],
     ) -> None:
+        self._log = log
         self._ui, self._logic, self._messages, self._dialogs = ui, logic, messages, dialogs
         self._device, self._withPackages, self._onUpdate = device, withPackages, onUpdate
         self.run: TrainingRun | None = None
@@ -226,6 +229,7 @@ class TrainingPane:
             self._task = start()
             self.activity = activity
             self._task.progressed.connect(self._onProgress)
+            self._task.logged.connect(self._log)
             self._task.finished.connect(self._onFinished)
             self._onProgress(self._task.progress)
             self._watch.start()

@@ -37,7 +37,7 @@ class PlanPane:
         self.problem = ""
         ui.trainBudgetComboBox.addItems([_("Time"), _("Steps")])
         ui.trainMinutesSpinBox.value = slicer.util.settingsValue(_MINUTES_SETTING, 20, converter=int)
-        ui.trainStepsSpinBox.value = slicer.util.settingsValue(_STEPS_SETTING, 1000, converter=int)
+        ui.trainStepsSpinBox.value = slicer.util.settingsValue(_STEPS_SETTING, 1500, converter=int)
         ui.trainParentComboBox.connect("activated(int)", self._onEdited)
         ui.trainBudgetComboBox.connect("activated(int)", self._onEdited)
         ui.trainNameLineEdit.connect("textChanged(QString)", self._onEdited)

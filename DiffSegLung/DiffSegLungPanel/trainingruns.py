@@ -71,7 +71,7 @@ class Outcome:
         bestStep: the step whose weights were kept; 0 is the parent itself.
         steps: how many were made.
         before: validation numbers of the parent on the held-out CT, by name.
-        after: those of the new model.
+        after: those of the new model; both are empty where no patient could be held out.
     """
 
     model: str
@@ -80,6 +80,11 @@ class Outcome:
     steps: int
     before: Mapping[str, float] = field(default_factory=dict)
     after: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def isNew(self) -> bool:
+        """Whether there is a new model: none is made where no step was better than the parent."""
+        return self.model != self.parent
 
 
 class TrainingRun:
@@ -222,6 +227,12 @@ class TrainingRun:
             return
         with contextlib.suppress(OSError):
             (self.folder / _OWNER).unlink(missing_ok=True)
+
+    def takeBack(self) -> None:
+        """A training that failed before its first step is none: its folder serves another attempt."""
+        if not self.entries():
+            with contextlib.suppress(OSError):
+                (self.folder / "request.json").unlink(missing_ok=True)
 
     def forgetScans(self) -> None:
         """Remove the volumes that were written out of the scene; what was prepared of them stays."""

@@ -39,6 +39,7 @@ class TrainingSection:
         onUpdate: shows the whole panel anew.
         useModel: chooses a model in the Model section.
         options: preset and device as chosen in the Model section, by name; None while the scene is closed.
+        log: takes what the library says by the way.
         onCompared: called with the newer of two results that were compared.
     """
 
@@ -54,12 +55,13 @@ class TrainingSection:
         onUpdate: Callable[[], None],
         useModel: Callable[[str], None],
         options: Callable[[], dict[str, str]],
+        log: Callable[[str], None],
         onCompared: Callable[[slicer.vtkMRMLSegmentationNode], None],
     ) -> None:
         self._panel, self._scene, self._logic, self._messages = ui, scene, logic, messages
         self._dialogs, self._actions = dialogs, actions
         self._onUpdate, self._useModel = onUpdate, useModel
-        self._options, self._onCompared = options, onCompared
+        self._options, self._log, self._onCompared = options, log, onCompared
         self.ui: Any = None
         self.pane: TrainingPane | None = None
         self._resumesLater: TrainingRun | None = None
@@ -148,6 +150,7 @@ class TrainingSection:
             device=lambda: self._options().get("device", "auto"),
             withPackages=self._actions.withPackages,
             onUpdate=self._onUpdate,
+            log=self._log,
         )
         self.ui.compareTableView.visible = False
         self.ui.compareTableView.verticalHeader().visible = False

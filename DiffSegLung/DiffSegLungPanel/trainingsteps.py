@@ -13,7 +13,7 @@ import slicer
 import vtk
 from slicer.i18n import tr as _
 
-from DiffSegLungLib.errors import DiffSegLungError, InputError
+from DiffSegLungLib.errors import Cancelled, DiffSegLungError, InputError
 
 from . import exchange
 from .segmentationsteps import workerSteps
@@ -21,11 +21,14 @@ from .tasks import Steps, TaskProgress, spanned
 from .temporary import temporaryFolder, writeText
 from .trainingruns import FEWEST, SCANS, Outcome, TrainingRun
 
-PAUSE_S = 40.0
-"""How long a training may take to write its checkpoint when it is paused: the step in hand has to end."""
-
 EXPORT_END = 0.05
 """Fraction of a training at which the volumes of the scene have been written."""
+
+_ENDLESS = 1_000_000
+"""Steps of a training that goes by time."""
+
+_AT_ONCE = 0.001
+"""A budget of minutes that is over after one step: the library then tests and keeps what it has."""
 
 _STATEMENT = "CT chosen by the user in 3D Slicer; their licence was not stated."
 
@@ -87,9 +90,9 @@ class TrainingPlan:
         """As options of ``diffseglung train``."""
         options = [f"--from={self.parent}", f"--name={self.name}", f"--device={self.device}"]
         options += [f"--data={_STATEMENT}"]
-        options += [f"--minutes={self.minutes:g}"] if self.minutes is not None else []
-        options += [f"--steps={self.steps}"] if self.steps is not None else []
-        return options
+        if self.minutes is not None:
+            options += [f"--minutes={self.minutes:g}"]
+        return [*options, f"--steps={self.steps or _ENDLESS}"]
 
 
 def checkSteps(scene: slicer.vtkMRMLScene, run: TrainingRun, data: TrainingData) -> Steps:
@@ -115,7 +118,13 @@ def trainSteps(scene: slicer.vtkMRMLScene, run: TrainingRun, data: TrainingData,
     data.check()
     run.keepBudget(plan.minutes)
     sources = yield from spanned(_sources(scene, run, data), 0.0, EXPORT_END)
-    yield from _command(["train", *sources, f"--out={run.folder}", *plan.options()], EXPORT_END)
+    try:
+        yield from _command(["train", *sources, f"--out={run.folder}", *plan.options()], EXPORT_END)
+    except Cancelled:
+        raise
+    except DiffSegLungError:
+        run.takeBack()
+        raise
     return _end(run)
 
 
@@ -129,14 +138,14 @@ def resumeSteps(run: TrainingRun) -> Steps:
 
 
 def finishSteps(run: TrainingRun) -> Steps:
-    """Make the model of what a paused training has learned, without training on."""
-    yield from _command(["train", f"--resume={run.folder}", f"--steps={max(1, run.step)}"], 0.0)
+    """Make the model of what a paused training has learned by now."""
+    yield from _command(["train", f"--resume={run.folder}", f"--minutes={_AT_ONCE}"], 0.0)
     return _end(run)
 
 
 def _command(arguments: list[str], begin: float) -> Steps:
     with temporaryFolder() as private:
-        yield from spanned(workerSteps(arguments, private, graceS=PAUSE_S), begin, 1.0)
+        yield from spanned(workerSteps(arguments, private), begin, 1.0)
 
 
 def _end(run: TrainingRun) -> Outcome:
@@ -147,7 +156,6 @@ def _end(run: TrainingRun) -> Outcome:
             _("The training ended without a result."),
             _("Resume it; if this happens twice, please report it."),
         )
-    run.forgetScans()
     return outcome
 
 

@@ -80,6 +80,7 @@ class RunView:
         self._ui.trainStateLabel.text = state
         self._ui.trainStateLabel.visible = bool(state)
         self._ui.trainResultWidget.visible = outcome is not None
+        self._ui.trainNewModelWidget.visible = outcome is not None and outcome.isNew
         self._ui.trainResultLabel.text = _resultHtml(outcome) if outcome is not None else ""
 
     def showCurve(self, which: str) -> None:
@@ -118,8 +119,16 @@ def verdict(outcome: Outcome) -> tuple[bool, str]:
         if before is not None and after is not None:
             gains.append(measure.gain(before, after))
             parts.append(_("{name}: {word}").format(name=measure.name, word=_gainWord(gains[-1])))
+    if not outcome.isNew:
+        text = _(
+            "Training finished: in {steps} steps nothing was better than “{name}”, so no model was made."
+        )
+        return False, text.format(steps=numberText(outcome.steps), name=name)
     if not gains:
-        return True, _("Training finished: “{name}” is ready.").format(name=name)
+        text = _(
+            "Training finished: “{name}” is ready. No patient was held out to compare it with its parent."
+        )
+        return True, text.format(name=name)
     better = max(gains) > 0
     text = (
         _("Training finished: on held-out CT “{name}” is better than its parent ({list}).")
@@ -167,13 +176,13 @@ def _resultHtml(outcome: Outcome) -> str:
         row = f"<td>{escape(name)}</td>" + "".join(f"<td {right}>{escape(cell)}</td>" for cell in cells)
         rows.append(f"{row}<td {right}>{escape(_gainWord(measure.gain(before, after)))}</td>")
     table = "".join(f"<tr>{row}</tr>" for row in rows)
-    kept = (
-        _("No step was better than the parent; only its mixture of tissues was fitted anew.")
-        if outcome.bestStep == 0
-        else _("Kept: the state after step {best} of {steps}.").format(
+    title, kept = _("No model was made."), _("No step was better than the parent on held-out CT.")
+    if outcome.isNew:
+        title = _("“{name}” is in the list of models.").format(name=shownName(outcome.model))
+        kept = _("Kept: the state after step {best} of {steps}.").format(
             best=numberText(outcome.bestStep), steps=numberText(outcome.steps)
         )
-    )
-    title = _("“{name}” is in the list of models.").format(name=shownName(outcome.model))
+    elif outcome.before == outcome.after:
+        return f"<b>{escape(title)}</b> {escape(kept)}"
     tableHtml = f"<table cellspacing='0' cellpadding='2'>{table}</table>" if len(rows) > 1 else ""
     return f"<b>{escape(title)}</b> {escape(kept)}{tableHtml}"

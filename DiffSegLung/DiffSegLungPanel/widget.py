@@ -93,6 +93,7 @@ class Panel(VTKObservationMixin):
             onUpdate=self.update,
             useModel=self._onUseModel,
             options=self._modelOptions,
+            log=self.run.log,
             onCompared=self._onSegmented,
         )
         ui.testDeviceButton.connect("clicked(bool)", self.actions.testDevice)
