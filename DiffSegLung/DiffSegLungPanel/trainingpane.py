@@ -144,11 +144,11 @@ class TrainingPane:
 
     def close(self, seconds: float) -> None:
         """The panel goes away: a training writes its checkpoint if that takes no longer than this."""
-        for timer in (self._watch, self._conclusion):
-            timer.stop()
         task, self._task = self._task, None
         if task is not None:
             task.stopWithin(seconds)
+        for timer in (self._watch, self._conclusion):  # after the task, whose end starts the second
+            timer.stop()
         self._scans.close()
         if self._draft is not None and not self._draft.isBegun:
             self._draft.discard()

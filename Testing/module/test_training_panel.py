@@ -260,18 +260,17 @@ def test_what_is_set_is_what_runs(opened):
 
 
 def test_the_curve_grows_in_the_plot_view(opened, use_trainer):
-    use_trainer(pause_s=0.05, lines=60)
+    use_trainer(pause_s=0.1, lines=60)
     desk = opened()
     plot = desk.training.pane._view.plot
-    points = []
+    points = [0]
     desk.train.startTrainingButton.click()
-    while len(set(points)) < 10:
+    while points[-1] < 10:
         desk.host.process_events(100)
-        tables = [
-            n for n in slicer.util.getNodesByClass("vtkMRMLTableNode") if n.GetName() == "Training curve"
-        ]
-        points += [table.GetNumberOfRows() for table in tables]
+        tables = slicer.util.getNodesByClass("vtkMRMLTableNode")
+        points += [table.GetNumberOfRows() for table in tables if table.GetName() == "Training curve"]
         assert activity(desk) == "training"
+    assert len(set(points)) > 2
     assert sorted(points) == points
     (view,) = slicer.util.getNodesByClass("vtkMRMLPlotViewNode")
     assert view.GetPlotChartNodeID() == plot.chart("loss").GetID()
@@ -421,13 +420,13 @@ def test_a_segmentation_that_is_not_started_after_all_resumes_the_training(opene
     use_trainer(pause_s=0.05, lines=200)
     desk = opened()
     train_until(desk, 40)
-    desk.dialogs.room = Room.pause
+    desk.dialogs.room, before = Room.pause, desk.training.pane._task
     desk.ui.applyButton.click()
     slicer.mrmlScene.RemoveNode(desk.parameters.inputVolume)
     slicer.mrmlScene.RemoveNode(slicer.util.getNode("Doe Jane 1"))
     slicer.mrmlScene.RemoveNode(slicer.util.getNode("Doe Jane 2"))
-    desk.wait(lambda: activity(desk) == "idle")
-    desk.wait(lambda: activity(desk) == "training")
+    desk.wait(lambda: desk.training.pane._task not in (None, before))
+    assert activity(desk) == "training" and desk.panel.run.state.value == "idle"
 
 
 @pytest.mark.parametrize("pause", [False, True])
@@ -437,7 +436,7 @@ def test_closing_the_scene_asks_and_loses_nothing(opened, use_trainer, pause):
     train_until(desk, 100)
     desk.host.testing, desk.dialogs.pause = False, pause
     desk.host.close_scene()
-    assert training_nodes() == []
+    assert len(training_nodes()) == 9  # the curve goes on in the new scene
     desk.wait(lambda: bool(desk.dialogs.questions))
     assert "the training goes on without it" in desk.dialogs.questions[-1]
     wait_idle(desk)
@@ -472,7 +471,7 @@ def test_a_training_is_found_again_after_slicer_was_closed(opened, use_trainer):
     assert step < 800 and not run.isFinished
     slicer.mrmlScene.Clear(False)
     again = opened(0)
-    assert again.panel.messages.kind == "info" and f"{NAME}, step {step}" not in again.panel.messages.text
+    assert f"{NAME}, step {step}" in again.panel.messages.text
     assert again.training.pane.run.folder == run.folder
     assert again.train.startTrainingButton.text == "Resume"
     assert texts(again, 0) == ["CT 1", "CT 2", "CT 3"]
@@ -510,13 +509,14 @@ def test_a_training_of_another_slicer_is_left_alone(opened):
 # Before and after
 
 
-def test_two_models_are_compared_on_a_ct(opened):
+def test_two_models_are_compared_on_a_ct(opened, use_trainer):
     desk = opened(3, ComparingLogic())
     train(desk)
+    use_trainer(real=True)
     desk.train.compareSelector.setCurrentNode(slicer.util.getNode("Doe Jane 1"))
     desk.train.compareButton.click()
     assert desk.ui.applyButton.text == "Cancel"
-    desk.finish_run()
+    desk.wait(lambda: desk.panel.run.state.value == "idle", 300)
     assert desk.panel.messages.kind == "success", desk.panel.messages.text
     names = {node.GetName() for node in slicer.util.getNodesByClass("vtkMRMLSegmentationNode")}
     assert {f"Doe Jane 1 by {NAME} 1", "Doe Jane 1 by Default (diffseglung-ct 3)"} <= names or {
