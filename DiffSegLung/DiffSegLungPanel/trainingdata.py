@@ -24,6 +24,8 @@ from .wording import numberText
 SCENE, FOLDER = 0, 1
 _NAME, _LUNGS, _STATE = range(3)
 _NAME_WIDTH, _LUNGS_WIDTH = 116, 62
+_LOWEST, _HIGHEST = 80, 220
+"""Height of the table, pixels: as much as its rows need, and then it scrolls."""
 
 
 @dataclass(frozen=True)
@@ -185,6 +187,8 @@ class ScansPane(VTKObservationMixin):
                 self._cell(number, _LUNGS, row.lungs, None)
                 self._cell(number, _STATE, row.state, None)
             table.resizeRowsToContents()
+            needed = table.horizontalHeader().height + sum(table.rowHeight(n) for n in range(table.rowCount))
+            table.minimumHeight = table.maximumHeight = min(max(needed + 4, _LOWEST), _HIGHEST)
         finally:
             self._showing = False
 

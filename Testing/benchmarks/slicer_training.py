@@ -37,7 +37,7 @@ def scans(paths: list[Path]) -> list[Any]:
     else:
         volumes = [add_chest(f"Chest {number + 1}", chest(seed=number)) for number in range(CHESTS)]
     add_chest("Scout", chest()[:, :1].copy())
-    add_chest("Upper abdomen", chest()[:, :, :20].copy())
+    add_chest("Upper abdomen", chest()[:, :, :13].copy())
     slicer.app.processEvents()
     return volumes
 
