@@ -16,10 +16,11 @@ from .finetune import FEW_VOLUMES, LEAST_VOLUMES, Parent, curve_of, made_before,
 from .model.archive import read
 
 if TYPE_CHECKING:
+    from .training.cohort import Candidate
     from .training.ranks import Ranks
     from .training.run_folder import RunFolder
     from .training.settings import TrainingSettings
-    from .training.store import Candidate, PreparedVolume
+    from .training.store import PreparedVolume
     from .training.trainer import Trainer
 
 _REASONS_TOLD = 3
@@ -129,9 +130,10 @@ def check(request: TrainingRequest, talk: Talk = Talk()) -> Outcome:
             f"The training in {run.folder.name} has begun: what it uses is in {run.cohort_file.name}.",
             "Name another folder with --out.",
         )
+    run.claim()
     usable, refused = _prepare(request, run, talk)
     lines = [f"{len(usable)} of {len(usable) + len(refused)} CT can be trained on."]
-    lines += [f"Not {one.file}: {one.reason}" for one in refused]
+    lines += [_reason(one) for one in refused]
     return Outcome(run.cohort_file, "\n".join(lines))
 
 
@@ -184,6 +186,7 @@ def _begun(request: TrainingRequest, run: RunFolder, talk: Talk) -> list[Prepare
     """Remember what was asked for, and prepare the CT; the usable ones."""
     from .training.store import prepared_before
 
+    run.claim()
     parent = request.parent
     asked = {
         "sources": [str(source.absolute()) for source in request.sources],
@@ -251,12 +254,17 @@ def _prepare(
 
 def _too_few(usable: list[PreparedVolume], refused: list[Candidate], least: int) -> tuple[str, str]:
     """What was seen, with reasons, and what is needed."""
-    reasons = "; ".join(f"{one.file}: {one.reason.rstrip('.')}" for one in refused[:_REASONS_TOLD])
+    reasons = "; ".join(_reason(one).rstrip(".") for one in refused[:_REASONS_TOLD])
     more = f"; and {len(refused) - _REASONS_TOLD} more" if len(refused) > _REASONS_TOLD else ""
     why = f" ({reasons}{more})" if refused else ""
     can = f"Only {len(usable)}" if usable else "None"
     seen = f"{can} of the {len(usable) + len(refused)} CT found can be trained on{why}."
     return seen, "Give CT in HU." if least == 1 else f"Fine-tuning needs at least {least} CT in HU."
+
+
+def _reason(one: Candidate) -> str:
+    """Why a CT is not used; the sentence names the file."""
+    return one.reason if one.file in one.reason else f"{one.file}: {one.reason}"
 
 
 def _say_what_to_expect(

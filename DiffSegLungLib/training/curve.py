@@ -62,8 +62,9 @@ def draw_curve(entries: list[dict[str, Any]], settings: TrainingSettings, path: 
     for axes in (noise, contrast):
         axes.axvspan(settings.stage_two, settings.full_weight, color="#ddd", alpha=0.5, lw=0)
         axes.grid(alpha=0.2)
+    two_stages = "Stage 1: noise prediction. Stage 2: with radiomic distillation (grey: its weight rises)"
     noise.set_title(
-        "Stage 1: noise prediction. Stage 2: with radiomic distillation (grey: its weight rises)", fontsize=10
+        two_stages if settings.full_weight else "Noise prediction and radiomic distillation", fontsize=10
     )
     figure.savefig(path, dpi=120)
 

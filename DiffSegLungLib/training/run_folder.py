@@ -1,9 +1,11 @@
-"""A training run on disk: request, settings, log, checkpoint, result. A SIGKILL at any time spoils nothing."""
+"""A training run on disk: request, settings, log, checkpoint, result. No SIGKILL at any moment spoils it."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import socket
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +16,7 @@ from .cohort import Candidate
 from .settings import FREE_SETTINGS, TrainingSettings
 
 if TYPE_CHECKING:
+    import psutil
     import torch
 
 
@@ -45,6 +48,7 @@ class RunFolder:
         self.store = folder / "store"
         self.parent = folder / "parent.zip"
         self.result = folder / "result.json"
+        self._owner = folder / "owner.json"
         self._settings = folder / "settings.json"
         self._request = folder / "request.json"
         self.cohort_file = folder / "cohort.json"
@@ -56,6 +60,29 @@ class RunFolder:
                 f"The folder {folder} cannot be made ({error.strerror or error}).",
                 "Name a folder for the run that you may write to.",
             ) from error
+
+    def claim(self) -> None:
+        """Keep other processes out of this run until this one ends, however it ends.
+
+        Raises:
+            InputError: a living process of this computer is at work in it.
+        """
+        import psutil
+
+        now = _identity(psutil.Process())
+        other = self._read(self._owner) or {}
+        with contextlib.suppress(psutil.Error, KeyError):
+            if (
+                other != now
+                and other["host"] == now["host"]
+                and other == _identity(psutil.Process(other["pid"]))
+            ):
+                raise InputError(
+                    "run-busy",
+                    f"Another process ({other['pid']}) is training in {self.folder.name}.",
+                    "Stop it first, or wait until it has ended.",
+                )
+        _write_json(self._owner, now)
 
     def agree_on(self, settings: TrainingSettings) -> None:
         """Remember the settings; on resume only ``steps`` and how the work is done may differ."""
@@ -153,6 +180,11 @@ class RunFolder:
     def _cut_log(self, step: int) -> None:
         kept = [entry for entry in self.entries() if entry["step"] <= step]
         write_aside(self.log, "".join(json.dumps(entry) + "\n" for entry in kept).encode())
+
+
+def _identity(process: psutil.Process) -> dict[str, Any]:
+    """What tells a process from others, also from later ones with its number."""
+    return {"pid": process.pid, "begun": round(process.create_time()), "host": socket.gethostname()}
 
 
 def _write_json(path: Path, content: Any) -> None:

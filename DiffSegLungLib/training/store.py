@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import hashlib
 import json
-import os
 import re
 import shutil
 from collections.abc import Callable
@@ -17,7 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..canonical import CELL, SPACING_ZYX, Canonical, working_volume
+from ..cases import find_cases
 from ..ct import CT, Geometry
+from ..dicomfiles import is_dicom_file
 from ..errors import Cancelled, DiffSegLungError, InputError
 from ..lungs import air_offset, segment_lungs
 from .aside import write_aside
@@ -122,7 +124,6 @@ def prepared_before(store: Path, cohort: list[Candidate]) -> list[PreparedVolume
 
 def find_volumes(sources: list[Path]) -> list[Path]:
     """CT files and DICOM folders under ``sources``, in a stable order."""
-    found: set[Path] = set()
     for source in sources:
         if not source.exists():
             raise InputError(
@@ -130,15 +131,12 @@ def find_volumes(sources: list[Path]) -> list[Path]:
                 f"The training folder {source} does not exist.",
                 "Name a folder with CT volumes.",
             )
-        if source.is_file():
-            found.add(source)
-            continue
-        for folder, _, files in os.walk(source):
-            volumes = [Path(folder, f) for f in files if _VOLUME.search(f)]
-            found.update(volumes)
-            if not volumes and any(f.lower().endswith((".dcm", ".ima")) for f in files):
-                found.add(Path(folder))
-    return sorted(found)
+    try:
+        return sorted(case.path for case in find_cases(sources))
+    except InputError as error:
+        if error.code != "no-cases":
+            raise
+        return []
 
 
 def patient_of(path: Path) -> str:
@@ -146,7 +144,7 @@ def patient_of(path: Path) -> str:
     stem = _VOLUME.sub("", path.name)
     while _KERNEL.search(stem):
         stem = _KERNEL.sub("", stem)
-    return hashlib.sha256(stem.lower().encode()).hexdigest()[:12]
+    return _digest(stem.lower())
 
 
 def read_patients(sources: list[Path]) -> dict[str, str]:
@@ -159,16 +157,34 @@ def read_patients(sources: list[Path]) -> dict[str, str]:
         with listing.open(newline="", encoding="utf-8") as lines:
             for row in csv.DictReader(lines):
                 if row.get("file") and row.get("patient"):
-                    groups[Path(row["file"]).name] = hashlib.sha256(row["patient"].encode()).hexdigest()[:12]
+                    groups[Path(row["file"]).name] = _digest(row["patient"])
     return groups
 
 
 def _groups(paths: list[Path]) -> dict[Path, str]:
-    """Patient group of every CT: by its name, or by its folder where all folders hold the same name."""
-    groups = {path: patient_of(path) for path in paths}
+    """Patient group of every CT: by DICOM's PatientID, else its name; by its folder where all names agree."""
+    groups = {path: _patient_in_dicom(path) or patient_of(path) for path in paths}
     if len(set(groups.values())) > 1:
         return groups
-    return {path: hashlib.sha256(str(path.parent.resolve()).encode()).hexdigest()[:12] for path in paths}
+    return {path: _digest(str(path.parent.resolve())) for path in paths}
+
+
+def _patient_in_dicom(path: Path) -> str:
+    """Digest of the PatientID of the first DICOM file in a folder; empty for a volume file, or without it."""
+    if not path.is_dir():
+        return ""
+    import pydicom
+
+    with contextlib.suppress(Exception):  # damaged in one of many ways: reading it as a CT will say in which
+        first = next(f for f in sorted(path.rglob("*")) if f.is_file() and is_dicom_file(f))
+        header = pydicom.dcmread(first, stop_before_pixels=True, specific_tags=["PatientID"], force=True)
+        patient = str(header.get("PatientID") or "").strip()
+        return _digest(f"PatientID {patient}") if patient else ""
+    return ""
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 def _refuse_twin(volume: PreparedVolume, others: list[PreparedVolume]) -> None:

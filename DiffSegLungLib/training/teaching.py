@@ -9,7 +9,7 @@ import torch
 from .distillation import info_nce, soft_targets
 from .learner import Batch, Learner, rows_of
 
-TEACHING_PATCHES = 96
+TEACHING_PATCHES = 256
 _STEPS = 400
 _ROWS = 256
 _LEARNING_RATE = 1e-3

@@ -17,6 +17,7 @@ import torch
 from test_training import TINY, trainer, volume
 
 from DiffSegLungLib.errors import InputError
+from DiffSegLungLib.model.library import Library
 from DiffSegLungLib.training.ranks import Ranks, joined
 from DiffSegLungLib.training.run_folder import RunFolder
 from DiffSegLungLib.training.store import PreparedVolume
@@ -116,6 +117,47 @@ def test_stopping_one_process_stops_all_with_a_checkpoint(small_ct: Path, tmp_pa
     assert state is not None
     assert state["step"] >= 20
     assert not (run / "bundle").exists()
+
+
+def test_a_fine_tuning_of_two_processes_goes_on_with_one(tmp_path: Path, library: Library) -> None:
+    from smallchest import chest, image, save
+    from tinymodel import tiny_bundle
+
+    from DiffSegLungLib.cli import main
+
+    (tmp_path / "ct").mkdir()
+    for i in range(3):
+        save(image(chest(seed=i), spacing=(3.0, 3.0, 3.0)), tmp_path / "ct" / f"ct{i}.nii.gz")
+    tiny_bundle(patch=[8, 32, 32]).save(tmp_path / "parent")
+    run = tmp_path / "run"
+    options = [
+        "--steps",
+        "40",
+        "--validate-every",
+        "20",
+        "--batch",
+        "2",
+        "--workers",
+        "0",
+        "--precision",
+        "fp32",
+    ]
+    options += ["--checkpoint-minutes", "0", "--from", str(tmp_path / "parent")]
+    process = launch("-m", "DiffSegLungLib", "train", tmp_path / "ct", "--out", run, *options)
+    wait_for_lines(run / "log.jsonl", 2, process)
+    rank(process, 1).send_signal(signal.SIGKILL)
+    process.communicate(timeout=60)
+    state = RunFolder(run).load_checkpoint(torch.device("cpu"))
+    assert state is not None
+    assert state["best"]["before"]["validation_noise"] == RunFolder(run).entries()[0]["validation_noise"]
+    assert not (run / "result.json").exists()
+
+    assert main(["train", "--resume", str(run)]) == 0
+    assert [e["step"] for e in RunFolder(run).entries()] == [0, 20, 40]
+    outcome = RunFolder(run).outcome()
+    assert (outcome["steps"], outcome["stopped"]) == (40, "steps")
+    tuned = [m.name for m in library.models()[1:]]
+    assert tuned == (["tiny-tuned 1"] if outcome["best_step"] else [])
 
 
 def test_a_batch_that_cannot_be_shared_out_is_refused_in_one_sentence() -> None:
