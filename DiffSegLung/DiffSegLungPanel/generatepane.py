@@ -30,6 +30,7 @@ class GeneratePane:
         messages: says how it went.
         actions: starts it.
         parameters: of the panel, None while the scene is closed.
+        makeRoom: starts a run; asks first where a training is under way.
         onUpdate: shows the whole panel anew.
     """
 
@@ -42,11 +43,12 @@ class GeneratePane:
         actions: Actions,
         *,
         parameters: Callable[[], DiffSegLungParameters | None],
+        makeRoom: Callable[[Callable[[], None]], None],
         onUpdate: Callable[[], None],
     ) -> None:
         self._panel, self._scene, self._logic = ui, scene, logic
         self._messages, self._actions = messages, actions
-        self._parameters, self._onUpdate = parameters, onUpdate
+        self._parameters, self._makeRoom, self._onUpdate = parameters, makeRoom, onUpdate
         self._segmentIDs: list[str] = []
         self._updating = False
         self.ui: Any = None
@@ -143,7 +145,7 @@ class GeneratePane:
     def _onGenerate(self, _checked: bool = False) -> None:
         with slicer.util.tryWithErrorDisplay(_("The samples could not be drawn.")):
             self._messages.clear()
-            self._actions.withPackages(self._generate)
+            self._makeRoom(lambda: self._actions.withPackages(self._generate))
 
     def _generate(self) -> None:
         try:

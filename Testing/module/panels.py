@@ -11,7 +11,7 @@ from typing import Any
 import mrml_scenes
 import numpy as np
 import slicer
-from DiffSegLungPanel.dialogs import Answer, Dialogs
+from DiffSegLungPanel.dialogs import Answer, Dialogs, Room
 from DiffSegLungPanel.install import Installer
 from DiffSegLungPanel.logic import DiffSegLungLogic
 from DiffSegLungPanel.request import Request
@@ -68,6 +68,7 @@ class Answers(Dialogs):
 
     def __init__(self) -> None:
         self.answer, self.install, self.model, self.file = Answer.cancel, False, "", None
+        self.room, self.pause, self.discard = Room.cancel, False, False
         self.sure = False
         self.questions: list[str] = []
 
@@ -78,6 +79,18 @@ class Answers(Dialogs):
     def confirmInstall(self, text: str, details: str) -> bool:
         self.questions.append(text)
         return self.install
+
+    def makeRoom(self, question: str) -> Room:
+        self.questions.append(question)
+        return self.room
+
+    def pauseAfterClose(self, question: str) -> bool:
+        self.questions.append(question)
+        return self.pause
+
+    def confirmDiscard(self, question: str) -> bool:
+        self.questions.append(question)
+        return self.discard
 
     def openModel(self, folder: str) -> str:
         self.questions.append(folder)
