@@ -13,13 +13,12 @@ from headless_slicer.qt_facade import grab
 
 MODULE = Path(__file__).resolve().parents[2] / "DiffSegLung"
 FILE = MODULE / "Resources" / "UI" / "DiffSegLung.ui"
-TRAINING = MODULE / "Resources" / "UI" / "DiffSegLungTraining.ui"
-TREES = [ET.parse(file).getroot() for file in (FILE, TRAINING)]
+TREES = [ET.parse(file).getroot() for file in sorted(FILE.parent.glob("*.ui"))]
 WIDGETS = {element.get("name"): element for tree in TREES for element in tree.iter("widget")}
 CONTROLS = {
     "QPushButton", "QToolButton", "QComboBox", "QLineEdit", "QSpinBox", "QCheckBox", "QSlider",
     "QPlainTextEdit", "qMRMLNodeComboBox", "qMRMLSegmentsTableView", "qMRMLTableView",
-    "qMRMLSegmentEditorWidget", "QTableWidget", "ctkPathLineEdit",
+    "qMRMLSegmentEditorWidget", "QTableWidget", "ctkPathLineEdit", "QDoubleSpinBox",
 }  # fmt: skip
 SLICERS_MENUS = set("fevh")
 """Alt with these opens Slicer's own menus File, Edit, View, Help."""
@@ -155,7 +154,8 @@ def test_it_fits_a_narrow_panel(panel, tmp_path, opened):
         if widget.get("class") == "ctkCollapsibleButton":
             getattr(made.ui, name).collapsed = not opened
     if opened:
-        for widget in vars(made.training.ui).values():
+        sections = (made.training.ui, made.manager.ui, made.generate.ui)
+        for widget in (widget for section in sections for widget in vars(section).values()):
             if hasattr(widget, "visible"):
                 widget.visible = True
     made.ui.modelCardButton.checked = opened
