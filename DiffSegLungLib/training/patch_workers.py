@@ -1,4 +1,8 @@
-"""The processes that prepare patches: how each begins, and how what a killed one left behind is cleared."""
+"""The processes that prepare patches: how each begins, and how what a killed one left behind is cleared.
+
+They hand patches over through sockets in a temporary folder each, ``pymp-…``, which outlives a SIGKILL. A
+file in it says whose it is; a longer name of the folder itself would not leave enough room for those of sockets.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +11,8 @@ import os
 import shutil
 import signal
 import tempfile
+from collections.abc import Callable
+from functools import partial
 from multiprocessing import util
 from pathlib import Path
 
@@ -16,28 +22,30 @@ from ..outputs import owner_lives
 
 
 def mark_of(run: Path, rank: int) -> str:
-    """What the temporary folders of one run's processes are called; the process' number follows."""
+    """What the temporary folders of one run's processes are known by; the trainer's number and the process' follow."""
     return f"diffseglung-{hashlib.sha256(str(run.resolve()).encode()).hexdigest()[:12]}-{rank}"
 
 
-def begin(mark: str, _number: int) -> None:
-    """Begin a process: one thread, sockets where :func:`clear` finds them, deaf to requests to stop.
-
-    Patches are handed over through sockets in the temporary folder, which outlive a SIGKILL. A request to
-    stop goes to the whole group, but the trainer needs this process until it has written its checkpoint;
-    the process ends with the trainer.
-    """
-    torch.set_num_threads(1)
-    for name in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(name, signal.SIG_IGN)
-    place = tempfile.mkdtemp(prefix=f"{mark}-{os.getpid()}-")
-    util.Finalize(None, shutil.rmtree, (place, True), exitpriority=-200)  # after multiprocessing's own, -100
-    tempfile.tempdir = place
+def beginning(mark: str) -> Callable[[int], None]:
+    """How a process that this one starts for its patches begins."""
+    return partial(_begin, f"{mark}-{os.getpid()}")
 
 
 def clear(mark: str) -> None:
-    """Remove the temporary folders of processes that are gone."""
-    for left in Path(tempfile.gettempdir()).glob(f"{mark}-*"):
-        pid = left.name.removeprefix(f"{mark}-").split("-")[0]
-        if pid.isdigit() and not owner_lives(int(pid), left):
-            shutil.rmtree(left, ignore_errors=True)
+    """Remove the temporary folders of processes that are gone, and whose trainer is."""
+    for left in Path(tempfile.gettempdir()).glob(f"pymp-*/{mark}-*"):
+        owners = left.name.removeprefix(f"{mark}-").split("-")
+        if all(pid.isdigit() and not owner_lives(int(pid), left) for pid in owners):
+            shutil.rmtree(left.parent, ignore_errors=True)
+
+
+def _begin(name: str, _number: int) -> None:
+    """One thread, a marked folder, deaf to requests to stop.
+
+    A request to stop goes to the whole group, but the trainer needs this process until it has written its
+    checkpoint; the process ends with the trainer.
+    """
+    torch.set_num_threads(1)
+    for request in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(request, signal.SIG_IGN)
+    Path(util.get_temp_dir(), f"{name}-{os.getpid()}").touch()

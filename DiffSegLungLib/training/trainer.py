@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
 from typing import Any, cast
 
 import torch
@@ -19,7 +18,7 @@ from .dataset import PatchDataset
 from .distillation import block_descriptors, retrieval_accuracy
 from .early_stop import EarlyStop
 from .learner import Batch, Learner, Student, rows_of
-from .patch_workers import begin, clear, mark_of
+from .patch_workers import beginning, clear, mark_of
 from .ranks import Ranks
 from .run_folder import RunFolder
 from .settings import TrainingSettings
@@ -285,7 +284,7 @@ class Trainer:
                 num_workers=workers,
                 prefetch_factor=4 if workers else None,
                 pin_memory=self.device.type == "cuda",
-                worker_init_fn=partial(begin, self._mark),
+                worker_init_fn=beginning(self._mark),
             )
         )
 

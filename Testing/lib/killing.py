@@ -10,10 +10,13 @@ import contextlib
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
+import weakref
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -77,8 +80,10 @@ class Training:
     seen: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.run, self.temporary = self.home / "run", self.home / "tmp"
-        self.temporary.mkdir(parents=True)
+        self.run = self.home / "run"
+        self.home.mkdir(parents=True)
+        self.temporary = Path(tempfile.mkdtemp())  # the paths of sockets in it must be short
+        weakref.finalize(self, shutil.rmtree, self.temporary, ignore_errors=True)
         self._processes: set[int] = set()
 
     def go(

@@ -37,7 +37,7 @@ def test_a_training_killed_at_every_stage_ends_like_the_unbroken_one(tmp_path: P
     assert killed.leftovers() == []
 
 
-def test_only_what_processes_left_that_are_gone_is_cleared(
+def test_only_what_trainers_left_that_are_gone_is_cleared(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
@@ -45,13 +45,14 @@ def test_only_what_processes_left_that_are_gone_is_cleared(
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as alive:
         ended = subprocess.Popen([sys.executable, "-c", ""])
         ended.wait()
-        names = [
-            f"{mark}-{alive.pid}-a",
-            f"{mark_of(tmp_path / 'other', 0)}-{ended.pid}-b",
-            f"{mark}-{ended.pid}-c",
-        ]
-        for name in names:
-            (tmp_path / name).mkdir()
+        owners = {
+            "pymp-alive": f"{mark}-{ended.pid}-{alive.pid}",
+            "pymp-other": f"{mark_of(tmp_path / 'other', 0)}-{ended.pid}-{ended.pid}",
+            "pymp-gone": f"{mark}-{ended.pid}-{ended.pid}",
+        }
+        for folder, owner in owners.items():
+            (tmp_path / folder).mkdir()
+            (tmp_path / folder / owner).touch()
         clear(mark)
-        assert sorted(p.name for p in tmp_path.iterdir()) == sorted(names[:2])
+        assert sorted(p.name for p in tmp_path.iterdir()) == ["pymp-alive", "pymp-other"]
         alive.communicate(b"\n")
