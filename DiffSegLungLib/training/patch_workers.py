@@ -1,7 +1,7 @@
 """The processes that prepare patches: how each begins, and how what a killed one left behind is cleared.
 
 They hand patches over through sockets in a temporary folder each, ``pymp-…``, which outlives a SIGKILL. A
-file in it says whose it is; a longer name of the folder itself would not leave enough room for those of sockets.
+file in it says whose it is; in a folder with a longer name the paths of sockets could become too long.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from ..outputs import owner_lives
 
 
 def mark_of(run: Path, rank: int) -> str:
-    """What the temporary folders of one run's processes are known by; the trainer's number and the process' follow."""
+    """What one run's temporary folders are known by; the numbers of trainer and process follow."""
     return f"diffseglung-{hashlib.sha256(str(run.resolve()).encode()).hexdigest()[:12]}-{rank}"
 
 
