@@ -22,7 +22,7 @@ DEFAULT, BUILT_IN = "default", "built-in"
 CARD, WEIGHTS = "card.json", "model.safetensors"
 RECENT_SETTING = "DiffSegLung/recentModels"
 MOST_RECENT = 5
-_LONGEST_CELL = 90
+_LONGEST_CELL, _MOST_ROWS = 90, 24
 
 
 @dataclass(frozen=True)
@@ -148,17 +148,22 @@ def comparisonHtml(first: str, second: str) -> str:
         return _("Both are the same model.")
     rows = "".join(
         f"<tr><td><i>{_cell(d.entry)}</i></td><td>{_cell(d.first)}</td><td>{_cell(d.second)}</td></tr>"
-        for d in differences
+        for d in differences[:_MOST_ROWS]
     )
     names = (f"<th align='left'>{_cell(shownName(bundle))}</th>" for bundle in (first, second))
     table = f"<table cellspacing='4'><tr><th></th>{''.join(names)}</tr>{rows}</table>"
-    return table + (_("The same: {entries}").format(entries=escape(", ".join(same))) if same else "")
+    more = len(differences) - _MOST_ROWS
+    notes = [_("The same: {entries}").format(entries=escape(", ".join(same)))] if same else []
+    if more > 0:
+        notes.insert(0, _("And {count} more: “diffseglung models compare” lists all.").format(count=more))
+    return table + "<br>".join(notes)
 
 
 def _cell(text: str) -> str:
     """Text for a narrow column: shortened, and with places to break long words at."""
     shown = text if len(text) <= _LONGEST_CELL else f"{text[: _LONGEST_CELL - 1]}…"
-    return "\u200b".join(escape(shown[i : i + 12]) for i in range(0, len(shown), 12))
+    words = ("\u200b".join(w[i : i + 14] for i in range(0, len(w), 14)) for w in shown.split(" "))
+    return escape(" ".join(words))
 
 
 def installedModels() -> list[str]:
