@@ -171,17 +171,16 @@ class ModelManager:
         self._onUpdate()
 
     def _compare(self) -> None:
-        chosen, label = self._chosen(), self.ui.compareModelLabel
+        chosen, browser = self._chosen(), self.ui.compareModelBrowser
         index = self.ui.compareModelComboBox.currentIndex
         other = self._others[index] if 0 <= index < len(self._others) else ""
-        if chosen is None or not other:
-            label.text = ""
-        else:
+        shown = chosen is not None and bool(other)
+        browser.visible = shown
+        if shown:
             try:
-                label.text = comparisonHtml(chosen, other)
+                browser.setHtml(comparisonHtml(chosen, other))
             except InputError as error:
-                label.text = error.message
-        label.visible = bool(label.text)
+                browser.setPlainText(error.message)
 
     def _start(self, arguments: list[str], onDone: Callable[[Task], None]) -> None:
         self._messages.clear()

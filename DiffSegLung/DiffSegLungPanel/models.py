@@ -22,7 +22,7 @@ DEFAULT, BUILT_IN = "default", "built-in"
 CARD, WEIGHTS = "card.json", "model.safetensors"
 RECENT_SETTING = "DiffSegLung/recentModels"
 MOST_RECENT = 5
-_LONGEST_CELL, _MOST_ROWS = 90, 24
+_LONGEST_CELL = 90
 
 
 @dataclass(frozen=True)
@@ -138,7 +138,7 @@ def replacedBy(place: str) -> str:
 
 
 def comparisonHtml(first: str, second: str) -> str:
-    """What the cards of two models say differently, as a table for a label.
+    """What the cards of two models say differently, as a table.
 
     Raises:
         InputError: one of them cannot be read.
@@ -148,15 +148,11 @@ def comparisonHtml(first: str, second: str) -> str:
         return _("Both are the same model.")
     rows = "".join(
         f"<tr><td><i>{_cell(d.entry)}</i></td><td>{_cell(d.first)}</td><td>{_cell(d.second)}</td></tr>"
-        for d in differences[:_MOST_ROWS]
+        for d in differences
     )
     names = (f"<th align='left'>{_cell(shownName(bundle))}</th>" for bundle in (first, second))
     table = f"<table cellspacing='4'><tr><th></th>{''.join(names)}</tr>{rows}</table>"
-    more = len(differences) - _MOST_ROWS
-    notes = [_("The same: {entries}").format(entries=escape(", ".join(same)))] if same else []
-    if more > 0:
-        notes.insert(0, _("And {count} more: “diffseglung models compare” lists all.").format(count=more))
-    return table + "<br>".join(notes)
+    return table + (_("The same: {entries}").format(entries=escape(", ".join(same))) if same else "")
 
 
 def _cell(text: str) -> str:

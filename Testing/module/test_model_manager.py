@@ -101,15 +101,15 @@ def test_a_model_outside_the_library_has_to_be_imported_first(desk, tmp_path):
 def test_two_cards_stand_side_by_side(desk, tmp_path):
     Library().install(tmp_path / "own")
     desk.parameters.bundle = "own 1"
-    assert not desk.manage.compareModelLabel.visible
+    assert not desk.manage.compareModelBrowser.visible
     shown = desk.manage.compareModelComboBox
     name = next(shown.itemText(i) for i in range(shown.count) if "diffseglung-ct" in shown.itemText(i))
     desk.choose(shown, name)
-    text = desk.manage.compareModelLabel.text.replace("\u200b", "")
-    for told in ("weights (SHA-256)", "architecture base", "<td>8</td><td>32</td>", "not stated"):
+    text = desk.manage.compareModelBrowser.plainText.replace("\u200b", "")
+    for told in ("weights (SHA-256)", "architecture base", "\n8\n32\n", "not stated"):
         assert told in text
     desk.choose(shown, "(no other)")
-    assert not desk.manage.compareModelLabel.visible
+    assert not desk.manage.compareModelBrowser.visible
 
 
 def test_no_model_goes_while_a_run_may_be_using_it(desk, tmp_path):
