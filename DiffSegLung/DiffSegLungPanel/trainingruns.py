@@ -31,7 +31,7 @@ FEWEST, ADVISED = 3, 10
 SCANS = "scans"
 """Sub-folder with the volumes that were written out of the scene; gone once they are prepared."""
 
-_OWNER, _BUDGET = "owner.json", "budget.json"
+_OWNER, _BUDGET = "slicer.json", "budget.json"
 _ENDING = re.compile(r"\.(nii\.gz|nii|nrrd|nhdr|mha|mhd)$", re.IGNORECASE)
 _NEUTRAL = re.compile(r"ct-(\d+)\.mhd")
 

@@ -499,7 +499,7 @@ def test_a_training_of_another_slicer_is_left_alone(opened):
     train(desk)
     run = desk.training.pane.run
     (run.folder / "result.json").unlink()
-    (run.folder / "owner.json").write_text(json.dumps({"pid": os.getppid()}))
+    (run.folder / "slicer.json").write_text(json.dumps({"pid": os.getppid()}))
     desk.training.pane.update()
     assert desk.train.trainProblemLabel.text == "Another Slicer works on this training."
     for name in ("start", "pause", "stop", "discard"):
