@@ -62,6 +62,7 @@ class ScansPane(VTKObservationMixin):
         table.horizontalHeader().setSectionResizeMode(_STATE, qt.QHeaderView.Stretch)
         table.setColumnWidth(_NAME, _NAME_WIDTH)
         table.setColumnWidth(_LUNGS, _LUNGS_WIDTH)
+        table.horizontalHeader().connect("sectionResized(int,int,int)", self._onSectionResized)
         table.connect("itemChanged(QTableWidgetItem*)", self._onItemChanged)
         ui.trainDataComboBox.connect("activated(int)", self._onChoice)
         ui.trainFolderPathEdit.connect("currentPathChanged(QString)", self._onChoice)
@@ -186,11 +187,16 @@ class ScansPane(VTKObservationMixin):
                 self._cell(number, _NAME, row.name, row)
                 self._cell(number, _LUNGS, row.lungs, None)
                 self._cell(number, _STATE, row.state, None)
-            table.resizeRowsToContents()
-            needed = table.horizontalHeader().height + sum(table.rowHeight(n) for n in range(table.rowCount))
-            table.minimumHeight = table.maximumHeight = min(max(needed + 4, _LOWEST), _HIGHEST)
+            self._fitHeight()
         finally:
             self._showing = False
+
+    def _fitHeight(self) -> None:
+        """Rows as high as their texts, and the table as its rows."""
+        table = self._ui.trainTable
+        table.resizeRowsToContents()
+        needed = table.horizontalHeader().height + sum(table.rowHeight(n) for n in range(table.rowCount))
+        table.minimumHeight = table.maximumHeight = min(max(needed + 4, _LOWEST), _HIGHEST)
 
     def _cell(self, number: int, column: int, text: str, row: _Row | None) -> None:
         table = self._ui.trainTable
@@ -224,6 +230,10 @@ class ScansPane(VTKObservationMixin):
         else:
             self._unticked.add(row.nodeID)
         self._onChanged()
+
+    def _onSectionResized(self, section: int, _before: int, _now: int) -> None:
+        if section == _STATE and not self._showing:
+            self._fitHeight()
 
     def _onChoice(self, _choice: Any = None) -> None:
         self._onChanged()
