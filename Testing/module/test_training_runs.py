@@ -115,6 +115,13 @@ def test_checks_of_a_dead_slicer_are_removed_and_trainings_are_not():
     assert not draft.folder.exists() and mine.folder.exists()
 
 
+def test_where_nobody_can_tell_who_lives_nothing_is_removed(monkeypatch):
+    draft = newRun()
+    (draft.folder / "slicer.json").write_text(json.dumps({"pid": 2**22 + 1}))
+    monkeypatch.setitem(sys.modules, "psutil", None)
+    assert knownRuns() == [] and draft.folder.exists()
+
+
 def outcome(**after: float) -> Outcome:
     return Outcome("mine 1", "built-in", 100, 200, BEFORE, {**BEFORE, **after})
 
