@@ -55,6 +55,7 @@ class ScansPane(VTKObservationMixin):
         self._unticked: set[str] = set()
         self._described: dict[str, tuple[Any, str]] = {}
         self._rows: list[_Row] = []
+        self._filled: list[_Row] | None = None
         self._showing = False
         ui.trainDataComboBox.addItems([_("Volumes of this scene"), _("A folder on this computer")])
         table = ui.trainTable
@@ -177,8 +178,11 @@ class ScansPane(VTKObservationMixin):
         return f"{text}."
 
     def _fill(self) -> None:
-        """Put the rows into the table, touching only the cells that change."""
+        """Put the rows into the table, where any has changed."""
         table = self._ui.trainTable
+        if self._rows == self._filled:
+            return
+        self._filled = self._rows
         self._showing = True
         try:
             if table.rowCount != len(self._rows):
@@ -229,6 +233,7 @@ class ScansPane(VTKObservationMixin):
             self._unticked.discard(row.nodeID)
         else:
             self._unticked.add(row.nodeID)
+        self._filled = None  # what the user ticked stands in the table, not in these rows
         self._onChanged()
 
     def _onSectionResized(self, section: int, _before: int, _now: int) -> None:
