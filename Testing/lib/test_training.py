@@ -14,13 +14,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from smallchest import chest, image, save, write_dicom
 
 from DiffSegLungLib.errors import Cancelled, InputError
 from DiffSegLungLib.training.dataset import PatchDataset, PatchSettings, split_by_patient
 from DiffSegLungLib.training.ranks import Ranks
 from DiffSegLungLib.training.run_folder import RunFolder
 from DiffSegLungLib.training.settings import TrainingSettings
-from DiffSegLungLib.training.store import PreparedVolume, find_volumes, patient_of
+from DiffSegLungLib.training.store import PreparedVolume, _groups, find_volumes, patient_of, prepare_store
 from DiffSegLungLib.training.trainer import Trainer
 
 TINY = TrainingSettings(
@@ -84,12 +85,60 @@ def test_two_kernels_of_one_scan_are_one_patient() -> None:
 
 
 def test_training_files_are_found_and_a_wrong_folder_is_named(tmp_path: Path) -> None:
-    (tmp_path / "series").mkdir()
-    for name in ("a.nii.gz", "b.nrrd", "notes.txt", "series/1.dcm"):
+    for name in ("a.nii.gz", "b.nrrd", "notes.txt", "lungs.seg.nrrd"):
         (tmp_path / name).touch()
+    for slice_file in sorted(write_dicom(tmp_path / "series", chest(2)).iterdir()):
+        slice_file.rename(slice_file.with_suffix(""))
     assert [p.name for p in find_volumes([tmp_path])] == ["a.nii.gz", "b.nrrd", "series"]
     with pytest.raises(InputError, match="does not exist"):
         find_volumes([tmp_path / "nowhere"])
+
+
+def test_patients_are_told_by_dicom_then_by_name_then_by_folder(tmp_path: Path) -> None:
+    hu = chest(2)
+    series = [
+        write_dicom(tmp_path / "a" / "CT", hu, PatientID="1"),
+        write_dicom(tmp_path / "b" / "CT", hu, PatientID="2"),
+        write_dicom(tmp_path / "c" / "CT", hu, PatientID="2"),
+        write_dicom(tmp_path / "d" / "CT", hu, PatientID=""),
+    ]
+    groups = [_groups(series)[path] for path in series]
+    assert groups[1] == groups[2]
+    assert len(set(groups)) == 3
+    files = [tmp_path / folder / name for folder in "ab" for name in ("ct_b40f.nrrd", "ct_b70f.nrrd")]
+    groups = [_groups(files)[path] for path in files]
+    assert groups[0] == groups[1] != groups[2] == groups[3], "every folder holds the same: they are patients"
+
+
+def test_the_same_ct_twice_counts_once(tmp_path: Path) -> None:
+    for name in ("a.nii.gz", "b.nii.gz"):
+        save(image(chest(), spacing=(3.0, 3.0, 3.0)), tmp_path / name)
+    usable, refused = prepare_store([tmp_path], tmp_path / "store")
+    assert [v.name for v in usable] == ["a.nii.gz"]
+    assert [(one.file, one.reason) for one in refused] == [("b.nii.gz", "It is the same CT as a.nii.gz.")]
+
+
+def test_two_processes_do_not_share_a_run(tmp_path: Path) -> None:
+    code = f"""
+import time
+from pathlib import Path
+from DiffSegLungLib.training.run_folder import RunFolder
+RunFolder(Path({str(tmp_path)!r})).claim()
+print("claimed", flush=True)
+time.sleep(60)
+"""
+    command = [sys.executable, "-c", code]
+    other = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    try:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "claimed\n"
+        with pytest.raises(InputError, match=f"process \\({other.pid}\\) is training"):
+            RunFolder(tmp_path).claim()
+    finally:
+        other.kill()
+        other.wait()
+    for _ in range(2):
+        RunFolder(tmp_path).claim()
 
 
 def test_loss_falls_and_the_second_stage_teaches(volumes: list[PreparedVolume], tmp_path: Path) -> None:
