@@ -55,6 +55,7 @@ class ScansPane(VTKObservationMixin):
         self._unticked: set[str] = set()
         self._described: dict[str, tuple[Any, str]] = {}
         self._rows: list[_Row] = []
+        self._filled: list[_Row] | None = None
         self._showing = False
         ui.trainDataComboBox.addItems([_("Volumes of this scene"), _("A folder on this computer")])
         table = ui.trainTable
@@ -62,6 +63,7 @@ class ScansPane(VTKObservationMixin):
         table.horizontalHeader().setSectionResizeMode(_STATE, qt.QHeaderView.Stretch)
         table.setColumnWidth(_NAME, _NAME_WIDTH)
         table.setColumnWidth(_LUNGS, _LUNGS_WIDTH)
+        table.horizontalHeader().connect("sectionResized(int,int,int)", self._onSectionResized)
         table.connect("itemChanged(QTableWidgetItem*)", self._onItemChanged)
         ui.trainDataComboBox.connect("activated(int)", self._onChoice)
         ui.trainFolderPathEdit.connect("currentPathChanged(QString)", self._onChoice)
@@ -176,8 +178,11 @@ class ScansPane(VTKObservationMixin):
         return f"{text}."
 
     def _fill(self) -> None:
-        """Put the rows into the table, touching only the cells that change."""
+        """Put the rows into the table, where any has changed."""
         table = self._ui.trainTable
+        if self._rows == self._filled:
+            return
+        self._filled = self._rows
         self._showing = True
         try:
             if table.rowCount != len(self._rows):
@@ -186,11 +191,16 @@ class ScansPane(VTKObservationMixin):
                 self._cell(number, _NAME, row.name, row)
                 self._cell(number, _LUNGS, row.lungs, None)
                 self._cell(number, _STATE, row.state, None)
-            table.resizeRowsToContents()
-            needed = table.horizontalHeader().height + sum(table.rowHeight(n) for n in range(table.rowCount))
-            table.minimumHeight = table.maximumHeight = min(max(needed + 4, _LOWEST), _HIGHEST)
+            self._fitHeight()
         finally:
             self._showing = False
+
+    def _fitHeight(self) -> None:
+        """Rows as high as their texts, and the table as its rows."""
+        table = self._ui.trainTable
+        table.resizeRowsToContents()
+        needed = table.horizontalHeader().height + sum(table.rowHeight(n) for n in range(table.rowCount))
+        table.minimumHeight = table.maximumHeight = min(max(needed + 4, _LOWEST), _HIGHEST)
 
     def _cell(self, number: int, column: int, text: str, row: _Row | None) -> None:
         table = self._ui.trainTable
@@ -223,7 +233,12 @@ class ScansPane(VTKObservationMixin):
             self._unticked.discard(row.nodeID)
         else:
             self._unticked.add(row.nodeID)
+        self._filled = None  # what the user ticked stands in the table, not in these rows
         self._onChanged()
+
+    def _onSectionResized(self, section: int, _before: int, _now: int) -> None:
+        if section == _STATE and not self._showing:
+            self._fitHeight()
 
     def _onChoice(self, _choice: Any = None) -> None:
         self._onChanged()

@@ -137,7 +137,7 @@ class TrainingPane:
     def resume(self, run: TrainingRun | None = None) -> None:
         """Go on with a training, with the one shown unless another is given."""
         self.run = run = run or self.run
-        if run is not None and self.activity is Activity.idle:
+        if run is not None and not run.isFinished and self.activity is Activity.idle:
             self._begin(
                 Activity.training, run, lambda: self._logic.resumeTraining(run, waitForCompletion=False)
             )
@@ -161,6 +161,7 @@ class TrainingPane:
     # What the buttons do
 
     def _onCheck(self, _checked: bool = False) -> None:
+        self._messages.clear()
         self._withPackages(self._check)
 
     def _onStart(self, _checked: bool = False) -> None:
@@ -218,7 +219,7 @@ class TrainingPane:
 
     def _finish(self) -> None:
         run = self.run
-        if run is not None:
+        if run is not None and not run.isFinished:
             self._begin(
                 Activity.finishing, run, lambda: self._logic.finishTraining(run, waitForCompletion=False)
             )
@@ -291,7 +292,7 @@ class TrainingPane:
     # What is shown
 
     def _onWatch(self) -> None:
-        if self._current.stamp() != self._seen:
+        if (self.activity, *self._current.stamp()) != self._seen:
             self.update()
 
     def _showFiles(self) -> None:

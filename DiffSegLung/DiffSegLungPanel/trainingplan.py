@@ -63,6 +63,9 @@ class PlanPane:
         byTime = ui.trainBudgetComboBox.currentIndex == TIME
         ui.trainMinutesSpinBox.visible, ui.trainStepsSpinBox.visible = new and byTime, new and not byTime
         ui.trainMinutesSpinBox.enabled = ui.trainStepsSpinBox.enabled = enabled
+        if not new:
+            self.problem = ""
+            return
         self._showParents()
         ui.trainNameLineEdit.placeholderText = self._usualName()
         self.problem = self._findProblem()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import enum
 import json
 import math
 import os
@@ -15,7 +16,6 @@ import re
 import shutil
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -25,13 +25,15 @@ from DiffSegLungLib.errors import InputError
 from DiffSegLungLib.model.library import models_folder
 from DiffSegLungLib.outputs import owner_lives
 
+from .trainingfiles import linesOf, listOf, mappingOf, numbersOf, stampOf, wholeOf
+
 FEWEST, ADVISED = 3, 10
 """CT that a training needs at least, and those below which it is warned; the library's own limits."""
 
 SCANS = "scans"
 """Sub-folder with the volumes that were written out of the scene; gone once they are prepared."""
 
-_OWNER, _BUDGET = "owner.json", "budget.json"
+_OWNER, _BUDGET = "slicer.json", "budget.json"
 _ENDING = re.compile(r"\.(nii\.gz|nii|nrrd|nhdr|mha|mhd)$", re.IGNORECASE)
 _NEUTRAL = re.compile(r"ct-(\d+)\.mhd")
 
@@ -87,6 +89,15 @@ class Outcome:
         return self.model != self.parent
 
 
+class _Owner(enum.Enum):
+    """Whose training it is: which Slicer works on it."""
+
+    nobody = "nobody"
+    me = "me"
+    another = "another"
+    gone = "gone"
+
+
 class TrainingRun:
     """One training on disk.
 
@@ -122,33 +133,28 @@ class TrainingRun:
     @property
     def isElsewhere(self) -> bool:
         """Whether another Slicer that is alive works on it; without psutil nobody can tell."""
-        pid = _mapping(self.folder / _OWNER).get("pid")
-        if not isinstance(pid, int) or pid == os.getpid():
-            return False
-        with contextlib.suppress(ImportError):
-            return owner_lives(pid, self.folder / _OWNER)
-        return False
+        return self._owner() is _Owner.another
 
     @property
     def name(self) -> str:
         """Identifier of the model in the making."""
-        return str(_mapping(self.folder / "request.json").get("name") or "")
+        return str(mappingOf(self.folder / "request.json").get("name") or "")
 
     @property
     def parent(self) -> str:
         """The model it starts from."""
-        return str(_mapping(self.folder / "request.json").get("parent") or "")
+        return str(mappingOf(self.folder / "request.json").get("parent") or "")
 
     @property
     def steps(self) -> int:
         """How many it was asked for; 0 where nobody said."""
-        return _whole(self.settings().get("steps"))
+        return wholeOf(self.settings().get("steps"))
 
     @property
     def step(self) -> int:
         """How many are done, as far as the log says."""
         entries = self.entries()
-        return _whole(entries[-1]["step"]) if entries else 0
+        return wholeOf(entries[-1]["step"]) if entries else 0
 
     @property
     def seconds(self) -> float:
@@ -160,16 +166,16 @@ class TrainingRun:
     @property
     def minutes(self) -> float | None:
         """Its budget of time, None where it goes by steps."""
-        minutes = _mapping(self.folder / _BUDGET).get("minutes")
+        minutes = mappingOf(self.folder / _BUDGET).get("minutes")
         return float(minutes) if isinstance(minutes, (int, float)) else None
 
     def settings(self) -> dict[str, Any]:
         """How it trains, as the library wrote it; empty until then."""
-        return _mapping(self.folder / "settings.json")
+        return mappingOf(self.folder / "settings.json")
 
     def scans(self) -> list[Scan]:
         """What is known by now about its CT, in the library's order."""
-        return [_scan(entry) for entry in _list(self.folder / "cohort.json") if isinstance(entry, dict)]
+        return [_scan(entry) for entry in listOf(self.folder / "cohort.json") if isinstance(entry, dict)]
 
     def nameOf(self, scan: Scan) -> str:
         """What to call one of its CT: the volume's name while it is known, else that of the file."""
@@ -177,27 +183,26 @@ class TrainingRun:
 
     def entries(self) -> list[dict[str, Any]]:
         """The lines of its log that are whole, in order."""
-        path = self.folder / "log.jsonl"
-        return list(_lines(path, _stampOf(path)))
+        return linesOf(self.folder / "log.jsonl")
 
     def outcome(self) -> Outcome | None:
         """How it ended; None while it has not."""
-        said = _mapping(self.folder / "result.json")
+        said = mappingOf(self.folder / "result.json")
         if not isinstance(said.get("model"), str):
             return None
         return Outcome(
             model=said["model"],
             parent=str(said.get("parent") or ""),
-            bestStep=_whole(said.get("best_step")),
-            steps=_whole(said.get("steps")),
-            before=_numbers(said.get("before")),
-            after=_numbers(said.get("after")),
+            bestStep=wholeOf(said.get("best_step")),
+            steps=wholeOf(said.get("steps")),
+            before=numbersOf(said.get("before")),
+            after=numbersOf(said.get("after")),
         )
 
     def stamp(self) -> tuple[Any, ...]:
         """Changes whenever one of its files does."""
         names = ("request.json", "cohort.json", "log.jsonl", "result.json")
-        return (str(self.folder), *(_stampOf(self.folder / name) for name in names))
+        return (str(self.folder), *(stampOf(self.folder / name) for name in names))
 
     def keepBudget(self, minutes: float | None) -> None:
         """Remember the budget of time, for when it is resumed.
@@ -252,6 +257,28 @@ class TrainingRun:
                 _("Close the programs that use its files and try again."),
             )
 
+    @property
+    def isAbandoned(self) -> bool:
+        """Whether only its scans were checked, by a Slicer that is certainly gone."""
+        return not self.isBegun and self._owner() is _Owner.gone
+
+    @property
+    def isMine(self) -> bool:
+        """Whether this very Slicer works on it."""
+        return self._owner() is _Owner.me
+
+    def _owner(self) -> _Owner:
+        path = self.folder / _OWNER
+        pid = mappingOf(path).get("pid")
+        if not isinstance(pid, int):
+            return _Owner.nobody
+        if pid == os.getpid():
+            return _Owner.me
+        try:
+            return _Owner.another if owner_lives(pid, path) else _Owner.gone
+        except ImportError:
+            return _Owner.nobody
+
     def _write(self, name: str, content: Mapping[str, Any]) -> None:
         try:
             (self.folder / name).write_text(json.dumps(content) + "\n", encoding="utf-8")
@@ -294,18 +321,14 @@ def knownRuns() -> list[TrainingRun]:
         return []
     runs = [TrainingRun(folder) for folder in folders if folder.is_dir()]
     for run in runs:
-        if not run.isBegun and (run.folder / _OWNER).is_file() and not run.isElsewhere and not _isMine(run):
+        if run.isAbandoned:
             shutil.rmtree(run.folder, ignore_errors=True)
     return [run for run in runs if run.isBegun]
 
 
 def unfinishedRuns() -> list[TrainingRun]:
     """Trainings that wait for somebody to go on with them, the latest first."""
-    return [run for run in knownRuns() if not run.isFinished and not run.isElsewhere and not _isMine(run)]
-
-
-def _isMine(run: TrainingRun) -> bool:
-    return _mapping(run.folder / _OWNER).get("pid") == os.getpid()
+    return [run for run in knownRuns() if not (run.isFinished or run.isElsewhere or run.isMine)]
 
 
 def _scan(entry: Mapping[str, Any]) -> Scan:
@@ -316,60 +339,6 @@ def _scan(entry: Mapping[str, Any]) -> Scan:
         reason=str(entry.get("reason") or ""),
         lungMl=float(ml) if isinstance(ml, (int, float)) and math.isfinite(ml) else None,
     )
-
-
-def _parsed(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        return None
-
-
-@lru_cache(maxsize=256)
-def _lines(path: Path, _stamp: tuple[int, int]) -> tuple[dict[str, Any], ...]:
-    """A log's lines; read anew only when the file has changed."""
-    try:
-        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        return ()
-    found = (_parsed(line) for line in lines)
-    return tuple(e for e in found if isinstance(e, dict) and isinstance(e.get("step"), (int, float)))
-
-
-@lru_cache(maxsize=256)
-def _content(path: Path, _stamp: tuple[int, int]) -> Any:
-    """A file's JSON; read anew only when it has changed."""
-    try:
-        return _parsed(path.read_text(encoding="utf-8", errors="replace"))
-    except OSError:
-        return None
-
-
-def _mapping(path: Path) -> dict[str, Any]:
-    content = _content(path, _stampOf(path))
-    return content if isinstance(content, dict) else {}
-
-
-def _list(path: Path) -> list[Any]:
-    content = _content(path, _stampOf(path))
-    return content if isinstance(content, list) else []
-
-
-def _numbers(content: Any) -> dict[str, float]:
-    items = content.items() if isinstance(content, dict) else ()
-    return {str(k): float(v) for k, v in items if isinstance(v, (int, float)) and math.isfinite(v)}
-
-
-def _whole(value: Any) -> int:
-    return int(value) if isinstance(value, (int, float)) and math.isfinite(value) else 0
-
-
-def _stampOf(path: Path) -> tuple[int, int]:
-    try:
-        stat = path.stat()
-    except OSError:
-        return (0, 0)
-    return (stat.st_mtime_ns, stat.st_size)
 
 
 def _notWritten(error: OSError) -> InputError:

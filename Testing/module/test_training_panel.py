@@ -316,15 +316,30 @@ def test_pausing_keeps_and_resuming_goes_on(opened, use_trainer):
     assert desk.panel.messages.kind == "success"
 
 
-def test_stopping_makes_the_model_of_what_was_learned(opened, use_trainer):
+@pytest.mark.parametrize("paused", [False, True])
+def test_stopping_makes_the_model_of_what_was_learned(opened, use_trainer, paused):
     use_trainer(pause_s=0.05, lines=50)
     desk = opened()
     train_until(desk, 60)
+    if paused:
+        desk.train.pauseTrainingButton.click()
+        wait_idle(desk)
     desk.train.stopTrainingButton.click()
     wait_idle(desk)
     outcome = desk.training.pane.run.outcome()
     assert outcome.model == f"{NAME} 1" and 60 <= outcome.steps < 1000
     assert not desk.train.startTrainingButton.enabled and not desk.train.stopTrainingButton.enabled
+
+
+def test_stopping_while_scans_are_prepared_keeps_them(opened, use_trainer):
+    use_trainer(pause_s=0.5)
+    desk = opened()
+    desk.train.startTrainingButton.click()
+    desk.wait(lambda: len(desk.training.pane.run.scans()) == 1)
+    desk.train.stopTrainingButton.click()
+    wait_idle(desk)
+    assert desk.panel.messages.text.startswith("Paused. The scans prepared by now are kept")
+    assert desk.train.startTrainingButton.text == "Resume" and not desk.train.stopTrainingButton.enabled
 
 
 def test_the_end_says_what_got_better_and_the_model_can_be_used(opened):
@@ -499,7 +514,7 @@ def test_a_training_of_another_slicer_is_left_alone(opened):
     train(desk)
     run = desk.training.pane.run
     (run.folder / "result.json").unlink()
-    (run.folder / "owner.json").write_text(json.dumps({"pid": os.getppid()}))
+    (run.folder / "slicer.json").write_text(json.dumps({"pid": os.getppid()}))
     desk.training.pane.update()
     assert desk.train.trainProblemLabel.text == "Another Slicer works on this training."
     for name in ("start", "pause", "stop", "discard"):

@@ -51,7 +51,7 @@ def test_two_trainings_begun_at_once_have_two_folders():
 
 
 @pytest.mark.parametrize("text", SPOILT)
-@pytest.mark.parametrize("name", ["request.json", "cohort.json", "log.jsonl", "result.json", "owner.json"])
+@pytest.mark.parametrize("name", ["request.json", "cohort.json", "log.jsonl", "result.json", "slicer.json"])
 def test_spoilt_files_count_as_not_there(run, name, text):
     (run.folder / name).write_text(text, encoding="utf-8")
     assert run.scans() == [] and run.entries() == [] and run.outcome() is None
@@ -95,7 +95,7 @@ def test_a_training_belongs_to_one_slicer_at_a_time():
     run = begun()
     other = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     try:
-        (run.folder / "owner.json").write_text(json.dumps({"pid": other.pid}))
+        (run.folder / "slicer.json").write_text(json.dumps({"pid": other.pid}))
         assert run.isElsewhere
         with pytest.raises(InputError, match="Another Slicer"):
             run.claim()
@@ -104,15 +104,22 @@ def test_a_training_belongs_to_one_slicer_at_a_time():
     assert not run.isElsewhere
     run.claim()
     run.release()
-    assert not (run.folder / "owner.json").exists()
+    assert not (run.folder / "slicer.json").exists()
 
 
 def test_checks_of_a_dead_slicer_are_removed_and_trainings_are_not():
     draft, mine, training = newRun(), newRun(), begun()
     for run in (draft, training):
-        (run.folder / "owner.json").write_text(json.dumps({"pid": 2**22 + 1}))
+        (run.folder / "slicer.json").write_text(json.dumps({"pid": 2**22 + 1}))
     assert knownRuns() == [training]
     assert not draft.folder.exists() and mine.folder.exists()
+
+
+def test_where_nobody_can_tell_who_lives_nothing_is_removed(monkeypatch):
+    draft = newRun()
+    (draft.folder / "slicer.json").write_text(json.dumps({"pid": 2**22 + 1}))
+    monkeypatch.setitem(sys.modules, "psutil", None)
+    assert knownRuns() == [] and draft.folder.exists()
 
 
 def outcome(**after: float) -> Outcome:
@@ -197,7 +204,7 @@ def test_a_script_trains_in_one_call(volumes):
     ended = DiffSegLungLogic().train(TrainingData(volumes=volumes), TrainingPlan("default", "mine", steps=60))
     assert (ended.model, ended.steps) == ("mine 1", 60)
     (run,) = knownRuns()
-    assert run.isFinished and not (run.folder / "owner.json").exists()
+    assert run.isFinished and not (run.folder / "slicer.json").exists()
     assert not (run.folder / "scans").exists()
 
 
