@@ -1,7 +1,7 @@
 """One step of the training: milliseconds of each part, patches/s, and how much faster than an older checkout.
 
     python Testing/benchmarks/training_step.py --size medium --patch 16 64 64 --batch 2
-    git worktree add /tmp/old COMMIT && python Testing/benchmarks/training_step.py --against /tmp/old
+    git worktree add ../first COMMIT && python Testing/benchmarks/training_step.py --against ../first
 
 Both stages together, on generated lungs. Each measurement runs in a process of its own; with ``--against``,
 old and new take turns, so that what else the machine does meets both, and the ratios are of the medians.
@@ -116,27 +116,29 @@ def measure(options: argparse.Namespace) -> dict[str, float]:
         timer = Timer(device)
         if options.one == "parts":
             timer.watch()
-        steps, marks = 0, []
+        marks: list[tuple[int, float, float]] = []
 
         def counted() -> bool:
-            nonlocal steps
-            steps += 1
-            if steps == WARM_UP:
+            # The first version asks every 20 steps only, whence the steps are the trainer's, not the calls'.
+            due = marks[0][0] + options.steps if marks else WARM_UP
+            if trainer.step < due:
+                return False
+            if not marks:
                 timer.spent.clear()
-            if steps in (WARM_UP, WARM_UP + options.steps):
-                timer.wait()
-                marks.append((time.perf_counter(), time.process_time()))
-            return steps >= WARM_UP + options.steps
+            timer.wait()
+            marks.append((trainer.step, time.perf_counter(), time.process_time()))
+            return len(marks) == 2
 
         try:
             trainer.fit(cancelled=counted)
         except Exception as error:
             if type(error).__name__ != "Cancelled":
                 raise
-        wall, cpu = (1000.0 * (marks[1][i] - marks[0][i]) / options.steps for i in (0, 1))
+        done, *spent = (after - before for before, after in zip(*marks, strict=True))
+        wall, cpu = (1000.0 * seconds / done for seconds in spent)
         result = {"wall_ms": wall, "cpu_ms": cpu, "tflop": tflop(settings, device)}
         if options.one == "parts":
-            result |= {part: 1000.0 * timer.spent.get(part, 0.0) / options.steps for part in PARTS}
+            result |= {part: 1000.0 * timer.spent.get(part, 0.0) / done for part in PARTS}
             timer.device = torch.device("cpu")  # its own waits are not the step's
             result |= waits(trainer) if device.type == "cuda" else {}
     return result
