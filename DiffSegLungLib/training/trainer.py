@@ -112,8 +112,10 @@ class Trainer:
         begun, saved, before = time.monotonic(), time.monotonic(), self.seconds
         stop, over = False, False
         stale = self.best.over(self.settings.patience)
-        batches = iter(()) if stale else self._batches(self.step, self.settings.steps)
-        for batch in batches if self.ranks.count > 1 else _until_asked(batches, cancelled):
+        batches: Iterator[Batch | None] = self._batches(self.step, 0 if stale else self.settings.steps)
+        if self.ranks.count == 1:
+            batches = _until_asked(batches, cancelled)
+        for batch in batches:
             if batch is None:
                 stop = True
                 break
@@ -314,7 +316,7 @@ class Trainer:
             self.best.restore(state["best"])
 
 
-def _until_asked(batches: Iterator[Batch], cancelled: Callable[[], bool]) -> Iterator[Batch | None]:
+def _until_asked(batches: Iterator[Batch | None], cancelled: Callable[[], bool]) -> Iterator[Batch | None]:
     """The batches; None, once, where the processes that prepare them were asked to stop before this one.
 
     A signal to a whole group of processes (Slicer, Ctrl-C) ends them at once; what was learned must be saved.
