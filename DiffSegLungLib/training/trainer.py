@@ -28,9 +28,6 @@ LOG_EVERY = 20
 SKIPS_IN_A_ROW = 2 * LOG_EVERY
 """Steps without finite gradients in a row that end the training."""
 
-_NOTICE_S = 1.0
-"""How long after the end of a process that prepares patches a request to stop may become known, s."""
-
 _VALIDATION_PATCHES = 24
 _STATISTICS_PATCHES = 64
 _RETRIEVAL_TIMESTEP = 0.1
@@ -114,13 +111,7 @@ class Trainer:
         begun, saved, before = time.monotonic(), time.monotonic(), self.seconds
         stop, over = False, False
         stale = self.best.over(self.settings.patience)
-        batches: Iterator[Batch | None] = self._batches(self.step, 0 if stale else self.settings.steps)
-        if self.ranks.count == 1:
-            batches = _until_asked(batches, cancelled)
-        for batch in batches:
-            if batch is None:
-                stop = True
-                break
+        for batch in () if stale else self._batches(self.step, self.settings.steps):
             self._train_step(batch)
             now = time.monotonic()
             self.seconds = before + now - begun
@@ -317,27 +308,6 @@ class Trainer:
         if self.parent is not None:
             self.learner.schedule = self.parent.schedule
             self.best.restore(state["best"])
-
-
-def _until_asked(batches: Iterator[Batch | None], cancelled: Callable[[], bool]) -> Iterator[Batch | None]:
-    """The batches; None, once, where the processes that prepare them were asked to stop before this one.
-
-    A signal to a whole group of processes (Slicer, Ctrl-C) ends them at once; what was learned must be saved.
-    """
-    while True:
-        try:
-            batch = next(batches)
-        except StopIteration:
-            return
-        except (RuntimeError, EOFError, OSError):  # as the queue between the processes happens to break
-            end = time.monotonic() + _NOTICE_S
-            while not cancelled():
-                if time.monotonic() > end:
-                    raise
-                time.sleep(0.02)
-            yield None
-            return
-        yield batch
 
 
 def _ranges(first: int, last: int, size: int) -> list[range]:

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -125,7 +122,6 @@ def test_two_processes_do_not_share_a_run(tmp_path: Path) -> None:
     code = f"""
 import time
 from pathlib import Path
-from typing import Any
 from DiffSegLungLib.training.run_folder import RunFolder
 RunFolder(Path({str(tmp_path)!r})).claim()
 print("claimed", flush=True)
@@ -143,37 +139,6 @@ time.sleep(60)
         other.wait()
     for _ in range(2):
         RunFolder(tmp_path).claim()
-
-
-def dying(learner: Trainer, after: int) -> None:
-    """Lets the processes that prepare patches die after so many batches, as by a signal to their group."""
-    whole = learner._batches
-
-    def batches(first: int, last: int) -> Iterator[Any]:
-        yield from itertools.islice(whole(first, last), after)
-        raise RuntimeError("DataLoader worker (pid(s) 7) exited unexpectedly")
-
-    learner._batches = batches  # type: ignore[method-assign]
-
-
-def test_a_signal_to_the_whole_group_still_leaves_a_checkpoint(
-    volumes: list[PreparedVolume], tmp_path: Path
-) -> None:
-    learner = trainer(volumes, tmp_path / "run", replace(TINY, checkpoint_minutes=99.0))
-    dying(learner, 25)
-    asked = iter([False] * 26)  # after each step, and once more before the signal has arrived here, too
-    with pytest.raises(Cancelled):
-        learner.fit(cancelled=lambda: next(asked, True))
-    state = learner.run_folder.load_checkpoint(torch.device("cpu"))
-    assert state is not None
-    assert state["step"] == 25
-
-
-def test_processes_that_die_by_themselves_are_an_error(volumes: list[PreparedVolume], tmp_path: Path) -> None:
-    learner = trainer(volumes, tmp_path / "run")
-    dying(learner, 3)
-    with pytest.raises(RuntimeError, match="exited unexpectedly"):
-        learner.fit()
 
 
 def test_loss_falls_and_the_second_stage_teaches(volumes: list[PreparedVolume], tmp_path: Path) -> None:
@@ -227,7 +192,6 @@ def test_killed_run_resumes_to_the_same_curve(tmp_path: Path) -> None:
         f"""
 import sys
 from pathlib import Path
-from typing import Any
 sys.path[:0] = [{str(Path(__file__).parent)!r}]
 import torch
 from test_training import trainer, volume

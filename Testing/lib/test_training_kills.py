@@ -5,15 +5,21 @@ Fifty kills at random moments: benchmarks/training_kills.py.
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 import pytest
-from killing import Training, differences, make_ct
+import torch
+from killing import OPTIONS, Training, differences, make_ct
 
+from DiffSegLungLib.processtree import own_group
 from DiffSegLungLib.training.patch_workers import clear, mark_of
+from DiffSegLungLib.training.run_folder import RunFolder
 
 STEPS = 24
 
@@ -35,6 +41,23 @@ def test_a_training_killed_at_every_stage_ends_like_the_unbroken_one(tmp_path: P
     assert killed.go().stage == "end"
     assert differences(killed, unbroken) == []
     assert killed.leftovers() == []
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no process groups")
+def test_a_request_to_stop_to_the_whole_group_leaves_a_checkpoint(tmp_path: Path) -> None:
+    """Ctrl-C, SLURM and the panel ask all processes; those that prepare patches must not go first."""
+    ct, run = make_ct(tmp_path / "ct", 2), tmp_path / "run"
+    command = [sys.executable, "-m", "DiffSegLungLib", "train", str(ct), "--out", str(run), *OPTIONS]
+    command += ["--steps", "4000", "--checkpoint-minutes", "99"]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, **own_group()) as process:
+        while not (run / "log.jsonl").is_file():
+            assert process.poll() is None
+            time.sleep(0.01)
+        os.killpg(process.pid, signal.SIGTERM)
+        assert process.wait(timeout=30) == 3
+    state = RunFolder(run).load_checkpoint(torch.device("cpu"))
+    assert state is not None
+    assert state["step"] >= 20
 
 
 def test_only_what_trainers_left_that_are_gone_is_cleared(
