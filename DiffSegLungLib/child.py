@@ -25,7 +25,7 @@ from . import processtree
 from .errors import Cancelled, DiffSegLungError, InputError, OutOfMemory
 
 GRACE_S = 4.0
-"""How long a cancelled command may take to clean up before its whole process tree is killed, s."""
+"""How long most cancelled commands may take, see :class:`Child`, s."""
 
 _FULL_BYTES = 1_000_000
 _CHUNK = 1 << 20
@@ -51,6 +51,7 @@ class Child:
         python: the interpreter; this one by default.
         environment: variables to set for the command, beside those of this process.
         background: give way to other programs (lower priority).
+        grace_s: how long a cancelled command may take to clean up before its whole process tree is killed, s.
 
     Attributes:
         result: what the command's last line gives as result, once it has ended well.
@@ -66,12 +67,14 @@ class Child:
         python: str | None = None,
         environment: Mapping[str, str] | None = None,
         background: bool = False,
+        grace_s: float = GRACE_S,
     ) -> None:
         self._command = [python or sys.executable, "-m", __package__, *arguments]
         self._command += ["--json-progress", "--stop-with-stdin"]
         self._folder = folder
         self._environment = dict(environment or {})
         self._background = background
+        self._grace_s = grace_s
         self._process: subprocess.Popen[bytes] | None = None
         self._finished = False
         self._deadline: float | None = None
@@ -121,7 +124,7 @@ class Child:
         self._errors = _Tail(self._path("log.txt"))
 
     def poll(self) -> list[Report]:
-        """New progress since the last call; notices the end, and kills what outlived :data:`GRACE_S`."""
+        """New progress since the last call; notices the end, and kills what outlived its time to clean up."""
         if self._process is None or self._finished:
             return []
         ended = self._process.poll() is not None  # asked first: what it wrote before is then all there
@@ -137,7 +140,7 @@ class Child:
         """Ask the command to stop and clean up; :meth:`poll` kills it where it does not in time."""
         if self._process is None or self._finished or self._deadline is not None:
             return
-        self._deadline = time.monotonic() + GRACE_S
+        self._deadline = time.monotonic() + self._grace_s
         self._close_input()
         processtree.terminate(self._process.pid)
 

@@ -24,13 +24,9 @@ if TYPE_CHECKING:
 _DEFAULTS = {f.name: f.default for f in fields(TrainingSettings)}
 _STAGE_SHARES = {"prepare": 5.0, "train": 90.0, "population": 5.0}
 
-_GRACE_S = 3.5
-"""How long a training may take to stop after a signal, s: a step has to end before the checkpoint is written.
-Less than :data:`.child.GRACE_S`, after which a program that started this one kills it."""
-
-_GRACE_TOGETHER_S = 20.0
-"""The same for processes that train together: all have to end their step. ``torchrun`` and SLURM wait 30 s
-before they kill."""
+GRACE_S = 20.0
+"""How long a training may take to stop after a signal, s: a step has to end, in all processes, before the
+checkpoint is written. ``torchrun`` and SLURM wait 30 s before they kill."""
 
 _NUMBERS = {
     "steps": "optimiser steps in all; ask for more to continue a finished run",
@@ -124,7 +120,7 @@ def work(options: argparse.Namespace) -> Work:
     def train_model(session: Session) -> None:
         from .training import ranks
 
-        session.grace_s = _GRACE_TOGETHER_S if ranks.launched() else _GRACE_S
+        session.grace_s = GRACE_S
         if not ranks.writes():
             session.display = Silent()
         if note:

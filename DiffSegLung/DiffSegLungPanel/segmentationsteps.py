@@ -17,7 +17,7 @@ from .request import Request
 from .stages import stageName
 from .tasks import CancelRequested, Steps, TaskProgress, spanned
 from .temporary import temporaryFolder, writeText
-from .worker import Worker
+from .worker import GRACE_S, Worker
 
 EXPORT_END, WORKER_END = 0.03, 0.95
 """Fractions of the whole run at which the CT has been written, and at which the worker is done."""
@@ -48,7 +48,11 @@ def segmentationSteps(scene: slicer.vtkMRMLScene, request: Request) -> Steps:
 
 
 def workerSteps(
-    arguments: list[str], folder: Path, *, check: Callable[[], None] = lambda: None
+    arguments: list[str],
+    folder: Path,
+    *,
+    check: Callable[[], None] = lambda: None,
+    graceS: float = GRACE_S,
 ) -> Generator[TaskProgress | str | None, None, str]:
     """Run one library command to its end and pass on its progress and log.
 
@@ -56,6 +60,7 @@ def workerSteps(
         arguments: the command and its options.
         folder: private folder of this run.
         check: called at every poll; what it raises stops the command.
+        graceS: how long it may take to clean up once it is cancelled, s.
 
     Returns:
         What the command gave as its result.
@@ -64,7 +69,7 @@ def workerSteps(
         DiffSegLungError: what the command said went wrong.
         Cancelled: it was cancelled.
     """
-    worker = Worker(arguments, folder)
+    worker = Worker(arguments, folder, graceS=graceS)
     try:
         worker.start()
         while worker.isRunning:

@@ -30,6 +30,9 @@ _ENDLESS = 1_000_000
 _AT_ONCE = 0.001
 """A budget of minutes that is over after one step: the library then tests and keeps what it has."""
 
+_GRACE_S = 25.0
+"""How long a pause may take: a step has to end before the checkpoint is written, a long one on a CPU."""
+
 _STATEMENT = "CT chosen by the user in 3D Slicer; their licence was not stated."
 
 
@@ -145,7 +148,7 @@ def finishSteps(run: TrainingRun) -> Steps:
 
 def _command(arguments: list[str], begin: float) -> Steps:
     with temporaryFolder() as private:
-        yield from spanned(workerSteps(arguments, private), begin, 1.0)
+        yield from spanned(workerSteps(arguments, private, graceS=_GRACE_S), begin, 1.0)
 
 
 def _end(run: TrainingRun) -> Outcome:

@@ -34,10 +34,19 @@ class Worker:
         arguments: of ``diffseglung``, e.g. ``["segment", ct, "-o", folder, "--preset", "fast"]``.
         folder: an existing private folder for the protocol and the log; the caller removes it.
         python: interpreter; :func:`pythonExecutable` by default.
+        graceS: how long it may take to clean up once it is cancelled, s; then its whole tree is killed.
     """
 
-    def __init__(self, arguments: Sequence[str], folder: Path, *, python: str | None = None) -> None:
-        self._child = Child(arguments, Path(folder), python=python or pythonExecutable(), background=True)
+    def __init__(
+        self,
+        arguments: Sequence[str],
+        folder: Path,
+        *,
+        python: str | None = None,
+        graceS: float = GRACE_S,
+    ) -> None:
+        python = python or pythonExecutable()
+        self._child = Child(arguments, Path(folder), python=python, background=True, grace_s=graceS)
 
     @property
     def isRunning(self) -> bool:
@@ -77,7 +86,7 @@ class Worker:
         return [Progress(r.stage, r.fraction, r.eta_s) for r in self._child.poll()]
 
     def cancel(self) -> None:
-        """Ask the command to stop and clean up; :meth:`poll` kills its whole tree after ``GRACE_S``."""
+        """Ask the command to stop and clean up; :meth:`poll` kills its whole tree after ``graceS``."""
         self._child.cancel()
 
     def kill(self) -> None:
