@@ -18,10 +18,11 @@ from smallchest import chest, image, save, write_dicom
 
 from DiffSegLungLib.errors import Cancelled, InputError
 from DiffSegLungLib.training.dataset import PatchDataset, PatchSettings, split_by_patient
+from DiffSegLungLib.training.patients import patient_groups, patient_of
 from DiffSegLungLib.training.ranks import Ranks
 from DiffSegLungLib.training.run_folder import RunFolder
 from DiffSegLungLib.training.settings import TrainingSettings
-from DiffSegLungLib.training.store import PreparedVolume, _groups, find_volumes, patient_of, prepare_store
+from DiffSegLungLib.training.store import PreparedVolume, find_volumes, prepare_store
 from DiffSegLungLib.training.trainer import Trainer
 
 TINY = TrainingSettings(
@@ -102,11 +103,11 @@ def test_patients_are_told_by_dicom_then_by_name_then_by_folder(tmp_path: Path) 
         write_dicom(tmp_path / "c" / "CT", hu, PatientID="2"),
         write_dicom(tmp_path / "d" / "CT", hu, PatientID=""),
     ]
-    groups = [_groups(series)[path] for path in series]
+    groups = [patient_groups(series)[path] for path in series]
     assert groups[1] == groups[2]
     assert len(set(groups)) == 3
     files = [tmp_path / folder / name for folder in "ab" for name in ("ct_b40f.nrrd", "ct_b70f.nrrd")]
-    groups = [_groups(files)[path] for path in files]
+    groups = [patient_groups(files)[path] for path in files]
     assert groups[0] == groups[1] != groups[2] == groups[3], "every folder holds the same: they are patients"
 
 
