@@ -57,13 +57,13 @@ class Actions:
         """Segment with what is chosen; asks before it installs or replaces anything."""
         with slicer.util.tryWithErrorDisplay(_("The segmentation could not be started.")):
             self._messages.clear()
-            self._withPackages(self._segment)
+            self.withPackages(self._segment)
 
     def testDevice(self, _checked: bool = False) -> None:
         """Run the model once on the chosen device."""
         with slicer.util.tryWithErrorDisplay(_("The device could not be tested.")):
             self._messages.clear()
-            self._withPackages(self._testDevice)
+            self.withPackages(self._testDevice)
 
     def start(self, task: Task, onDone: Callable[[Task], None]) -> None:
         """Start a task of the panel's own and show it."""
@@ -80,12 +80,7 @@ class Actions:
         self._logic.stop()  # also what a script started without waiting for it
         return running
 
-    def _follow(self, task: Task, onDone: Callable[[Task], None]) -> None:
-        self._started = time.monotonic()
-        self._task = task
-        self._run.follow(task, onDone)
-
-    def _withPackages(self, then: Callable[[], None]) -> None:
+    def withPackages(self, then: Callable[[], None]) -> None:
         """Go on at once, or after what is missing was installed with the user's consent."""
         missing = self._installer.missing()
         if not missing:
@@ -104,6 +99,11 @@ class Actions:
                 self._messages.error(task.error)
 
         self.start(Task(self._installer.steps(missing)), onInstalled)
+
+    def _follow(self, task: Task, onDone: Callable[[Task], None]) -> None:
+        self._started = time.monotonic()
+        self._task = task
+        self._run.follow(task, onDone)
 
     def _segment(self) -> None:
         answer = self._mayReplace(self._request())

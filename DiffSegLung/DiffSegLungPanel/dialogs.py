@@ -18,6 +18,14 @@ class Answer(enum.Enum):
     cancel = "cancel"
 
 
+class Room(enum.Enum):
+    """What to do with a training when something else is to run."""
+
+    pause = "pause"
+    both = "both"
+    cancel = "cancel"
+
+
 class Dialogs:
     """Modal questions and file dialogues.
 
@@ -47,6 +55,35 @@ class Dialogs:
             answer, Answer.cancel
         )
 
+    def makeRoom(self, question: str) -> Room:
+        """Ask whether a training is paused for another run or goes on beside it; Escape cancels."""
+        if slicer.app.testingEnabled():
+            return Room.cancel
+        box = qt.QMessageBox(self._parent)
+        box.windowTitle = _("DiffSegLung")
+        box.icon = qt.QMessageBox.Question
+        box.text = question
+        box.setStandardButtons(qt.QMessageBox.Yes | qt.QMessageBox.No | qt.QMessageBox.Cancel)
+        box.button(qt.QMessageBox.Yes).text = _("Pause the training")
+        box.button(qt.QMessageBox.No).text = _("Run both")
+        box.setDefaultButton(qt.QMessageBox.Yes)
+        box.setEscapeButton(qt.QMessageBox.Cancel)
+        answer = box.exec_()
+        box.deleteLater()
+        return {qt.QMessageBox.Yes: Room.pause, qt.QMessageBox.No: Room.both}.get(answer, Room.cancel)
+
+    def pauseAfterClose(self, question: str) -> bool:
+        """Ask whether a training pauses, now that the scene was closed; going on is the default."""
+        return bool(
+            slicer.util.confirmYesNoDisplay(question, windowTitle=_("DiffSegLung"), parent=self._parent)
+        )
+
+    def confirmDiscard(self, question: str) -> bool:
+        """Ask whether a training may be removed for good."""
+        return bool(
+            slicer.util.confirmOkCancelDisplay(question, windowTitle=_("DiffSegLung"), parent=self._parent)
+        )
+
     def confirmInstall(self, text: str, details: str) -> bool:
         """Ask whether packages may be installed."""
         return bool(
@@ -68,3 +105,9 @@ class Dialogs:
         """Ask where to save a file; None when cancelled."""
         chosen = qt.QFileDialog.getSaveFileName(self._parent, title, suggestion, pattern)
         return Path(chosen) if chosen else None
+
+    def confirm(self, question: str) -> bool:
+        """Ask whether to do what cannot be undone."""
+        return bool(
+            slicer.util.confirmOkCancelDisplay(question, windowTitle=_("DiffSegLung"), parent=self._parent)
+        )

@@ -147,6 +147,13 @@ def readScalars(path: Path, volumeNode: slicer.vtkMRMLScalarVolumeNode) -> Gener
     return (yield from _read(path, volumeNode, np.dtype(np.float32)))
 
 
+def readHounsfield(
+    path: Path, volumeNode: slicer.vtkMRMLScalarVolumeNode
+) -> Generator[None, None, np.ndarray]:
+    """Read a CT (``.nii.gz``, int16 HU); otherwise as :func:`readLabels`."""
+    return (yield from _read(path, volumeNode, np.dtype(np.int16)))
+
+
 def readContent(path: Path) -> dict[str, Any]:
     """The worker's ``result.json``.
 

@@ -47,8 +47,8 @@ class InputPane(VTKObservationMixin):
         self._parameters = parameters
         self._observe()
         volume = parameters.inputVolume if parameters is not None else None
-        if _stamp(volume) != self._described:
-            self._described = _stamp(volume)
+        if stampOf(volume) != self._described:
+            self._described = stampOf(volume)
             self._info = describeInput(volume)
         self._showInfo(volume)
         self._showSegments()
@@ -110,7 +110,7 @@ class InputPane(VTKObservationMixin):
         self._onChanged()
 
 
-def _stamp(volume: slicer.vtkMRMLScalarVolumeNode | None) -> tuple[Any, ...]:
+def stampOf(volume: slicer.vtkMRMLScalarVolumeNode | None) -> tuple[Any, ...]:
     """Changes when the volume is another one, or has other voxels, another geometry or another transform."""
     if volume is None:
         return (None,)

@@ -17,18 +17,23 @@ from DiffSegLungLib.errors import DiffSegLungError
 from . import results
 from .batchsteps import Outcome, folderSteps, volumesSteps
 from .estimate import Estimate, estimate, updatedScale
+from .generatesteps import GenerateRequest, generateSteps
 from .parameters import DiffSegLungParameters
 from .request import Request
 from .segmentationsteps import segmentationSteps, workerSteps
 from .tasks import Steps, Task
 from .temporary import temporaryFolder
+from .trainingcompare import Comparison, compareSteps
+from .trainingruns import Outcome as TrainingOutcome
+from .trainingruns import TrainingRun, newRun
+from .trainingsteps import TrainingData, TrainingPlan, checkSteps, finishSteps, resumeSteps, trainSteps
 
 SCALE_SETTING = "DiffSegLung/secondsScale"
 """Application setting: how much slower this computer is than the one the estimate was made on."""
 
 
 class DiffSegLungLogic(ScriptedLoadableModuleLogic):
-    """Segmentation of lung pathology in the scene; one task runs at a time.
+    """Segmentation of lung pathology in the scene; one task runs at a time, and beside it one training.
 
     Args:
         scene: the scene to work in; the application's own when not given.
@@ -38,6 +43,7 @@ class DiffSegLungLogic(ScriptedLoadableModuleLogic):
         super().__init__()
         self.scene = scene if scene is not None else slicer.mrmlScene
         self.task: Task | None = None
+        self.training: Task | None = None
 
     def getParameterNode(self) -> DiffSegLungParameters:
         """The module's parameters in the scene."""
@@ -141,6 +147,17 @@ class DiffSegLungLogic(ScriptedLoadableModuleLogic):
             folderSteps(Path(folder), Path(outputFolder), options, config.to_json()), waitForCompletion
         )
 
+    def generate(
+        self, request: GenerateRequest, *, waitForCompletion: bool = True
+    ) -> list[slicer.vtkMRMLScalarVolumeNode] | Task:
+        """Draw synthetic CT in the shape of lungs; they come into the scene together, or not at all.
+
+        Returns:
+            The volumes, which say in name, description and attribute that they are no scans; or the task.
+        """
+        request.check()
+        return self._run(generateSteps(self.scene, request), waitForCompletion)
+
     def testDevice(
         self, device: str, *, bundle: str = "default", waitForCompletion: bool = True
     ) -> str | Task:
@@ -153,12 +170,67 @@ class DiffSegLungLogic(ScriptedLoadableModuleLogic):
         voxels = dimensions[0] * dimensions[1] * dimensions[2]
         return estimate(voxels, preset, device, scale=_scale())
 
+    def compareModels(
+        self,
+        inputVolume: slicer.vtkMRMLScalarVolumeNode,
+        bundles: tuple[str, str],
+        *,
+        preset: str = "balanced",
+        device: str = "auto",
+        settings: Mapping[str, Any] | None = None,
+        waitForCompletion: bool = True,
+    ) -> Comparison | Task:
+        """Segment a CT with two models; both results, and a table of both, come into the scene."""
+        steps = compareSteps(
+            self.scene, inputVolume, bundles, preset=preset, device=device, settings=settings
+        )
+        return self._run(steps, waitForCompletion)
+
+    def checkScans(
+        self, data: TrainingData, run: TrainingRun, *, waitForCompletion: bool = True
+    ) -> Task | None:
+        """Find out which CT can be trained on; the answer is in ``run.scans()``."""
+        return self._train(run, checkSteps(self.scene, run, data), waitForCompletion)
+
+    def train(
+        self,
+        data: TrainingData,
+        plan: TrainingPlan,
+        *,
+        run: TrainingRun | None = None,
+        waitForCompletion: bool = True,
+    ) -> TrainingOutcome | Task:
+        """Tune a model to one's own CT; segmentations can run meanwhile.
+
+        Args:
+            data: a folder, or volumes of the scene.
+            plan: parent, name and budget.
+            run: where the scans were checked, else a new one.
+            waitForCompletion: return when it is done; otherwise return at once with the running task.
+
+        Raises:
+            DiffSegLungError: the request cannot be met, or another training is running; while waiting also
+                whatever stops the training. What was learned by then is kept: :meth:`resumeTraining`.
+        """
+        data.check()
+        self._requireNoTraining()
+        run = run or newRun()
+        return self._train(run, trainSteps(self.scene, run, data, plan), waitForCompletion)
+
+    def resumeTraining(self, run: TrainingRun, *, waitForCompletion: bool = True) -> TrainingOutcome | Task:
+        """Go on with a training that was paused, or that a closed Slicer left."""
+        return self._train(run, resumeSteps(run), waitForCompletion)
+
+    def finishTraining(self, run: TrainingRun, *, waitForCompletion: bool = True) -> TrainingOutcome | Task:
+        """Make the model of what a paused training has learned by now."""
+        return self._train(run, finishSteps(run), waitForCompletion)
+
     def refresh(self, segmentation: slicer.vtkMRMLSegmentationNode, *, waitForCompletion: bool = True) -> Any:
         """Measure a segmentation anew, after edits; its tables and charts change in place."""
         return self._run(results.refreshResults(self.scene, segmentation), waitForCompletion)
 
     def stop(self) -> None:
-        """End whatever runs, at once, leaving nothing behind."""
+        """End whatever runs, at once, leaving nothing behind; a training goes on."""
         if self.task is not None:
             self.task.abort()
 
@@ -173,6 +245,20 @@ class DiffSegLungLogic(ScriptedLoadableModuleLogic):
         self.task.start()
         return self.task
 
+    def _train(self, run: TrainingRun, steps: Steps, waitForCompletion: bool) -> Any:
+        self._requireNoTraining()
+        self.training = Task(_owned(run, steps))
+        if waitForCompletion:
+            return self.training.wait()
+        self.training.start()
+        return self.training
+
+    def _requireNoTraining(self) -> None:
+        if self.training is not None and self.training.isRunning:
+            raise DiffSegLungError(
+                "busy", _("A training is running already."), _("Wait until it is done, or pause it.")
+            )
+
     def _timed(self, request: Request) -> Steps:
         """The steps of a segmentation; what they took corrects the next estimate."""
         expected = self.estimate(request.inputVolume, request.preset, request.device)
@@ -181,6 +267,17 @@ class DiffSegLungLogic(ScriptedLoadableModuleLogic):
         scale = updatedScale(_scale(), expected.seconds, time.monotonic() - begin)
         slicer.app.userSettings().setValue(SCALE_SETTING, scale)
         return node
+
+
+def _owned(run: TrainingRun, steps: Steps) -> Steps:
+    """The same steps, while this Slicer has the training to itself."""
+    run.claim()
+    try:
+        return (yield from steps)
+    finally:
+        if run.entries():
+            run.forgetScans()  # what was prepared of them is enough from now on
+        run.release()
 
 
 def _scale() -> float:

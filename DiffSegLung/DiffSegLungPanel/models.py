@@ -14,12 +14,15 @@ import slicer
 from slicer.i18n import tr as _
 
 from DiffSegLungLib.errors import InputError
-from DiffSegLungLib.model.library import SHIPPED, Library
+from DiffSegLungLib.model.archive import name_of, read_card
+from DiffSegLungLib.model.comparison import compare
+from DiffSegLungLib.model.library import SHIPPED, Library, Model
 
 DEFAULT, BUILT_IN = "default", "built-in"
 CARD, WEIGHTS = "card.json", "model.safetensors"
 RECENT_SETTING = "DiffSegLung/recentModels"
 MOST_RECENT = 5
+_LONGEST_CELL = 90
 
 
 @dataclass(frozen=True)
@@ -54,8 +57,7 @@ def readCard(bundle: str) -> ModelCard:
     Raises:
         InputError: nothing there, or not a model.
     """
-    chosen = bundle if Path(bundle).is_absolute() else Library().choose(bundle).place
-    place = SHIPPED if chosen == BUILT_IN else Path(chosen)
+    place = placeOf(bundle)
     try:
         card = json.loads(_cardText(place))
         return ModelCard(
@@ -71,6 +73,93 @@ def readCard(bundle: str) -> ModelCard:
             _("{place} is not a DiffSegLung model.").format(place=place.name or str(place)),
             _("A model is a folder or zip with {card} and {weights}.").format(card=CARD, weights=WEIGHTS),
         ) from error
+
+
+def placeOf(bundle: str) -> Path:
+    """Where a model lies: a folder or a zip.
+
+    Raises:
+        InputError: there is no such model.
+    """
+    chosen = bundle if Path(bundle).is_absolute() else Library().choose(bundle).place
+    return SHIPPED if chosen == BUILT_IN else Path(chosen)
+
+
+def requireInstalled(bundle: str) -> str:
+    """The words for a model that the library of models holds.
+
+    Raises:
+        InputError: it lies elsewhere.
+    """
+    if Path(bundle).is_absolute():
+        raise InputError(
+            "not-installed",
+            _("{name} is not an installed model.").format(name=shownName(bundle)),
+            _("Import it first."),
+        )
+    return bundle
+
+
+def requireDeletable(bundle: str) -> Model:
+    """The installed model that may be deleted.
+
+    Raises:
+        InputError: it is the built-in one or the default one, or not installed.
+    """
+    library = Library()
+    default = library.default()[0]
+    model = default if bundle == DEFAULT else library.find(requireInstalled(bundle))
+    if model is None:
+        raise InputError("no-bundle", _("The model {name} is gone.").format(name=bundle), "")
+    if model.built_in:
+        raise InputError(
+            "model-kept", _("The built-in model cannot be deleted."), _("It is part of the program.")
+        )
+    if model.place == default.place:
+        raise InputError(
+            "model-kept",
+            _("“{name}” is the default model.").format(name=model.name),
+            _("Choose another model and press Make default first."),
+        )
+    return model
+
+
+def replacedBy(place: str) -> str:
+    """Name of the installed model that an import of this folder or zip would replace; empty for none.
+
+    Raises:
+        InputError: it is not a model.
+    """
+    card = read_card(Path(place))
+    same = Library().find(name_of(card))
+    if same is None or same.built_in or same.card.get("sha256") == card["sha256"]:
+        return ""
+    return same.name
+
+
+def comparisonHtml(first: str, second: str) -> str:
+    """What the cards of two models say differently, as a table.
+
+    Raises:
+        InputError: one of them cannot be read.
+    """
+    differences, same = compare(read_card(placeOf(first)), read_card(placeOf(second)))
+    if not differences:
+        return _("Both are the same model.")
+    rows = "".join(
+        f"<tr><td><i>{_cell(d.entry)}</i></td><td>{_cell(d.first)}</td><td>{_cell(d.second)}</td></tr>"
+        for d in differences
+    )
+    names = (f"<th align='left'>{_cell(shownName(bundle))}</th>" for bundle in (first, second))
+    table = f"<table cellspacing='4'><tr><th></th>{''.join(names)}</tr>{rows}</table>"
+    return table + (_("The same: {entries}").format(entries=escape(", ".join(same))) if same else "")
+
+
+def _cell(text: str) -> str:
+    """Text for a narrow column: shortened, and with places to break long words at."""
+    shown = text if len(text) <= _LONGEST_CELL else f"{text[: _LONGEST_CELL - 1]}…"
+    words = ("\u200b".join(w[i : i + 14] for i in range(0, len(w), 14)) for w in shown.split(" "))
+    return escape(" ".join(words))
 
 
 def installedModels() -> list[str]:

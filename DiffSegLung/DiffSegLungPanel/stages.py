@@ -18,6 +18,11 @@ def stageName(stage: str) -> str:
         "labels": _("Naming the clusters"),
         "fusion": _("Refining the borders"),
         "output": _("Measuring and writing"),
+        "sample": _("Drawing the samples"),
         "phantom": _("Generating a CT"),
+        "prepare": _("Preparing the scans"),
+        "train": _("Training"),
+        "validate": _("Testing on the held-out CT"),
+        "population": _("Fitting the mixture of tissues"),
     }
     return f"{case}{colon}{names.get(name, name)}"

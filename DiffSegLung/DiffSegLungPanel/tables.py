@@ -87,8 +87,8 @@ def fillAbnormalTable(node: slicer.vtkMRMLTableNode, quantities: Quantities) -> 
     )
 
 
-def fillTable(node: slicer.vtkMRMLTableNode, columns: Sequence[Column]) -> None:
-    """Replace the content of a table in one go; numbers are rounded to two digits."""
+def fillTable(node: slicer.vtkMRMLTableNode, columns: Sequence[Column], *, digits: int = 2) -> None:
+    """Replace the content of a table in one go; numbers are rounded to so many digits."""
     wasModified = node.StartModify()
     node.RemoveAllColumns()
     for name, unit, description, values in columns:
@@ -97,7 +97,7 @@ def fillTable(node: slicer.vtkMRMLTableNode, columns: Sequence[Column]) -> None:
         array.SetName(name)
         array.SetNumberOfValues(len(values))
         for row, value in enumerate(values):
-            array.SetValue(row, value if isText else round(value, 2))
+            array.SetValue(row, value if isText else round(value, digits))
         node.AddColumn(array)
         # The type is stored with the table, so that plots find numbers again after a reload.
         node.SetColumnType(name, vtk.VTK_STRING if isText else vtk.VTK_DOUBLE)

@@ -179,6 +179,16 @@ class Task:
         self._cancelling = True
         self._advance()
 
+    def stopWithin(self, seconds: float) -> None:
+        """Cancel, wait at most so long without handling events, then abort: for the application's end."""
+        if self.isRunning:
+            self.cancel()
+        end = time.monotonic() + seconds
+        while self.isRunning and time.monotonic() < end:
+            self._advance()
+            time.sleep(STEP_MS / 1000)
+        self.abort()
+
     def abort(self) -> None:
         """Stop at once: processes killed, unfinished output removed. Does nothing after the end."""
         if self.isRunning:

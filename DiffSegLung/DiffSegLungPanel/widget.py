@@ -15,17 +15,21 @@ from DiffSegLungLib.errors import DiffSegLungError
 from .actions import Actions
 from .advancedpane import AdvancedPane
 from .dialogs import Dialogs
+from .generatepane import GeneratePane
 from .inputinfo import describeInput
 from .inputpane import InputPane
 from .install import Installer
 from .messageline import MessageLine
+from .modelmanager import ModelManager
 from .modelpane import ModelPane
+from .models import shownName
 from .parameters import DiffSegLungParameters
 from .refinepane import RefinePane
 from .request import Request
 from .results import resultsOf
 from .resultspane import ResultsPane
 from .runpane import RunPane, RunState
+from .trainingsection import TrainingSection
 from .uncertaintypane import UncertaintyPane
 
 MODIFIED = vtk.vtkCommand.ModifiedEvent
@@ -81,10 +85,43 @@ class Panel(VTKObservationMixin):
             onSegmented=self._onSegmented,
         )
         self.results = ResultsPane(ui, scene, self.messages, dialogs, self.actions.start)
+        self.training = TrainingSection(
+            ui,
+            scene,
+            logic,
+            self.messages,
+            dialogs=dialogs,
+            actions=self.actions,
+            onUpdate=self.update,
+            useModel=self._onUseModel,
+            options=self._modelOptions,
+            log=self.run.log,
+            onCompared=self._onSegmented,
+        )
         ui.testDeviceButton.connect("clicked(bool)", self.actions.testDevice)
+        self.manager = ModelManager(
+            ui,
+            scene,
+            self.messages,
+            dialogs,
+            self.actions,
+            chosen=lambda: self.parameters.bundle if self.parameters is not None else None,
+            choose=self._chooseModel,
+            onUpdate=self.update,
+        )
+        self.generate = GeneratePane(
+            ui,
+            scene,
+            logic,
+            self.messages,
+            self.actions,
+            parameters=lambda: self.parameters,
+            makeRoom=self.training.makeRoom,
+            onUpdate=self.update,
+        )
         slicer.app.connect("aboutToQuit()", self._onAboutToQuit)
         self.addObserver(scene, scene.StartCloseEvent, self._onStartClose)
-        self.addObserver(scene, scene.EndCloseEvent, self._onSceneChanged)
+        self.addObserver(scene, scene.EndCloseEvent, self._onSceneClosed)
         self.addObserver(scene, scene.EndImportEvent, self._onImported)
         self.addObserver(scene, scene.EndBatchProcessEvent, self._onBatchEnded)
         self.addObserver(scene, scene.NodeRemovedEvent, self._onNodeRemoved)
@@ -95,6 +132,7 @@ class Panel(VTKObservationMixin):
         self._entered = True
         self._useParameterNode()
         self.refine.enter()
+        self.training.announce()
 
     def exit(self) -> None:
         """Another module was opened; a run goes on."""
@@ -124,9 +162,12 @@ class Panel(VTKObservationMixin):
             self.run.setProblem(self._problem())
             self.ui.testDeviceButton.enabled = idle and parameters is not None and self.model.card is not None
             self.ui.exportReportButton.enabled = idle
+            self.manager.update(idle=idle)
+            self.generate.update(idle=idle)
             self._showWhether3D(idle)
         finally:
             self._updating = False
+        self.training.update(idle=idle)
 
     def _showWhether3D(self, idle: bool) -> None:
         """Surfaces would be computed anew at every stroke of the brush: none while the editor is open."""
@@ -230,8 +271,26 @@ class Panel(VTKObservationMixin):
     def _onRefineCollapsed(self, _collapsed: bool) -> None:
         self.update()
 
+    def _chooseModel(self, bundle: str) -> None:
+        if self.parameters is not None:
+            self.parameters.bundle = bundle
+        self.update()
+
+    def _modelOptions(self) -> dict[str, str]:
+        """Preset and device as chosen in the Model section; nothing while the scene is being closed."""
+        parameters = self.parameters
+        if parameters is None:
+            return {}
+        return {"preset": parameters.preset.value, "device": parameters.device.value}
+
+    def _onUseModel(self, bundle: str) -> None:
+        if self.parameters is not None:
+            self.parameters.bundle = bundle
+            self.ui.modelCollapsibleButton.collapsed = False
+            self.messages.success(_("“{name}” is chosen under Model.").format(name=shownName(bundle)))
+
     def _onApply(self) -> None:
-        self.actions.apply()
+        self.training.makeRoom(self.actions.apply)
 
     def _onRefreshed(self) -> None:
         self.results.refresh()
@@ -256,6 +315,10 @@ class Panel(VTKObservationMixin):
         if self._entered:
             self._useParameterNode()
 
+    def _onSceneClosed(self, caller: Any, event: Any) -> None:
+        self._onSceneChanged(caller, event)
+        self.training.onSceneClosed()
+
     def _onImported(self, caller: Any, event: Any) -> None:
         self._imported = True
         self._onSceneChanged(caller, event)
@@ -275,6 +338,7 @@ class Panel(VTKObservationMixin):
             return
         self._closed = True
         self.actions.stop()
+        self.training.close()
         self._setParameters(None)
         self.removeObservers()
 

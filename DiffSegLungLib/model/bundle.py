@@ -126,10 +126,11 @@ class Bundle:
         }
         place = Path(folder)
         place.mkdir(parents=True, exist_ok=True)
-        for name, data in ((WEIGHTS, content), (CARD, json.dumps(self.card, indent=2).encode() + b"\n")):
-            aside = place / f".{name}.part"
-            aside.write_bytes(data)
-            aside.replace(place / name)
+        files = {WEIGHTS: content, CARD: json.dumps(self.card, indent=2).encode() + b"\n"}
+        for name, data in files.items():
+            (place / f".{name}.part").write_bytes(data)
+        for name in files:  # weights and card of different trainings stand together for as short as possible
+            (place / f".{name}.part").replace(place / name)
 
 
 def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

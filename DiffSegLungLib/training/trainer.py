@@ -18,6 +18,7 @@ from .dataset import PatchDataset
 from .distillation import block_descriptors, retrieval_accuracy
 from .early_stop import EarlyStop
 from .learner import Batch, Learner, Student, rows_of
+from .patch_workers import beginning, clear, mark_of
 from .ranks import Ranks
 from .run_folder import RunFolder
 from .settings import TrainingSettings
@@ -79,6 +80,7 @@ class Trainer:
         self._sums: dict[str, Tensor] = {}
         self._validated_at = -1
         self._rehearsal_due = self.ranks.count > 1
+        self._mark = mark_of(run.folder, self.ranks.rank)
 
     def fit(
         self,
@@ -276,6 +278,7 @@ class Trainer:
 
     def _load(self, patches: PatchDataset, numbers: Iterable[range], workers: int) -> Iterator[Batch]:
         """Items of the given numbers, a batch for every range."""
+        clear(self._mark)
         return iter(
             DataLoader(
                 patches,
@@ -283,7 +286,7 @@ class Trainer:
                 num_workers=workers,
                 prefetch_factor=4 if workers else None,
                 pin_memory=self.device.type == "cuda",
-                worker_init_fn=_single_thread,
+                worker_init_fn=beginning(self._mark),
             )
         )
 
@@ -320,7 +323,3 @@ class Trainer:
 
 def _ranges(first: int, last: int, size: int) -> list[range]:
     return [range(i, min(i + size, last)) for i in range(first, last, size)]
-
-
-def _single_thread(_: int) -> None:
-    torch.set_num_threads(1)

@@ -6,8 +6,8 @@
 Both stages together, on generated lungs. Each measurement runs in a process of its own; with ``--against``,
 old and new take turns, so that what else the machine does meets both, and the ratios are of the medians.
 CPU seconds are those of the whole process: they hold on a busy machine, where wall time does not. The parts
-are timed in a run of their own, in which a GPU is waited for before and after each. On CUDA a last line says
-how often the host waited for the device within one step.
+are timed in runs of their own: CPU seconds, or, on a GPU, the seconds until it has finished each. On CUDA a
+last line says how often the host waited for the device within one step.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ import torch
 
 ROOT = Path(__file__).resolve().parents[2]
 WARM_UP = 3
-PARTS = ("data", "noise", "radiomics", "forward", "loss", "backward", "optimizer", "EMA")
+PARTS = ("data", "noise", "radiomics", "forward", "contrast", "backward", "optimizer", "EMA")
 
 
 def main() -> None:
@@ -53,13 +53,7 @@ def main() -> None:
         print(json.dumps(measure(options)))
         return
     checkouts = {"new": ROOT} | ({"old": options.against.resolve()} if options.against else {})
-    rounds: dict[str, list[dict[str, float]]] = {name: [] for name in checkouts}
-    for number in range(options.rounds):
-        for name, checkout in list(checkouts.items())[:: -1 if number % 2 else 1]:
-            rounds[name].append(in_process(checkout, "speed"))
-    medians = {
-        name: {k: statistics.median(r[k] for r in runs) for k in runs[0]} for name, runs in rounds.items()
-    }
+    medians = in_turns(checkouts, "speed", options.rounds)
     print(
         "| checkout | ms a step | CPU ms a step | patches/s | TFLOP/s of the network |\n|---|---|---|---|---|"
     )
@@ -72,12 +66,24 @@ def main() -> None:
     if options.against:
         wall, cpu = (medians["old"][k] / medians["new"][k] for k in ("wall_ms", "cpu_ms"))
         print(f"\nnew is {wall:.2f} times as fast by the clock, {cpu:.2f} times by CPU seconds\n")
-    print(f"| ms a step | {' | '.join(PARTS)} |\n|---{'|---' * len(PARTS)}|")
-    for name, checkout in checkouts.items():
-        parts = in_process(checkout, "parts")
-        print(f"| {name} | {' | '.join(f'{parts[part]:.1f}' for part in PARTS)} |")
+    print(f"| ms a step, share | {' | '.join(PARTS)} |\n|---{'|---' * len(PARTS)}|")
+    every = in_turns(checkouts, "parts", options.rounds)
+    for name, parts in every.items():
+        whole = sum(parts[part] for part in PARTS)
+        cells = (f"{parts[part]:.1f}, {100 * parts[part] / whole:.0f} %" for part in PARTS)
+        print(f"| {name} | {' | '.join(cells)} |")
+    for name, parts in every.items():
         if "waits" in parts:
             print(f"{name}: the host waited {parts['waits']:.0f} times for the device in one step")
+
+
+def in_turns(checkouts: dict[str, Path], what: str, rounds: int) -> dict[str, dict[str, float]]:
+    """Medians of measurements for which the checkouts take turns, in changing order."""
+    seen: dict[str, list[dict[str, float]]] = {name: [] for name in checkouts}
+    for number in range(rounds):
+        for name, checkout in list(checkouts.items())[:: -1 if number % 2 else 1]:
+            seen[name].append(in_process(checkout, what))
+    return {name: {k: statistics.median(r[k] for r in runs) for k in runs[0]} for name, runs in seen.items()}
 
 
 def in_process(checkout: Path, what: str) -> dict[str, float]:
@@ -141,6 +147,7 @@ class Timer:
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
+        self.clock = time.perf_counter if device.type == "cuda" else time.process_time
         self.spent: dict[str, float] = {}
 
     def wait(self) -> None:
@@ -161,14 +168,14 @@ class Timer:
         except ImportError:  # the first version
             self._time(trainer, "block_descriptors", "radiomics")
             self._time(trainer.Trainer, "_noise", "noise")
-            self._time(trainer.Trainer, "_contrast", "loss", without="radiomics")
+            self._time(trainer.Trainer, "_contrast", "contrast", without="radiomics")
             self._time(torch.optim.swa_utils.AveragedModel, "update_parameters", "EMA")
         else:
             self._time(learner, "block_descriptors", "radiomics")
             self._time(learner.Learner, "noise", "noise")
-            self._time(learner.Learner, "_lesson", "loss", without="radiomics")
-            self._time(learner.Learner, "_contrast", "loss")
-            self._time(learner.Learner, "_embed", "loss")
+            self._time(learner.Learner, "lesson", "contrast", without="radiomics")
+            self._time(learner.Learner, "_contrast", "contrast")
+            self._time(learner.Learner, "_embed", "contrast")
             self._time(learner.Learner, "_follow", "EMA")
 
     def _time(self, owner: Any, name: str, part: str, *, without: str | None = None) -> None:
@@ -177,11 +184,11 @@ class Timer:
         @functools.wraps(inner)
         def timed(*args: Any, **kwargs: Any) -> Any:
             self.wait()
-            begun, before = time.perf_counter(), self.spent.get(without or "", 0.0)
+            begun, before = self.clock(), self.spent.get(without or "", 0.0)
             out = inner(*args, **kwargs)
             self.wait()
             nested = self.spent.get(without or "", 0.0) - before
-            self.spent[part] = self.spent.get(part, 0.0) + time.perf_counter() - begun - nested
+            self.spent[part] = self.spent.get(part, 0.0) + self.clock() - begun - nested
             return out
 
         setattr(owner, name, timed)

@@ -26,6 +26,13 @@ def pytest_sessionfinish() -> None:
     start().end()
 
 
+@pytest.fixture(autouse=True)
+def own_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A library of models, and beside it a folder of trainings, that are the test's own."""
+    monkeypatch.setenv("DIFFSEGLUNG_MODELS", str(tmp_path / "library" / "models"))
+    return tmp_path / "library" / "models"
+
+
 @pytest.fixture
 def host() -> Iterator[Host]:
     """The running host with an empty scene and nothing recorded; reset again afterwards.

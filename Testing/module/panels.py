@@ -11,7 +11,7 @@ from typing import Any
 import mrml_scenes
 import numpy as np
 import slicer
-from DiffSegLungPanel.dialogs import Answer, Dialogs
+from DiffSegLungPanel.dialogs import Answer, Dialogs, Room
 from DiffSegLungPanel.install import Installer
 from DiffSegLungPanel.logic import DiffSegLungLogic
 from DiffSegLungPanel.request import Request
@@ -68,6 +68,8 @@ class Answers(Dialogs):
 
     def __init__(self) -> None:
         self.answer, self.install, self.model, self.file = Answer.cancel, False, "", None
+        self.room, self.pause, self.discard = Room.cancel, False, False
+        self.sure = False
         self.questions: list[str] = []
 
     def replaceOrNew(self, question: str) -> Answer:
@@ -78,6 +80,18 @@ class Answers(Dialogs):
         self.questions.append(text)
         return self.install
 
+    def makeRoom(self, question: str) -> Room:
+        self.questions.append(question)
+        return self.room
+
+    def pauseAfterClose(self, question: str) -> bool:
+        self.questions.append(question)
+        return self.pause
+
+    def confirmDiscard(self, question: str) -> bool:
+        self.questions.append(question)
+        return self.discard
+
     def openModel(self, folder: str) -> str:
         self.questions.append(folder)
         return self.model
@@ -85,6 +99,10 @@ class Answers(Dialogs):
     def saveFile(self, title: str, suggestion: str, pattern: str) -> Path | None:
         self.questions.append(suggestion)
         return self.file
+
+    def confirm(self, question: str) -> bool:
+        self.questions.append(question)
+        return self.sure
 
 
 class Desk:

@@ -13,12 +13,12 @@ from headless_slicer.qt_facade import grab
 
 MODULE = Path(__file__).resolve().parents[2] / "DiffSegLung"
 FILE = MODULE / "Resources" / "UI" / "DiffSegLung.ui"
-TREE = ET.parse(FILE).getroot()
-WIDGETS = {element.get("name"): element for element in TREE.iter("widget")}
+TREES = [ET.parse(file).getroot() for file in sorted(FILE.parent.glob("*.ui"))]
+WIDGETS = {element.get("name"): element for tree in TREES for element in tree.iter("widget")}
 CONTROLS = {
     "QPushButton", "QToolButton", "QComboBox", "QLineEdit", "QSpinBox", "QCheckBox", "QSlider",
     "QPlainTextEdit", "qMRMLNodeComboBox", "qMRMLSegmentsTableView", "qMRMLTableView",
-    "qMRMLSegmentEditorWidget",
+    "qMRMLSegmentEditorWidget", "QTableWidget", "ctkPathLineEdit", "QDoubleSpinBox",
 }  # fmt: skip
 SLICERS_MENUS = set("fevh")
 """Alt with these opens Slicer's own menus File, Edit, View, Help."""
@@ -33,6 +33,10 @@ def text_of(widget: ET.Element, name: str) -> str:
 
 def controls() -> list[str]:
     return [name for name, widget in WIDGETS.items() if widget.get("class") in CONTROLS]
+
+
+def controls_of(tree: ET.Element) -> list[str]:
+    return [w.get("name") for w in tree.iter("widget") if w.get("class") in CONTROLS]
 
 
 def bound() -> dict[str, str]:
@@ -64,7 +68,8 @@ def test_every_control_has_a_name_that_is_read_aloud(name):
 
 
 def test_names_are_unique_and_say_what_they_are():
-    names = [element.get("name") for tag in ("widget", "layout", "spacer") for element in TREE.iter(tag)]
+    elements = [e for tree in TREES for tag in ("widget", "layout", "spacer") for e in tree.iter(tag)]
+    names = [element.get("name") for element in elements]
     assert len(set(names)) == len(names)
     assert not [name for name in names if re.search(r"_\d+$", name)]  # Designer's label_2, formLayout_3
 
@@ -77,9 +82,10 @@ def test_every_label_of_a_field_leads_to_it():
     assert buddies <= set(controls())
 
 
-def test_tab_reaches_every_control_in_the_order_of_the_eye():
-    stops = [stop.text for stop in TREE.find("tabstops")]
-    assert stops == controls()
+@pytest.mark.parametrize("tree", TREES)
+def test_tab_reaches_every_control_in_the_order_of_the_eye(tree):
+    stops = [stop.text for stop in tree.find("tabstops")]
+    assert stops == controls_of(tree)
 
 
 def test_shortcuts_are_unique_and_none_is_slicers():
@@ -115,8 +121,9 @@ def test_the_code_names_no_control_that_is_not_there():
 
 def test_every_mrml_widget_gets_the_scene_but_table_views():
     """A table view that has a scene but no view node is emptied whenever something is loaded."""
-    receivers = {c.find("receiver").text for c in TREE.iter("connection")}
-    classes = {n: w.get("class", "") for n, w in WIDGETS.items() if n != "DiffSegLung"}
+    receivers = {c.find("receiver").text for tree in TREES for c in tree.iter("connection")}
+    roots = {tree.find("widget").get("name") for tree in TREES}
+    classes = {n: w.get("class", "") for n, w in WIDGETS.items() if n not in roots}
     wanted = {n for n, c in classes.items() if c.startswith("qMRML") and c != "qMRMLTableView"}
     assert receivers == wanted
 
@@ -146,6 +153,11 @@ def test_it_fits_a_narrow_panel(panel, tmp_path, opened):
     for name, widget in WIDGETS.items():
         if widget.get("class") == "ctkCollapsibleButton":
             getattr(made.ui, name).collapsed = not opened
+    if opened:
+        sections = (made.training.ui, made.manager.ui, made.generate.ui)
+        for widget in (widget for section in sections for widget in vars(section).values()):
+            if hasattr(widget, "visible"):
+                widget.visible = True
     made.ui.modelCardButton.checked = opened
     made.ui.resultsWidget.visible = opened
     grab(root, tmp_path / "panel.png", width=400)

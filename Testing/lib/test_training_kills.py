@@ -1,0 +1,58 @@
+"""A training that is killed while it prepares, writes a checkpoint or the bundle ends like one left alone.
+
+Fifty kills at random moments: benchmarks/training_kills.py.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+from killing import Training, differences, make_ct
+
+from DiffSegLungLib.training.patch_workers import clear, mark_of
+
+STEPS = 24
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has neither SIGKILL nor process groups")
+def test_a_training_killed_at_every_stage_ends_like_the_unbroken_one(tmp_path: Path) -> None:
+    ct = make_ct(tmp_path / "ct", 2)
+    unbroken, killed = Training(ct, tmp_path / "unbroken", STEPS), Training(ct, tmp_path / "killed", STEPS)
+    unbroken.go()
+    assert unbroken.leftovers() == []
+
+    assert killed.go(lambda t: any(t.run.glob("store/.*.part"))).stage == "prepare"
+    assert killed.half_written()
+    (killed.run / ".bundle-left.part").touch()  # as a fine-tuning leaves it that is killed at its very start
+    death = killed.go(lambda t: t.step() >= 4 and t.writes("checkpoint.part"))
+    assert (death.stage, "checkpoint.part" in death.half_written) == ("train", True)
+    assert killed.go(lambda t: t.step() >= 8, group=False).stage == "train"
+    assert killed.go(lambda t: t.at("bundle")).stage == "bundle"
+    assert killed.go().stage == "end"
+    assert differences(killed, unbroken) == []
+    assert killed.leftovers() == []
+
+
+def test_only_what_trainers_left_that_are_gone_is_cleared(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    mark = mark_of(tmp_path / "run", 0)
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as alive:
+        ended = subprocess.Popen([sys.executable, "-c", ""])
+        ended.wait()
+        owners = {
+            "pymp-alive": f"{mark}-{ended.pid}-{alive.pid}",
+            "pymp-other": f"{mark_of(tmp_path / 'other', 0)}-{ended.pid}-{ended.pid}",
+            "pymp-gone": f"{mark}-{ended.pid}-{ended.pid}",
+        }
+        for folder, owner in owners.items():
+            (tmp_path / folder).mkdir()
+            (tmp_path / folder / owner).touch()
+        clear(mark)
+        assert sorted(p.name for p in tmp_path.iterdir()) == ["pymp-alive", "pymp-other"]
+        alive.communicate(b"\n")
