@@ -124,6 +124,8 @@ def work(options: argparse.Namespace) -> Work:
     def train_model(session: Session) -> None:
         from .training import ranks
 
+        if options.check and not ranks.writes():
+            return
         session.grace_s = _GRACE_TOGETHER_S if ranks.launched() else _GRACE_S
         if not ranks.writes():
             session.display = Silent()

@@ -36,4 +36,6 @@ def opened_aside(path: Path, aside: Path) -> Iterator[BinaryIO]:
             os.fsync(file.fileno())
         aside.replace(path)
     except OSError as error:
+        with contextlib.suppress(OSError):  # a full disk needs its room
+            aside.unlink(missing_ok=True)
         raise not_written(path, error) from error

@@ -167,11 +167,20 @@ class RunFolder:
         return self._read(self.result, dict) or {}
 
     def save_checkpoint(self, state: dict[str, Any]) -> None:
-        """Replace the checkpoint by a newer one, whole or not at all."""
+        """Replace the checkpoint by a newer one, whole or not at all.
+
+        Raises:
+            InputError: it cannot be written.
+        """
         import torch
 
         with opened_aside(self.checkpoint, self.checkpoint.with_suffix(".part")) as file:
-            torch.save(state, file)
+            try:
+                torch.save(state, file)
+            except RuntimeError as error:  # PyTorch's writer, when the disk is full
+                if isinstance(error.__context__, OSError):
+                    raise error.__context__ from error
+                raise
 
     def load_checkpoint(self, device: torch.device) -> dict[str, Any] | None:
         """The last checkpoint, or None for a new run; the log is cut back to it.

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from ..canonical import CELL, SPACING_ZYX, Canonical, working_volume
 from ..cases import find_cases
+from ..cells import require_cells
 from ..ct import CT, Geometry
 from ..errors import Cancelled, DiffSegLungError, InputError, not_written
 from ..lungs import air_offset, segment_lungs
@@ -221,6 +222,7 @@ def _seen(ct: CT) -> tuple[Canonical, dict[str, Any]]:
         raise InputError(
             "too-little-lung", f"It shows only {lung_ml:.0f} ml of lung.", "At least 100 ml are needed."
         )
+    require_cells(canonical.lungs)  # the population could not be fitted, hours later
     meta = {
         "fingerprint": hashlib.sha256(np.ascontiguousarray(ct.hu).tobytes()).hexdigest()[:16],
         "air_shift_hu": offset.shift_hu,

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -127,6 +129,8 @@ def test_a_link_in_the_way_is_replaced_and_never_followed(run: Path, tmp_path: P
     precious = tmp_path / "precious"
     precious.write_text("precious")
     names = ["log.jsonl", "loss.png", "result.json", "checkpoint.part"]
+    (run / "bundle").mkdir()
+    (run / "bundle" / ".card.json.part").symlink_to(precious)
     for name in [*names, *(f".{name}.part" for name in names)]:
         (run / name).unlink(missing_ok=True)
         (run / name).symlink_to(precious)
@@ -196,6 +200,34 @@ def test_what_cannot_be_written_is_said_and_is_no_fault_of_the_ct(
     (tmp_path / "store").write_text("no folder")
     with pytest.raises(InputError, match="cannot be written"):
         prepare_store([ct], tmp_path / "store")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no limit on the size of files")
+def test_a_full_disk_leaves_the_last_checkpoint(tmp_path: Path) -> None:
+    code = f"""
+import resource, torch
+from pathlib import Path
+from DiffSegLungLib.errors import InputError
+from DiffSegLungLib.training.run_folder import RunFolder
+run = RunFolder(Path({str(tmp_path)!r}))
+run.save_checkpoint({{"step": 1}})
+resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+try:
+    run.save_checkpoint({{"step": 2, "weights": torch.zeros(100_000)}})
+except InputError as error:
+    print(error.code, run.load_checkpoint("cpu")["step"])
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "not-written 1\n"
+
+
+def test_of_several_processes_one_alone_checks(
+    ct: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {"WORLD_SIZE": "2", "RANK": "1", "MASTER_ADDR": "127.0.0.1"}.items():
+        monkeypatch.setenv(name, value)
+    assert main(["train", str(ct), "--out", str(tmp_path / "run"), "--check"]) == 0
+    assert not (tmp_path / "run").exists()
 
 
 def test_settings_without_sense_are_refused_before_any_ct_is_prepared(
