@@ -134,9 +134,7 @@ class Bundle:
             for name, data in files.items():
                 (place / f".{name}.part").unlink(missing_ok=True)  # a link there is not followed
                 (place / f".{name}.part").write_bytes(data)
-            for (
-                name
-            ) in files:  # together, for weights and card of different trainings do not fit
+            for name in files:  # together, for weights and card of different trainings do not fit
                 (place / f".{name}.part").replace(place / name)
         except OSError as error:
             raise not_written(place, error) from error
