@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 
 class DiffSegLungError(Exception):
     """Something a user can act on; never raised for a defect of the program itself.
@@ -37,6 +39,15 @@ def require_within(name: str, value: float, low: float, high: float) -> None:
         raise InputError(
             "bad-setting", f"The {name} cannot be {value:g}.", f"It must be in {low:g}..{high:g}."
         )
+
+
+def not_written(place: Path, error: OSError) -> InputError:
+    """What a user reads when a file or folder cannot be written."""
+    return InputError(
+        "not-written",
+        f"{place} cannot be written ({error.strerror or error}).",
+        "Look who may write to its folder, and whether its disk is full.",
+    )
 
 
 class Cancelled(DiffSegLungError):

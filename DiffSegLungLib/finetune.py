@@ -109,8 +109,8 @@ def check_child(name: str, run: Path) -> None:
     Raises:
         InputError: the name is not one, or is that of the built-in model, or the library cannot be written.
     """
-    check_identity({"id": name, "version": "1"}, run.name)
     library = Library()
+    check_identity({"id": name, "version": library.next_version(name)}, run.name)
     shipped = library.models()[0]
     if name.casefold() == str(shipped.card.get("id", "")).casefold():
         raise InputError(
@@ -180,7 +180,11 @@ def _form(parent: Parent) -> dict[str, Any]:
         for name in _INHERITED:
             value, kind = known.get(name, getattr(plain, name)), type(getattr(plain, name))
             form[name] = _three(value) if kind is tuple else kind(value)
-    except (KeyError, TypeError, ValueError) as error:
+        if any(n < 1 or p % n for p, n in zip(form["patch"], form["block"], strict=True)):
+            raise ValueError("no whole blocks in a patch")
+        if card["schedule"]["timesteps"] != form["timesteps"]:
+            raise ValueError("two numbers of timesteps")
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise InputError(
             "bundle-broken",
             f"The card of {parent.words} does not say how it was trained.",

@@ -120,6 +120,8 @@ def work(options: argparse.Namespace) -> Work:
     def train_model(session: Session) -> None:
         from .training import ranks
 
+        if options.check and not ranks.writes():
+            return
         session.grace_s = GRACE_S
         if not ranks.writes():
             session.display = Silent()
@@ -178,13 +180,19 @@ def _resumed(options: argparse.Namespace) -> tuple[TrainingRequest, str]:
             f"Beside --resume only --minutes, --device and {free} are taken.",
         )
     folder: Path = options.resume
-    known = RunFolder(folder).request() if folder.is_dir() else {}
-    if not known:
+    run = RunFolder(folder) if folder.is_dir() else None
+    known = run.request() if run is not None else {}
+    if run is None or not known:
+        old = run is not None and run.checkpoint.is_file()
         raise InputError(
-            "no-run", f"There is no training to go on with in {folder}.", "Begin one: CT... --out RUN."
+            "no-run",
+            f"There is no training to go on with in {folder}.",
+            "An older version began the one there: give the command that began it."
+            if old
+            else "Begin one: CT... --out RUN.",
         )
-    run = RunFolder(folder)
     parent = None
+    check_identity({"id": known["name"], "version": "1"}, folder.name)
     if known["parent"] is not None:
         parent = replace(finetune.choose_parent(str(run.parent.absolute()))[0], words=known["parent"])
         finetune.check_child(known["name"], folder)

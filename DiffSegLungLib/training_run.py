@@ -6,7 +6,7 @@ import datetime
 import platform
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from .training.settings import TrainingSettings
     from .training.store import PreparedVolume
     from .training.trainer import Trainer
-
-_REASONS_TOLD = 3
 
 
 @dataclass(frozen=True)
@@ -58,13 +56,11 @@ class Talk:
     """How a training talks with whoever asked for it.
 
     Attributes:
-        report: called with one line a prepared CT and one a line of the log.
         progress: called with the stage (``prepare``, ``train``, ``population``) and its share done, 0..1.
         note: called with what the user should know, once.
         cancelled: polled at every step; a checkpoint is kept.
     """
 
-    report: Callable[[str], None] = lambda _: None
     progress: Callable[[str, float], None] = lambda *_: None
     note: Callable[[str], None] = lambda _: None
     cancelled: Callable[[], bool] = lambda: False
@@ -133,7 +129,7 @@ def check(request: TrainingRequest, talk: Talk = Talk()) -> Outcome:
     run.claim()
     usable, refused = _prepare(request, run, talk)
     lines = [f"{len(usable)} of {len(usable) + len(refused)} CT can be trained on."]
-    lines += [_reason(one) for one in refused]
+    lines += [one.told for one in refused]
     return Outcome(run.cohort_file, "\n".join(lines))
 
 
@@ -150,32 +146,26 @@ def _trained(
     settings, run = request.settings, RunFolder(request.out)
     ranks.share_of(settings.batch)
     device = ranks.device(pick_device(request.device))
+    patches = PatchSettings(settings.patch, settings.lesion_probability, seed=settings.seed)
     volumes = ranks.shared(lambda: _begun(request, run, talk))
     training, validation = split_by_patient(volumes, settings.validation_share, settings.seed)
     if request.parent is not None and ranks.writes:
         _say_what_to_expect(request.parent, volumes, validation, talk)
-    patches = PatchSettings(settings.patch, settings.lesion_probability, seed=settings.seed)
-    held_out = PatchSettings(settings.patch, settings.lesion_probability, seed=settings.seed + 1)
     trainer = Trainer(
         settings,
         PatchDataset(training, patches),
-        PatchDataset(validation, held_out) if validation else None,
+        PatchDataset(validation, replace(patches, seed=settings.seed + 1)) if validation else None,
         run,
         device,
         ranks=ranks,
         parent=None if request.parent is None else Bundle.load(run.parent),
         note=talk.note,
     )
-    talk.report(
-        f"{len(training)} CT to train on, {len(validation)} held out; "
-        f"{settings.steps} steps on {ranks.count} × {device.type}"
-    )
     begun = time.monotonic()
 
-    def log(step: int, entry: dict[str, Any]) -> None:
+    def log(step: int, _: dict[str, Any]) -> None:
         elapsed = (time.monotonic() - begun) / (60.0 * request.minutes) if request.minutes else 0.0
         talk.progress("train", max(step / settings.steps, elapsed))
-        talk.report(" ".join(f"{name}={value}" for name, value in entry.items()))
 
     talk.progress("train", 0.0)
     trainer.fit(minutes=request.minutes, progress=log, cancelled=talk.cancelled)
@@ -184,6 +174,7 @@ def _trained(
 
 def _begun(request: TrainingRequest, run: RunFolder, talk: Talk) -> list[PreparedVolume]:
     """Remember what was asked for, and prepare the CT; the usable ones."""
+    from .training.cohort import told
     from .training.store import prepared_before
 
     run.claim()
@@ -197,41 +188,54 @@ def _begun(request: TrainingRequest, run: RunFolder, talk: Talk) -> list[Prepare
         "device": request.device,
         "minutes": request.minutes,
     }
-    before = run.request() if run.checkpoint.is_file() else {}
-    for entry, told in (("sources", "other CT"), ("parent_sha256", "another parent")):
-        if before and before.get(entry) != asked[entry]:
+    begun = run.checkpoint.is_file()
+    before = run.request() if begun else {}
+    of_old = begun and not before
+    known = before or {"sources": asked["sources"], "parent_sha256": None}
+    for entry, other in (("sources", "other CT"), ("parent_sha256", "another parent")):
+        if begun and known[entry] != asked[entry]:
             raise InputError(
                 "run-differs",
-                f"The run in {run.folder.name} was begun with {told}.",
+                f"The run in {run.folder.name} was begun with {other}.",
                 f"Go on with it by --resume {run.folder}, or name another folder with --out.",
             )
     run.agree_on(request.settings)
     for left in run.folder.glob(".bundle-*.part"):  # of a start that was killed while it copied the parent
         left.unlink(missing_ok=True)
-    if parent is not None and parent.place != run.parent and not run.checkpoint.is_file():
+    if parent is not None and parent.place != run.parent and not begun:
         read(parent.place).write(run.parent)
-    run.remember_request(asked)
     run.result.unlink(missing_ok=True)
-    if run.checkpoint.is_file():
+    # A resumed run keeps what it was begun with; one of the first version is so until its CT are known.
+    if not request.resumed and not of_old:
+        run.remember_request(asked)
+    if before:
         volumes = prepared_before(run.store, run.cohort())
         if volumes:
             return volumes
-    usable, refused = _prepare(request, run, talk)
+    usable, refused = _prepare(request, run, talk, by_name=of_old)
+    if of_old:
+        run.remember_request(asked)
     least = 1 if parent is None else LEAST_VOLUMES
     if len(usable) < least:
-        raise InputError("no-volumes" if least == 1 else "too-few-volumes", *_too_few(usable, refused, least))
+        raise InputError(
+            "no-volumes" if least == 1 else "too-few-volumes",
+            told(len(usable), refused),
+            "Give CT in HU." if least == 1 else f"Fine-tuning needs at least {least} CT in HU.",
+        )
+    if refused:
+        talk.note(told(len(usable), refused))
     return usable
 
 
 def _prepare(
-    request: TrainingRequest, run: RunFolder, talk: Talk
+    request: TrainingRequest, run: RunFolder, talk: Talk, *, by_name: bool = False
 ) -> tuple[list[PreparedVolume], list[Candidate]]:
     """Prepare every CT, and write after each what came of it."""
     from .training.store import prepare_store, prepared_before
 
     vanished = [source for source in request.sources if not source.exists()]
-    cohort = run.cohort()
-    if request.resumed and vanished and cohort:
+    if request.resumed and vanished:
+        cohort = run.cohort()
         volumes = prepared_before(run.store, cohort)
         if volumes:
             talk.note(f"{vanished[0]} has gone; the CT that were prepared before are used.")
@@ -243,7 +247,7 @@ def _prepare(
 
     talk.progress("prepare", 0.0)
     usable, refused = prepare_store(
-        list(request.sources), run.store, report=talk.report, looked_at=looked_at, cancelled=talk.cancelled
+        list(request.sources), run.store, by_name=by_name, looked_at=looked_at, cancelled=talk.cancelled
     )
     if not usable and not refused:
         raise InputError(
@@ -252,21 +256,6 @@ def _prepare(
             "Give NIfTI, NRRD or MetaImage files, or folders of DICOM files.",
         )
     return usable, refused
-
-
-def _too_few(usable: list[PreparedVolume], refused: list[Candidate], least: int) -> tuple[str, str]:
-    """What was seen, with reasons, and what is needed."""
-    reasons = "; ".join(_reason(one).rstrip(".") for one in refused[:_REASONS_TOLD])
-    more = f"; and {len(refused) - _REASONS_TOLD} more" if len(refused) > _REASONS_TOLD else ""
-    why = f" ({reasons}{more})" if refused else ""
-    can = f"Only {len(usable)}" if usable else "None"
-    seen = f"{can} of the {len(usable) + len(refused)} CT found can be trained on{why}."
-    return seen, "Give CT in HU." if least == 1 else f"Fine-tuning needs at least {least} CT in HU."
-
-
-def _reason(one: Candidate) -> str:
-    """Why a CT is not used; the sentence names the file."""
-    return one.reason if one.file in one.reason else f"{one.file}: {one.reason}"
 
 
 def _say_what_to_expect(
@@ -370,7 +359,7 @@ def _card(
         "hours": round(trainer.seconds / 3600, 2),
         "hardware": f"{trainer.ranks.count} × {trainer.device.type}, {platform.machine()}",
         "settings": request.settings.to_mapping(),
-        "last": entries[-1],
+        "last": entries[-1] if entries else {},
     }
     if request.parent is not None:
         story |= {

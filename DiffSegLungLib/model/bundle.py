@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..errors import InputError
+from ..errors import InputError, not_written
 from .archive import CARD, FORMAT, WEIGHTS, read
 from .diffusion import NoiseSchedule
 from .heads import StudentHead
@@ -104,6 +104,9 @@ class Bundle:
 
         Weights of network and head are stored as float16: half the size, and finer than the bfloat16 in which
         the network runs where the hardware is fast at it.
+
+        Raises:
+            InputError: the folder cannot be written.
         """
         from safetensors.torch import save
 
@@ -125,12 +128,16 @@ class Bundle:
             "sha256": hashlib.sha256(content).hexdigest(),
         }
         place = Path(folder)
-        place.mkdir(parents=True, exist_ok=True)
         files = {WEIGHTS: content, CARD: json.dumps(self.card, indent=2).encode() + b"\n"}
-        for name, data in files.items():
-            (place / f".{name}.part").write_bytes(data)
-        for name in files:  # weights and card of different trainings stand together for as short as possible
-            (place / f".{name}.part").replace(place / name)
+        try:
+            place.mkdir(parents=True, exist_ok=True)
+            for name, data in files.items():
+                (place / f".{name}.part").unlink(missing_ok=True)  # a link there is not followed
+                (place / f".{name}.part").write_bytes(data)
+            for name in files:  # together, for weights and card of different trainings do not fit
+                (place / f".{name}.part").replace(place / name)
+        except OSError as error:
+            raise not_written(place, error) from error
 
 
 def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

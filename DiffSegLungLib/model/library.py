@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..errors import InputError
+from ..errors import InputError, not_written
 from .archive import CARD, RESERVED, Packed, check_identity, name_of, read, read_card
 
 DEFAULT, BUILT_IN = RESERVED
@@ -231,12 +231,14 @@ class Library:
                 check_loads(whole, source.name)
                 whole.replace(target)
         except OSError as error:
-            raise _not_written(target, error) from error
+            raise not_written(target, error) from error
         return _installed(target, verify=False), True
 
     def next_version(self, identifier: str) -> str:
         """The version of a new model with this identifier: one more than the highest there is, else 1."""
-        taken = [m.name.casefold().removeprefix(f"{identifier} ".casefold()) for m in self.models()]
+        begin = f"{identifier} ".casefold()
+        names = [m.name.casefold() for m in self.models()]
+        taken = [name.removeprefix(begin) for name in names if name.startswith(begin)]
         return str(max((int(v) for v in taken if v.isascii() and v.isdecimal()), default=0) + 1)
 
     def export(self, words: str, target: Path, *, overwrite: bool = False) -> Packed:
@@ -310,7 +312,7 @@ class Library:
             aside.write_text(json.dumps({"model": model.name}) + "\n", encoding="utf-8")
             aside.replace(choice)
         except OSError as error:
-            raise _not_written(choice, error) from error
+            raise not_written(choice, error) from error
         return model
 
     def _unknown(self, words: str) -> InputError:
@@ -349,14 +351,6 @@ class Library:
                 f"The folder of models {self.folder} cannot be made ({error.strerror or error}).",
                 f"Set {VARIABLE} to a folder that you may read and write.",
             ) from error
-
-
-def _not_written(place: Path, error: OSError) -> InputError:
-    return InputError(
-        "not-written",
-        f"{place} cannot be written ({error.strerror or error}).",
-        "Look who may write to its folder, and whether its disk is full.",
-    )
 
 
 _REINSTALL = "Import it again with --overwrite, or delete it."

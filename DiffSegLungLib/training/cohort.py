@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+_REASONS_TOLD = 3
+_STORED = re.compile(r"[0-9a-f]{16}")
 
 
 @dataclass(frozen=True)
@@ -24,3 +30,36 @@ class Candidate:
     reason: str = ""
     lung_ml: float | None = None
     store: str = ""
+
+    @property
+    def told(self) -> str:
+        """Why it is not used, with its name."""
+        return self.reason if self.file in self.reason else f"{self.file}: {self.reason}"
+
+    def to_mapping(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return asdict(self)
+
+    @classmethod
+    def from_mapping(cls, entry: Mapping[str, Any]) -> Candidate:
+        """Read what :meth:`to_mapping` wrote, with suspicion: the store's folder lies in the store.
+
+        Raises:
+            ValueError: it is something else.
+        """
+        texts = [entry.get(name) for name in ("file", "patient", "reason", "store")]
+        usable, lung_ml = entry.get("usable"), entry.get("lung_ml")
+        stored = _STORED.fullmatch(str(entry.get("store"))) is not None
+        known = all(isinstance(text, str) for text in texts) and isinstance(lung_ml, (int, float, type(None)))
+        if not known or not isinstance(usable, bool) or usable is not stored:
+            raise ValueError(f"no line of a cohort: {entry!r}")
+        return cls(**{name: entry[name] for name in cls.__dataclass_fields__})
+
+
+def told(usable: int, refused: Sequence[Candidate]) -> str:
+    """How many CT can be trained on, and why the first few of the others cannot, in one sentence."""
+    reasons = "; ".join(one.told.rstrip(".") for one in refused[:_REASONS_TOLD])
+    more = f"; and {len(refused) - _REASONS_TOLD} more" if len(refused) > _REASONS_TOLD else ""
+    why = f" ({reasons}{more})" if refused else ""
+    can = f"Only {usable}" if usable else "None"
+    return f"{can} of the {usable + len(refused)} CT found can be trained on{why}."

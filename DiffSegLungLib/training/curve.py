@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .aside import write_aside
 from .settings import TrainingSettings
 
 
@@ -66,7 +68,9 @@ def draw_curve(entries: list[dict[str, Any]], settings: TrainingSettings, path: 
     noise.set_title(
         two_stages if settings.full_weight else "Noise prediction and radiomic distillation", fontsize=10
     )
-    figure.savefig(path, dpi=120)
+    picture = io.BytesIO()
+    figure.savefig(picture, format="png", dpi=120)
+    write_aside(path, picture.getvalue())
 
 
 def _series(entries: list[dict[str, Any]], name: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -31,6 +31,9 @@ class PatchSettings:
         noise_hu: largest standard deviation of added white noise, HU: doses differ.
         seed: seed of every random choice.
         hu_preserving: False gives HU z-scored over the lungs of each CT (:func:`z_scored`); for ablations.
+
+    Raises:
+        InputError: the patch does not hold whole blocks of two cells.
     """
 
     patch: tuple[int, int, int] = (32, 96, 96)
@@ -39,6 +42,14 @@ class PatchSettings:
     noise_hu: float = 25.0
     seed: int = 0
     hu_preserving: bool = True
+
+    def __post_init__(self) -> None:
+        if any(n < 1 or n % (2 * c) for n, c in zip(self.patch, CELL, strict=True)):
+            raise InputError(
+                "bad-patch",
+                f"The patch size {self.patch} does not hold whole 16 mm blocks.",
+                "It must be a multiple of (8, 16, 16) voxels (z, y, x).",
+            )
 
 
 class PatchDataset(Dataset[dict[str, Tensor]]):
@@ -51,12 +62,6 @@ class PatchDataset(Dataset[dict[str, Tensor]]):
         if not volumes:
             raise InputError(
                 "no-volumes", "There is no CT to take patches from.", "At least one usable CT is needed."
-            )
-        if any(n % (2 * c) for n, c in zip(settings.patch, CELL, strict=True)):
-            raise InputError(
-                "bad-patch",
-                f"The patch size {settings.patch} does not hold whole 16 mm blocks.",
-                "It must be a multiple of (8, 16, 16) voxels (z, y, x).",
             )
         self.settings = settings
         self.volumes = volumes

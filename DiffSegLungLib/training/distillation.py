@@ -108,7 +108,12 @@ def info_nce(
 
 
 def retrieval_accuracy(student: Tensor, teacher: Tensor, top: int = 1) -> float:
-    """Share of blocks whose own descriptor is among the ``top`` nearest teachers; chance is ``top``/N."""
+    """Share of blocks whose own descriptor is among the ``top`` nearest teachers; chance is ``top``/N.
+
+    0 where there is no block.
+    """
+    if not len(student):
+        return 0.0
     nearest = (student @ teacher.T).topk(min(top, len(teacher)), dim=1).indices
     own = torch.arange(len(student), device=student.device)[:, None]
     return float((nearest == own).any(dim=1).float().mean())

@@ -4,20 +4,35 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import socket
-from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from ..errors import InputError
-from .aside import write_aside
+from ..errors import InputError, not_written
+from .aside import opened_aside, write_aside
 from .cohort import Candidate
 from .settings import FREE_SETTINGS, TrainingSettings
 
 if TYPE_CHECKING:
     import psutil
     import torch
+
+Content = TypeVar("Content", dict[str, Any], list[Any])
+
+_LARGEST = 64 * 1024**2
+"""Bytes of a file of a run that is read at once; the log of a million steps has a tenth of that."""
+
+_NUMBER = (int, float)
+_REQUEST: dict[str, tuple[type, ...]] = {
+    "sources": (list,),
+    "parent": (str, type(None)),
+    "parent_sha256": (str, type(None)),
+    "name": (str,),
+    "data": (str,),
+    "device": (str,),
+    "minutes": (*_NUMBER, type(None)),
+}
+"""What is kept of a request, and as what."""
 
 
 class RunFolder:
@@ -69,28 +84,27 @@ class RunFolder:
         """
         import psutil
 
-        now = _identity(psutil.Process())
-        other = self._read(self._owner) or {}
-        with contextlib.suppress(psutil.Error, KeyError):
-            if (
-                other != now
-                and other["host"] == now["host"]
-                and other == _identity(psutil.Process(other["pid"]))
-            ):
-                raise InputError(
-                    "run-busy",
-                    f"Another process ({other['pid']}) is training in {self.folder.name}.",
-                    "Stop it first, or wait until it has ended.",
-                )
+        now, other = _identity(psutil.Process()), {}
+        with contextlib.suppress(InputError):  # damaged: nobody can be at work whom it does not name
+            other = self._read(self._owner, dict) or {}
+        pid, alive = other.get("pid"), False
+        with contextlib.suppress(psutil.Error, TypeError, ValueError, OverflowError):
+            alive = other.get("host") == now["host"] and other == _identity(psutil.Process(pid))
+        if alive and other != now:
+            raise InputError(
+                "run-busy",
+                f"Another process ({pid}) is training in {self.folder.name}.",
+                "Stop it first, or wait until it has ended.",
+            )
         _write_json(self._owner, now)
 
     def agree_on(self, settings: TrainingSettings) -> None:
         """Remember the settings; on resume only ``steps`` and how the work is done may differ."""
         wanted = json.loads(json.dumps(settings.to_mapping()))
-        if self._settings.is_file():
-            before: dict[str, Any] = json.loads(self._settings.read_text(encoding="utf-8"))
+        if self.checkpoint.is_file():
+            before = self._read(self._settings, dict) or wanted
             changed = sorted(k for k in wanted if k not in FREE_SETTINGS and before.get(k) != wanted[k])
-            if changed and self.checkpoint.is_file():
+            if changed:
                 raise InputError(
                     "settings-changed",
                     f"The run in {self.folder.name} was started with other settings: {', '.join(changed)}.",
@@ -99,24 +113,50 @@ class RunFolder:
         _write_json(self._settings, wanted)
 
     def settings(self) -> TrainingSettings:
-        """The settings that the run has now."""
-        return TrainingSettings.from_mapping(self._read(self._settings) or {})
+        """The settings that the run has now.
+
+        Raises:
+            InputError: they are missing or damaged.
+        """
+        known = self._read(self._settings, dict)
+        if known is None:
+            raise self.damaged(self._settings)
+        return TrainingSettings.from_mapping(known)
 
     def request(self) -> dict[str, Any]:
-        """What was asked for when the run began; empty for a folder without a run, or with one of old."""
-        return self._read(self._request) or {}
+        """What was asked for when the run began; empty for a folder without a run, or with one of old.
+
+        Raises:
+            InputError: it is damaged.
+        """
+        known = self._read(self._request, dict)
+        if known is None:
+            return {}
+        whole = all(name in known and isinstance(known[name], kinds) for name, kinds in _REQUEST.items())
+        if not whole or not all(isinstance(source, str) for source in known["sources"]):
+            raise self.damaged(self._request)
+        if known["minutes"] is not None and not known["minutes"] > 0:
+            raise self.damaged(self._request)
+        return known
 
     def remember_request(self, request: dict[str, Any]) -> None:
         """Keep what the run needs to go on by itself."""
         _write_json(self._request, request)
 
     def cohort(self) -> list[Candidate]:
-        """The CT that were looked at, usable or not."""
-        return [Candidate(**entry) for entry in self._read(self.cohort_file) or []]
+        """The CT that were looked at, usable or not.
+
+        Raises:
+            InputError: the list is damaged.
+        """
+        try:
+            return [Candidate.from_mapping(dict(entry)) for entry in self._read(self.cohort_file, list) or []]
+        except (TypeError, ValueError) as error:
+            raise self.damaged(self.cohort_file) from error
 
     def remember_cohort(self, cohort: list[Candidate]) -> None:
         """Keep which CT were looked at, and what came of it."""
-        _write_json(self.cohort_file, [asdict(one) for one in cohort])
+        _write_json(self.cohort_file, [one.to_mapping() for one in cohort])
 
     def finish(self, result: dict[str, Any]) -> None:
         """Say that the run has ended, and with what."""
@@ -124,58 +164,99 @@ class RunFolder:
 
     def outcome(self) -> dict[str, Any]:
         """What :meth:`finish` said; empty for a run that has not ended."""
-        return self._read(self.result) or {}
+        return self._read(self.result, dict) or {}
 
     def save_checkpoint(self, state: dict[str, Any]) -> None:
-        """Replace the checkpoint by a newer one, whole or not at all."""
+        """Replace the checkpoint by a newer one, whole or not at all.
+
+        Raises:
+            InputError: it cannot be written.
+        """
         import torch
 
-        aside = self.checkpoint.with_suffix(".part")
-        with aside.open("wb") as file:
-            torch.save(state, file)
-            file.flush()
-            os.fsync(file.fileno())
-        aside.replace(self.checkpoint)
+        with opened_aside(self.checkpoint, self.checkpoint.with_suffix(".part")) as file:
+            try:
+                torch.save(state, file)
+            except RuntimeError as error:  # PyTorch's writer, when the disk is full
+                if isinstance(error.__context__, OSError):
+                    raise error.__context__ from error
+                raise
 
     def load_checkpoint(self, device: torch.device) -> dict[str, Any] | None:
-        """The last checkpoint, or None for a new run; the log is cut back to it."""
+        """The last checkpoint, or None for a new run; the log is cut back to it.
+
+        Raises:
+            InputError: it is damaged.
+        """
         import torch
 
         if not self.checkpoint.is_file():
             self.log.unlink(missing_ok=True)
             return None
-        state: dict[str, Any] = torch.load(self.checkpoint, map_location=device, weights_only=True)
-        self._cut_log(int(state["step"]))
+        try:
+            state: dict[str, Any] = torch.load(self.checkpoint, map_location=device, weights_only=True)
+            step = int(state["step"])
+        except Exception as error:  # PyTorch's reader fails in many ways
+            raise self.damaged(self.checkpoint) from error
+        self._cut_log(step)
         return state
 
     def append(self, entry: dict[str, Any]) -> None:
         """Add one line to the log."""
-        with self.log.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(entry) + "\n")
+        try:
+            with self.log.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(entry) + "\n")
+        except OSError as error:
+            raise not_written(self.log, error) from error
 
     def entries(self) -> list[dict[str, Any]]:
-        """The lines of the log; a line cut off by a kill is left out."""
-        if not self.log.is_file():
-            return []
-        lines = []
-        for line in self.log.read_text(encoding="utf-8").splitlines():
+        """The lines of the log up to the first that is none: a kill cuts one off.
+
+        Raises:
+            InputError: it is no file of text.
+        """
+        lines: list[dict[str, Any]] = []
+        for line in (self._text(self.log) or "").split("\n"):
             try:
-                lines.append(json.loads(line))
-            except ValueError:
+                entry = json.loads(line)
+            except (ValueError, RecursionError):
                 break
+            if not isinstance(entry, dict) or not isinstance(entry.get("step"), int):
+                break
+            lines.append(entry)
         return lines
 
-    def _read(self, path: Path) -> Any:
-        try:
-            return json.loads(path.read_text(encoding="utf-8"))
-        except FileNotFoundError:
+    def damaged(self, path: Path) -> InputError:
+        """What a user reads when a file of the run cannot be used."""
+        return InputError(
+            "run-damaged",
+            f"{path.name} in the run {self.folder.name} is damaged or missing.",
+            "Begin the training anew in another folder.",
+        )
+
+    def _read(self, path: Path, kind: type[Content]) -> Content | None:
+        """A JSON file of the run; None where there is none."""
+        text = self._text(path)
+        if text is None:
             return None
+        try:
+            content = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise self.damaged(path) from error
+        if not isinstance(content, kind):
+            raise self.damaged(path)
+        return content
+
+    def _text(self, path: Path) -> str | None:
+        try:
+            if not path.exists():
+                return None
+            # A device or a pipe never ends, and what is larger than this was not written by a training.
+            if path.is_file() and path.stat().st_size <= _LARGEST:
+                return path.read_text(encoding="utf-8")
         except (OSError, ValueError) as error:
-            raise InputError(
-                "run-damaged",
-                f"{path.name} in the run {self.folder.name} cannot be read.",
-                "Name another folder with --out.",
-            ) from error
+            raise self.damaged(path) from error
+        raise self.damaged(path)
 
     def _cut_log(self, step: int) -> None:
         kept = [entry for entry in self.entries() if entry["step"] <= step]

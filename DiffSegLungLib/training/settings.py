@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from ..errors import InputError
+from ..errors import InputError, require_within
 
 Precision = Literal["auto", "bf16", "fp32"]
 
@@ -101,12 +102,21 @@ class TrainingSettings:
                 f"Distillation begins at step {self.stage_two} and is full at step {self.full_weight}.",
                 "It must begin before it is full.",
             )
-        if self.patience < 0 or not 0.0 <= self.validation_share < 1.0:
-            name = "patience" if self.patience < 0 else "validation_share"
+        for name in (
+            "contrast_weight",
+            "soft_bandwidth",
+            "seed",
+            "workers",
+            "checkpoint_minutes",
+            "patience",
+        ):
+            require_within(f"setting {name}", getattr(self, name), 0, math.inf)
+        require_within("setting lesion_probability", self.lesion_probability, 0, 1)
+        if not 0.0 <= self.validation_share < 1.0:
             raise InputError(
                 "bad-setting",
-                f"The setting {name} is {getattr(self, name)}.",
-                "The patience must be 0 or more, the share held out 0 or more and below 1.",
+                f"The share of patients held out is {self.validation_share}.",
+                "It must be in 0..1, 1 excluded.",
             )
         if not 0.0 <= self.ema < 1.0:
             raise InputError(
@@ -126,6 +136,25 @@ class TrainingSettings:
 
     @classmethod
     def from_mapping(cls, entries: dict[str, Any]) -> TrainingSettings:
-        """Read what :meth:`to_mapping` wrote."""
+        """Read what :meth:`to_mapping` wrote.
+
+        Raises:
+            InputError: an entry that is no setting, or has another type, or is out of range.
+        """
+        plain = cls().to_mapping()
         values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in entries.items()}
+        for name, value in values.items():
+            if name not in plain or not _is_like(value, plain[name]):
+                raise InputError(
+                    "bad-setting",
+                    f"The settings of the training hold {name[:80]!r} as {str(value)[:80]!r}.",
+                    "This version of DiffSegLung cannot have written that.",
+                )
         return cls(**values)
+
+
+def _is_like(value: Any, plain: Any) -> bool:
+    """Whether a value has the type of a setting."""
+    if isinstance(plain, tuple):
+        return isinstance(value, tuple) and len(value) == len(plain) and all(type(v) is int for v in value)
+    return type(value) is type(plain) or (type(plain) is float and type(value) is int)

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import csv
 import hashlib
 import json
-import re
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,16 +16,17 @@ from numpy.typing import NDArray
 
 from ..canonical import CELL, SPACING_ZYX, Canonical, working_volume
 from ..cases import find_cases
+from ..cells import require_cells
 from ..ct import CT, Geometry
-from ..dicomfiles import is_dicom_file
-from ..errors import Cancelled, DiffSegLungError, InputError
+from ..errors import Cancelled, DiffSegLungError, InputError, not_written
 from ..lungs import air_offset, segment_lungs
 from .aside import write_aside
 from .cohort import Candidate
+from .patients import patient_groups, patient_of, read_patients
 
-_VOLUME = re.compile(r"\.(nii|nii\.gz|nrrd|nhdr|mha|mhd)$", re.IGNORECASE)
-_KERNEL = re.compile(r"[_-](b\d{2}[a-z]?|soft|lung|body|bone|standard|sharp|smooth|chest)$", re.IGNORECASE)
 _LEAST_LUNG_ML = 100.0
+_LARGEST = 1024**2
+"""Bytes of a JSON file in the store."""
 
 
 @dataclass(frozen=True)
@@ -47,9 +46,22 @@ class PreparedVolume:
     name: str
 
     def open(self) -> tuple[NDArray[np.int16], NDArray[np.bool_]]:
-        """The two arrays (z, y, x), memory-mapped read-only."""
-        hu = np.load(self.folder / "hu.npy", mmap_mode="r", allow_pickle=False)
-        lungs = np.load(self.folder / "lungs.npy", mmap_mode="r", allow_pickle=False)
+        """The two arrays (z, y, x), memory-mapped read-only.
+
+        Raises:
+            InputError: they are damaged.
+        """
+        try:
+            hu = np.load(self.folder / "hu.npy", mmap_mode="r", allow_pickle=False)
+            lungs = np.load(self.folder / "lungs.npy", mmap_mode="r", allow_pickle=False)
+            if (hu.dtype, lungs.dtype, hu.ndim, hu.shape) != (np.int16, np.bool_, 3, lungs.shape):
+                raise ValueError("not the arrays of a prepared CT")
+        except (OSError, ValueError, EOFError) as error:
+            raise InputError(
+                "store-damaged",
+                f"The prepared CT of {self.name} is damaged.",
+                f"Remove {self.folder}, and give the command with its CT again.",
+            ) from error
         return hu, lungs
 
 
@@ -69,6 +81,7 @@ def prepare_store(
     sources: list[Path],
     store: Path,
     *,
+    by_name: bool = False,
     report: Callable[[str], None] = lambda _: None,
     looked_at: Callable[[list[Candidate], int], None] = lambda *_: None,
     cancelled: Callable[[], bool] = lambda: False,
@@ -78,27 +91,39 @@ def prepare_store(
     Args:
         sources: CT files, DICOM folders, or folders that are searched for both.
         store: folder of the prepared volumes, one sub-folder a CT.
+        by_name: tell patients apart by file names alone and let a CT count twice, as the first version did:
+            a run that it began must not get another split.
         report: called with one line for every CT.
         looked_at: called after every CT with all that were looked at so far, and how many CT there are.
         cancelled: asked before every CT; what is finished stays.
 
     Returns:
         Usable volumes in a stable order, and the refused files with their reasons.
+
+    Raises:
+        InputError: a source or a list of patients cannot be used, or the store cannot be written.
+        Cancelled: ``cancelled`` said so.
     """
-    store.mkdir(parents=True, exist_ok=True)
+    try:
+        store.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise not_written(store, error) from error
     paths = find_volumes(sources)
-    patients = read_patients(sources)
-    groups = _groups(paths)
+    groups = {path: patient_of(path) for path in paths} if by_name else patient_groups(paths)
+    groups |= read_patients(sources, paths)
     usable: list[PreparedVolume] = []
     seen: list[Candidate] = []
     for path in paths:
         if cancelled():
             raise Cancelled("preparation")
-        patient = patients.get(path.name) or groups[path]
+        patient = groups[path]
         try:
             volume, lung_ml = _prepare(path, store, patient)
-            _refuse_twin(volume, usable)
+            if not by_name:
+                _refuse_twin(volume, usable)
         except DiffSegLungError as error:
+            if error.code == "not-written":
+                raise
             seen.append(Candidate(path.name, patient, False, error.message))
             report(f"{path.name}: not used. {error.message}")
         else:
@@ -139,54 +164,6 @@ def find_volumes(sources: list[Path]) -> list[Path]:
         return []
 
 
-def patient_of(path: Path) -> str:
-    """Patient group from a file name: reconstructions that differ only by their kernel belong together."""
-    stem = _VOLUME.sub("", path.name)
-    while _KERNEL.search(stem):
-        stem = _KERNEL.sub("", stem)
-    return _digest(stem.lower())
-
-
-def read_patients(sources: list[Path]) -> dict[str, str]:
-    """Patient groups from a ``patients.csv`` (columns ``file``, ``patient``) beside the volumes, if any."""
-    groups: dict[str, str] = {}
-    for source in sources:
-        listing = (source if source.is_dir() else source.parent) / "patients.csv"
-        if not listing.is_file():
-            continue
-        with listing.open(newline="", encoding="utf-8") as lines:
-            for row in csv.DictReader(lines):
-                if row.get("file") and row.get("patient"):
-                    groups[Path(row["file"]).name] = _digest(row["patient"])
-    return groups
-
-
-def _groups(paths: list[Path]) -> dict[Path, str]:
-    """Patient group of every CT: by DICOM's PatientID, else its name; by its folder where all names agree."""
-    groups = {path: _patient_in_dicom(path) or patient_of(path) for path in paths}
-    if len(set(groups.values())) > 1:
-        return groups
-    return {path: _digest(str(path.parent.resolve())) for path in paths}
-
-
-def _patient_in_dicom(path: Path) -> str:
-    """Digest of the PatientID of the first DICOM file in a folder; empty for a volume file, or without it."""
-    if not path.is_dir():
-        return ""
-    import pydicom
-
-    with contextlib.suppress(Exception):  # damaged in one of many ways: reading it as a CT will say in which
-        first = next(f for f in sorted(path.rglob("*")) if f.is_file() and is_dicom_file(f))
-        header = pydicom.dcmread(first, stop_before_pixels=True, specific_tags=["PatientID"], force=True)
-        patient = str(header.get("PatientID") or "").strip()
-        return _digest(f"PatientID {patient}") if patient else ""
-    return ""
-
-
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
-
-
 def _refuse_twin(volume: PreparedVolume, others: list[PreparedVolume]) -> None:
     """The same voxels on both sides of a split would make a training look better than it is."""
     twin = next((v for v in others if v.fingerprint == volume.fingerprint), None)
@@ -195,11 +172,19 @@ def _refuse_twin(volume: PreparedVolume, others: list[PreparedVolume]) -> None:
 
 
 def _meta(folder: Path) -> dict[str, Any]:
-    """What is known of a prepared CT; empty where it is not there."""
-    try:
-        return dict(json.loads((folder / "meta.json").read_text(encoding="utf-8")))
-    except FileNotFoundError:
-        return {}
+    """What is known of a prepared CT; empty where it is not there, or damaged."""
+    meta = _mapping(folder / "meta.json")
+    whole = isinstance(meta.get("fingerprint"), str) and isinstance(meta.get("lung_ml"), (int, float))
+    return meta if whole else {}
+
+
+def _mapping(path: Path) -> dict[str, Any]:
+    """What a small JSON file in the store says; empty where that is nothing."""
+    with contextlib.suppress(OSError, ValueError, RecursionError):
+        if path.is_file() and path.stat().st_size <= _LARGEST:
+            content = json.loads(path.read_text(encoding="utf-8"))
+            return content if isinstance(content, dict) else {}
+    return {}
 
 
 def _prepare(path: Path, store: Path, patient: str) -> tuple[PreparedVolume, float]:
@@ -212,21 +197,23 @@ def _prepare(path: Path, store: Path, patient: str) -> tuple[PreparedVolume, flo
     key = hashlib.sha256(f"{path.resolve()}|{stat.st_size}|{stat.st_mtime_ns}".encode()).hexdigest()[:16]
     folder, refusal = store / key, store / f"{key}.refused.json"
     meta = _meta(folder)
-    if not meta and refusal.is_file():
-        raise InputError(**json.loads(refusal.read_text(encoding="utf-8")))
+    told = {} if meta else _mapping(refusal)
+    if told.keys() == {"code", "message", "hint"}:
+        raise InputError(*(str(told[name]) for name in ("code", "message", "hint")))
     if not meta:
+        ct = CT.read(path)  # one that cannot be read is tried anew the next time
         try:
-            meta = _made(path, folder)
+            canonical, meta = _seen(ct)
         except InputError as error:
             told = {"code": error.code, "message": error.message, "hint": error.hint}
             write_aside(refusal, json.dumps(told).encode())
             raise
+        _keep(canonical, meta, folder)
     return PreparedVolume(folder, str(meta["fingerprint"]), patient, path.name), float(meta["lung_ml"])
 
 
-def _made(path: Path, folder: Path) -> dict[str, Any]:
-    """Prepare a CT into a folder that appears whole or not at all; what is known of it."""
-    ct = CT.read(path)
+def _seen(ct: CT) -> tuple[Canonical, dict[str, Any]]:
+    """A CT as it is trained on, and what is known of it."""
     lungs = segment_lungs(ct)
     offset = air_offset(ct, lungs)
     canonical = working_volume(ct, lungs, shift_hu=offset.shift_hu)
@@ -235,6 +222,7 @@ def _made(path: Path, folder: Path) -> dict[str, Any]:
         raise InputError(
             "too-little-lung", f"It shows only {lung_ml:.0f} ml of lung.", "At least 100 ml are needed."
         )
+    require_cells(canonical.lungs)  # the population could not be fitted, hours later
     meta = {
         "fingerprint": hashlib.sha256(np.ascontiguousarray(ct.hu).tobytes()).hexdigest()[:16],
         "air_shift_hu": offset.shift_hu,
@@ -242,11 +230,19 @@ def _made(path: Path, folder: Path) -> dict[str, Any]:
         "shape": list(canonical.hu.shape),
         "cell": list(CELL),
     }
+    return canonical, meta
+
+
+def _keep(canonical: Canonical, meta: dict[str, Any], folder: Path) -> None:
+    """Write a prepared CT into a folder that appears whole or not at all, in place of a damaged one."""
     aside = folder.with_name(f".{folder.name}.part")
-    shutil.rmtree(aside, ignore_errors=True)
-    aside.mkdir()
-    np.save(aside / "hu.npy", np.round(np.clip(canonical.hu, -1100, 1500)).astype(np.int16))
-    np.save(aside / "lungs.npy", canonical.lungs)
-    (aside / "meta.json").write_text(json.dumps(meta), encoding="utf-8")
-    aside.replace(folder)
-    return meta
+    try:
+        for left in (aside, folder):
+            shutil.rmtree(left, ignore_errors=True)
+        aside.mkdir()
+        np.save(aside / "hu.npy", np.round(np.clip(canonical.hu, -1100, 1500)).astype(np.int16))
+        np.save(aside / "lungs.npy", canonical.lungs)
+        (aside / "meta.json").write_text(json.dumps(meta), encoding="utf-8")
+        aside.replace(folder)
+    except OSError as error:
+        raise not_written(folder, error) from error

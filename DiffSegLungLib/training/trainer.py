@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, cast
 
 import torch
@@ -101,13 +101,14 @@ class Trainer:
 
         Raises:
             Cancelled: ``cancelled`` said so, here or in another process.
+            InputError: the checkpoint is damaged.
             DiffSegLungError: no gradient was finite for :data:`SKIPS_IN_A_ROW` steps.
         """
         state = self.ranks.shared(lambda: self.run_folder.load_checkpoint(torch.device("cpu")))
         if state is None:
             self._begin(progress)
         else:
-            self._restore(state)
+            self._take_over(state)
         begun, saved, before = time.monotonic(), time.monotonic(), self.seconds
         stop, over = False, False
         stale = self.best.over(self.settings.patience)
@@ -271,16 +272,17 @@ class Trainer:
         """This process' share of batches ``first`` to ``last``, in order; batch k holds items k·batch …"""
         batch = self.settings.batch
         share = self.ranks.share_of(batch)
-        numbers = [range(k * batch + share.start, k * batch + share.stop) for k in range(first, last)]
+        # Not a list: a million steps would take 200 MB.
+        numbers = (range(k * batch + share.start, k * batch + share.stop) for k in range(first, last))
         return self._load(self.training, numbers, self.settings.workers)
 
-    def _load(self, patches: PatchDataset, numbers: Sequence[range], workers: int) -> Iterator[Batch]:
+    def _load(self, patches: PatchDataset, numbers: Iterable[range], workers: int) -> Iterator[Batch]:
         """Items of the given numbers, a batch for every range."""
         clear(self._mark)
         return iter(
             DataLoader(
                 patches,
-                batch_sampler=[list(n) for n in numbers],
+                batch_sampler=(list(n) for n in numbers),
                 num_workers=workers,
                 prefetch_factor=4 if workers else None,
                 pin_memory=self.device.type == "cuda",
@@ -297,6 +299,15 @@ class Trainer:
                 state["best"] = self.best.state()
             self.run_folder.save_checkpoint(state)
         self.ranks.together()
+
+    def _take_over(self, state: dict[str, Any]) -> None:
+        """Go on from a checkpoint, unless it is of another training."""
+        try:
+            self._restore(state)
+        except torch.OutOfMemoryError:
+            raise
+        except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
+            raise self.run_folder.damaged(self.run_folder.checkpoint) from error
 
     def _restore(self, state: dict[str, Any]) -> None:
         self.step, self.seconds = int(state["step"]), float(state["seconds"])

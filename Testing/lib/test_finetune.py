@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
+import io
 import json
 import math
 import shutil
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -23,6 +25,7 @@ from DiffSegLungLib.model.bundle import Bundle
 from DiffSegLungLib.model.library import Library
 from DiffSegLungLib.population import components_for
 from DiffSegLungLib.training import teaching
+from DiffSegLungLib.training import trainer as trainer_module
 from DiffSegLungLib.training.dataset import PatchDataset, PatchSettings, split_by_patient
 from DiffSegLungLib.training.early_stop import EarlyStop, score
 from DiffSegLungLib.training.run_folder import RunFolder
@@ -30,16 +33,25 @@ from DiffSegLungLib.training.settings import TrainingSettings
 from DiffSegLungLib.training.store import PreparedVolume
 from DiffSegLungLib.training.trainer import Trainer
 
-TUNED = replace(TINY, attention_heads=1, stage_two=0, full_weight=0, learning_rate=5e-3, ema=0.5)
-QUICK = ["--steps", "20", "--validate-every", "20", "--batch", "2", "--workers", "0", "--precision", "fp32"]
+TUNED = replace(
+    TINY, attention_heads=1, stage_two=0, full_weight=0, validate_every=10, learning_rate=5e-3, ema=0.5
+)
+QUICK = ["--steps", "10", "--validate-every", "10", "--batch", "2", "--workers", "0", "--precision", "fp32"]
 LIVELY = [*QUICK, "--learning-rate", "5e-3"]
+
+
+def hurry(patch: pytest.MonkeyPatch) -> None:
+    """Averages follow at once, a teacher is taught in passing, and the log has a line every 10 steps."""
+    patch.setitem(finetune.DEFAULTS, "ema", 0.5)
+    patch.setattr(teaching, "_STEPS", 40)
+    patch.setattr(trainer_module, "LOG_EVERY", 10)
+    patch.setattr(trainer_module, "TEACHING_PATCHES", 24)
+    patch.setattr(trainer_module, "_VALIDATION_PATCHES", 12)
 
 
 @pytest.fixture(autouse=True)
 def quickly(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Averages follow at once, and a teacher is taught in passing."""
-    monkeypatch.setitem(finetune.DEFAULTS, "ema", 0.5)
-    monkeypatch.setattr(teaching, "_STEPS", 40)
+    hurry(monkeypatch)
 
 
 def blind_bundle(**card: object) -> Bundle:
@@ -142,10 +154,10 @@ def test_a_teacher_is_fitted_to_what_the_student_knows(
 def test_an_interrupted_fine_tuning_ends_like_the_unbroken_one(
     volumes: list[PreparedVolume], tmp_path: Path
 ) -> None:
-    settings = replace(TUNED, steps=40)
+    settings = replace(TUNED, steps=20)
     unbroken = tuner(volumes, tmp_path / "unbroken", settings)
     unbroken.fit()
-    for stop_at in (0, 23):
+    for stop_at in (0, 13):
         asked = iter([False] * stop_at + [True])
         with pytest.raises(Cancelled):
             tuner(volumes, tmp_path / "broken", settings).fit(cancelled=lambda asked=asked: next(asked, True))
@@ -155,7 +167,7 @@ def test_an_interrupted_fine_tuning_ends_like_the_unbroken_one(
         [{k: v for k, v in e.items() if k != "seconds"} for e in t.run_folder.entries()]
         for t in (unbroken, resumed)
     ]
-    assert [e["step"] for e in curves[0]] == [0, 20, 40]
+    assert [e["step"] for e in curves[0]] == [0, 10, 20]
     assert curves[0] == curves[1]
     assert unbroken.best.best_step > 0
     assert unbroken.best.best_step == resumed.best.best_step
@@ -173,10 +185,10 @@ def test_patience_ends_a_training_that_gets_no_better_and_is_remembered(
     for _ in range(2):
         run = tuner(volumes, tmp_path / "run", settings)
         run.fit()
-        assert (run.ended_by, run.step, run.best.best_step) == ("patience", 40, 0)
+        assert (run.ended_by, run.step, run.best.best_step) == ("patience", 20, 0)
     longer = tuner(volumes, tmp_path / "run", replace(settings, patience=3))
     longer.fit()
-    assert (longer.ended_by, longer.step) == ("patience", 60)
+    assert (longer.ended_by, longer.step) == ("patience", 30)
 
 
 def test_time_that_is_over_is_not_lost(volumes: list[PreparedVolume], tmp_path: Path) -> None:
@@ -192,7 +204,7 @@ def test_one_patient_alone_is_trained_on_and_not_judged(
     volumes: list[PreparedVolume], tmp_path: Path
 ) -> None:
     alone = [replace(v, patient="p") for v in volumes]
-    run = tuner(alone, tmp_path / "run", replace(TUNED, steps=20, patience=1))
+    run = tuner(alone, tmp_path / "run", replace(TUNED, steps=10, patience=1))
     run.fit()
     assert (run.ended_by, run.best.before, run.best.weights) == ("steps", {}, {})
 
@@ -220,8 +232,13 @@ def test_the_parent_decides_the_form_and_the_user_the_rest(tmp_path: Path) -> No
         error = refused(lambda wish=wish: finetune.settings_for(shipped, wish))
         assert error.code == "parent-differs"
     odd = make(tmp_path / "odd")
-    for training in ({"settings": {"block": 7}}, {"settings": {"temperature": "warm"}}):
-        change_card(odd, training=training)
+    whole = json.loads((odd / "card.json").read_text())
+    for settings in ({"block": 7}, {"block": [3, 3, 3]}, {"block": [0, 2, 2]}, {"temperature": "warm"}):
+        change_card(odd, training={"settings": settings})
+        parent, _ = finetune.choose_parent(str(odd))
+        assert refused(lambda parent=parent: finetune.settings_for(parent, {})).code == "bundle-broken"
+    for form in ({"base": math.inf, "attention_heads": 1, "timesteps": 250}, [], {"base": 8}):
+        change_card(odd, **whole | {"architecture": form})
         parent, _ = finetune.choose_parent(str(odd))
         assert refused(lambda parent=parent: finetune.settings_for(parent, {})).code == "bundle-broken"
 
@@ -256,6 +273,37 @@ def parent(library: Library, tmp_path: Path) -> str:
     return "own"
 
 
+@dataclass(frozen=True)
+class Finished:
+    """A fine-tuning that has ended: its run, the models there are then, and what it said."""
+
+    run: Path
+    models: Path
+    said: str
+
+
+@pytest.fixture(scope="module")
+def finished(cohort: Path, tmp_path_factory: pytest.TempPathFactory) -> Finished:
+    place = tmp_path_factory.mktemp("finished")
+    blind_bundle(id="own", version="1", patch=[8, 32, 32]).save(place / "small")
+    shutil.copytree(cohort / "run", place / "run")
+    said = io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stderr(said):
+        hurry(patch)
+        patch.setenv("DIFFSEGLUNG_MODELS", str(place / "models"))
+        Library().install(place / "small")
+        command = ["train", str(cohort / "ct"), "--out", str(place / "run"), "--from", "own", *LIVELY]
+        assert main(command) == 0
+    return Finished(place / "run", place / "models", said.getvalue())
+
+
+@pytest.fixture
+def tuned(finished: Finished, library: Library, tmp_path: Path) -> Path:
+    """The run of a fine-tuning that has ended, and a library with its parent and the new model."""
+    shutil.copytree(finished.models, library.folder)
+    return shutil.copytree(finished.run, tmp_path / "tuned")
+
+
 def told(run: Path) -> dict[str, object]:
     return dict(json.loads((run / "result.json").read_text()))
 
@@ -277,15 +325,14 @@ def test_check_says_which_ct_are_usable_by_name_alone(cohort: Path) -> None:
 
 
 def test_a_tuned_model_is_installed_with_its_story_and_no_names(
-    cohort: Path, run: Path, parent: str, library: Library, capfd: pytest.CaptureFixture[str]
+    cohort: Path, finished: Finished, tuned: Path, library: Library
 ) -> None:
-    command = ["train", str(cohort / "ct"), "--out", str(run), "--from", parent, *LIVELY]
-    assert main(command) == 0
-    assert "3 CT are few" in capfd.readouterr().err
-    result = told(run)
+    assert "3 CT are few" in finished.said
+    assert "Only 3 of the 4 CT found can be trained on (broken.nii.gz" in finished.said
+    result = told(tuned)
     assert result["model"] == "own-tuned 1"
-    assert (result["parent"], result["steps"], result["stopped"]) == ("own 1", 20, "steps")
-    assert result["best_step"] == 20
+    assert (result["parent"], result["steps"], result["stopped"]) == ("own 1", 10, "steps")
+    assert result["best_step"] == 10
     assert score(result["after"], result["before"]) > 1.01  # type: ignore[arg-type]
     card = Bundle.load("own-tuned").card
     grandparent = library.read("own 1").card
@@ -298,12 +345,13 @@ def test_a_tuned_model_is_installed_with_its_story_and_no_names(
     # The same again is no second model, other weights are; --resume needs nothing else, not even the CT.
     shutil.move(cohort / "ct", cohort / "gone")
     try:
-        assert main(["train", "--resume", str(run)]) == 0
-        assert told(run) == result
+        assert main(["train", "--resume", str(tuned), "--minutes", "5"]) == 0
+        assert told(tuned) == result
+        assert RunFolder(tuned).request()["minutes"] is None, "what is asked of one call is not remembered"
         assert [m.name for m in library.models()[1:]] == ["own 1", "own-tuned 1"]
     finally:
         shutil.move(cohort / "gone", cohort / "ct")
-    other = run.parent / "other"
+    other = tuned.parent / "other"
     blind_bundle(id="own-tuned", version="1").save(other)
     assert finetune.register(other).name == "own-tuned 2"
 
@@ -322,14 +370,13 @@ def test_nothing_better_than_the_parent_makes_no_model(
 
 
 def test_a_run_killed_after_its_model_was_installed_does_not_install_it_twice(
-    cohort: Path, run: Path, parent: str, library: Library
+    tuned: Path, library: Library
 ) -> None:
-    assert main(["train", str(cohort / "ct"), "--out", str(run), "--from", parent, *LIVELY]) == 0
-    (run / "result.json").unlink()
-    assert main(["train", "--resume", str(run)]) == 0
+    (tuned / "result.json").unlink()
+    assert main(["train", "--resume", str(tuned)]) == 0
     assert [m.name for m in library.models()[1:]] == ["own 1", "own-tuned 1"]
     library.delete("own-tuned")
-    assert finetune.register(run / "bundle").name == "own-tuned 1"
+    assert finetune.register(tuned / "bundle").name == "own-tuned 1"
 
 
 def refusal(capfd: pytest.CaptureFixture[str], *arguments: str | Path) -> dict[str, str]:
@@ -375,11 +422,10 @@ def test_what_cannot_be_fine_tuned_is_refused_in_one_sentence(
 
 
 def test_a_run_is_not_mixed_with_another(
-    cohort: Path, run: Path, parent: str, capfd: pytest.CaptureFixture[str]
+    cohort: Path, tuned: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["train", str(cohort / "ct"), "--out", str(run), "--from", parent, *LIVELY]) == 0
-    other = [cohort / "ct" / f"Miller{i}.nii.gz" for i in range(3)]
-    assert "other CT" in refusal(capfd, *other, "--out", run, "--from", parent, *LIVELY)["message"]
+    run, other = tuned, [cohort / "ct" / f"Miller{i}.nii.gz" for i in range(3)]
+    assert "other CT" in refusal(capfd, *other, "--out", run, "--from", "own", *LIVELY)["message"]
     assert refusal(capfd, cohort / "ct", "--out", run, "--check")["code"] == "run-begun"
     unlike = ["--patch", "8", "32", "32", "--size", "small"]
     assert "another parent" in refusal(capfd, cohort / "ct", "--out", run, *unlike)["message"]

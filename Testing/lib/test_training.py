@@ -18,11 +18,13 @@ from smallchest import chest, image, save, write_dicom
 
 from DiffSegLungLib.errors import Cancelled, InputError
 from DiffSegLungLib.training.dataset import PatchDataset, PatchSettings, split_by_patient
+from DiffSegLungLib.training.patients import patient_groups, patient_of, read_patients
 from DiffSegLungLib.training.ranks import Ranks
 from DiffSegLungLib.training.run_folder import RunFolder
 from DiffSegLungLib.training.settings import TrainingSettings
-from DiffSegLungLib.training.store import PreparedVolume, _groups, find_volumes, patient_of, prepare_store
+from DiffSegLungLib.training.store import PreparedVolume, find_volumes, prepare_store
 from DiffSegLungLib.training.trainer import Trainer
+from DiffSegLungLib.training_run import Talk, TrainingRequest, _begun
 
 TINY = TrainingSettings(
     steps=60, base=8, attention_heads=2, patch=(8, 32, 32), batch=2, stage_two=20, full_weight=30,
@@ -102,12 +104,56 @@ def test_patients_are_told_by_dicom_then_by_name_then_by_folder(tmp_path: Path) 
         write_dicom(tmp_path / "c" / "CT", hu, PatientID="2"),
         write_dicom(tmp_path / "d" / "CT", hu, PatientID=""),
     ]
-    groups = [_groups(series)[path] for path in series]
+    groups = [patient_groups(series)[path] for path in series]
     assert groups[1] == groups[2]
     assert len(set(groups)) == 3
     files = [tmp_path / folder / name for folder in "ab" for name in ("ct_b40f.nrrd", "ct_b70f.nrrd")]
-    groups = [_groups(files)[path] for path in files]
+    groups = [patient_groups(files)[path] for path in files]
     assert groups[0] == groups[1] != groups[2] == groups[3], "every folder holds the same: they are patients"
+
+
+def test_one_patients_series_stay_together_wherever_they_lie(tmp_path: Path) -> None:
+    series = [write_dicom(tmp_path / study / "CT", chest(2), PatientID="1") for study in "ab"]
+    groups = patient_groups(series)
+    assert groups[series[0]] == groups[series[1]], "two folders are not two patients"
+
+
+@pytest.mark.parametrize("text", [
+    "file,patient\na/ct.nii.gz,1\nb/ct.nii.gz,2\nother.nrrd,2\n",
+    "\ufefffile;patient\r\na\\ct.nii.gz;1\r\nb\\ct.nii.gz;2\r\nelsewhere/other.nrrd;2\r\n",
+    " Patient\tFILE\tnote\n1\ta/ct.nii.gz\n2\tb/ct.nii.gz\tx\n2\tother.nrrd\tx\ty\n",
+])  # fmt: skip
+def test_a_list_of_patients_is_read_as_spreadsheets_write_it(tmp_path: Path, text: str) -> None:
+    paths = [tmp_path / "a" / "ct.nii.gz", tmp_path / "b" / "ct.nii.gz", tmp_path / "x" / "other.nrrd"]
+    (tmp_path / "patients.csv").write_bytes(text.encode())
+    groups = read_patients([tmp_path], paths)
+    assert groups[paths[0]] != groups[paths[1]] == groups[paths[2]]
+
+
+@pytest.mark.parametrize("content", [b"name,patient\na,1\n", b"file,patient\nM\xfcller,1\n", b""])
+def test_a_list_of_patients_that_cannot_be_understood_is_not_passed_over(
+    tmp_path: Path, content: bytes
+) -> None:
+    (tmp_path / "patients.csv").write_bytes(content)
+    with pytest.raises(InputError, match=r"The list patients\.csv"):
+        read_patients([tmp_path], [tmp_path / "a.nrrd"])
+
+
+def test_a_run_of_the_first_version_keeps_its_split(tmp_path: Path) -> None:
+    """It told patients apart by file names alone: none was held out of these two, nor may one be now."""
+    for i, folder in enumerate("ab"):
+        (tmp_path / "ct" / folder).mkdir(parents=True)
+        save(image(chest(seed=i), spacing=(3.0, 3.0, 3.0)), tmp_path / "ct" / folder / "ct.nii.gz")
+    run = RunFolder(tmp_path / "run")
+    run.checkpoint.touch()
+    request = TrainingRequest((tmp_path / "ct",), run.folder, TINY)
+    for _ in range(2):
+        volumes = _begun(request, run, Talk())
+        assert len(volumes) == 2
+        assert split_by_patient(volumes, 0.3, 0)[1] == []
+    assert run.request()["name"] == "own", "from now on it can be resumed"
+    new = RunFolder(tmp_path / "new")
+    assert split_by_patient(_begun(replace(request, out=new.folder), new, Talk()), 0.3, 0)[1]
 
 
 def test_the_same_ct_twice_counts_once(tmp_path: Path) -> None:

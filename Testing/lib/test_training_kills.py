@@ -6,6 +6,7 @@ Fifty kills at random moments: benchmarks/training_kills.py.
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -31,7 +32,11 @@ def test_a_training_killed_at_every_stage_ends_like_the_unbroken_one(tmp_path: P
     unbroken.go()
     assert unbroken.leftovers() == []
 
-    assert killed.go(lambda t: any(t.run.glob("store/.*.part"))).stage == "prepare"
+    for _ in range(5):  # a busy machine may see the folder and kill only when it is whole
+        shutil.rmtree(killed.run, ignore_errors=True)
+        assert killed.go(lambda t: any(t.run.glob("store/.*.part"))).stage == "prepare"
+        if killed.half_written():
+            break
     assert killed.half_written()
     (killed.run / ".bundle-left.part").touch()  # as a fine-tuning leaves it that is killed at its very start
     death = killed.go(lambda t: t.step() >= 4 and t.writes("checkpoint.part"))

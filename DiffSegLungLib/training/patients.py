@@ -1,0 +1,103 @@
+"""Which CT of a cohort are of the same patient: those must stay on one side of a split."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import hashlib
+import io
+import re
+from pathlib import Path, PurePosixPath
+
+from ..dicomfiles import is_dicom_file
+from ..errors import InputError
+
+_VOLUME = re.compile(r"\.(nii|nii\.gz|nrrd|nhdr|mha|mhd)$", re.IGNORECASE)
+_KERNEL = re.compile(r"[_-](b\d{2}[a-z]?|soft|lung|body|bone|standard|sharp|smooth|chest)$", re.IGNORECASE)
+
+
+def patient_of(path: Path) -> str:
+    """Patient group from a file name: reconstructions that differ only by their kernel belong together."""
+    stem = _VOLUME.sub("", path.name)
+    while _KERNEL.search(stem):
+        stem = _KERNEL.sub("", stem)
+    return _digest(stem.lower())
+
+
+def read_patients(sources: list[Path], paths: list[Path]) -> dict[Path, str]:
+    """Patient groups from a ``patients.csv`` (columns ``file``, ``patient``) beside the volumes, if any.
+
+    Args:
+        sources: where to look for it.
+        paths: the CT; a line names one by its path below the list's folder, or by its name where that is
+            one patient's.
+
+    Raises:
+        InputError: it is not text, or lacks a column.
+    """
+    groups: dict[Path, str] = {}
+    for home in dict.fromkeys(source if source.is_dir() else source.parent for source in sources):
+        if not (home / "patients.csv").is_file():
+            continue
+        rows = _patients_in(home / "patients.csv")
+        by_name: dict[str, set[str]] = {}
+        for file, patient in rows.items():
+            by_name.setdefault(file.name, set()).add(patient)
+        for path in paths:
+            if path.is_relative_to(home.absolute()):
+                below = PurePosixPath(path.relative_to(home.absolute()).as_posix())
+                named = {rows[below]} if below in rows else by_name.get(path.name, set())
+                groups |= {path: _digest(*named)} if len(named) == 1 else {}
+    return groups
+
+
+def _patients_in(listing: Path) -> dict[PurePosixPath, str]:
+    """Patient by file; spreadsheets write a byte order mark, and some of them semicolons."""
+    try:
+        text = listing.read_text(encoding="utf-8-sig")
+        head = text.partition("\n")[0]
+        lines = csv.DictReader(io.StringIO(text, newline=""), delimiter=max(",;\t", key=head.count))
+        rows = [{str(k).strip().lower(): v for k, v in row.items()} for row in lines]
+        columns = {name.strip().lower() for name in lines.fieldnames or ()}
+    except (OSError, ValueError, csv.Error) as error:
+        raise _bad_patients(listing, "cannot be read as a table of text") from error
+    if not {"file", "patient"} <= columns:
+        raise _bad_patients(listing, "lacks the column 'file' or 'patient'")
+    named = ((str(row["file"] or "").strip(), str(row["patient"] or "").strip()) for row in rows)
+    return {PurePosixPath(file.replace("\\", "/")): patient for file, patient in named if file and patient}
+
+
+def _bad_patients(listing: Path, what: str) -> InputError:
+    return InputError(
+        "bad-patients",
+        f"The list {listing.name} in {listing.parent.name} {what}.",
+        "Save it as CSV in UTF-8, with a line of column names.",
+    )
+
+
+def patient_groups(paths: list[Path]) -> dict[Path, str]:
+    """Patient group of every CT: by DICOM's PatientID, else its name; by its folder where all names agree."""
+    groups = {path: _patient_in_dicom(path) for path in paths}
+    unknown = [path for path, patient in groups.items() if not patient]
+    by_name = {path: patient_of(path) for path in unknown}
+    if len(set(by_name.values())) == 1:
+        by_name = {path: _digest(str(path.parent.resolve())) for path in unknown}
+    return groups | by_name
+
+
+def _patient_in_dicom(path: Path) -> str:
+    """Digest of the PatientID of the first DICOM file in a folder; empty for a volume file, or without it."""
+    if not path.is_dir():
+        return ""
+    import pydicom
+
+    with contextlib.suppress(Exception):  # damaged in one of many ways: reading it as a CT will say in which
+        first = next(f for f in sorted(path.rglob("*")) if f.is_file() and is_dicom_file(f))
+        header = pydicom.dcmread(first, stop_before_pixels=True, specific_tags=["PatientID"], force=True)
+        patient = str(header.get("PatientID") or "").strip()
+        return _digest(f"PatientID {patient}") if patient else ""
+    return ""
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
