@@ -32,6 +32,8 @@ def draw_curve(entries: list[dict[str, Any]], settings: TrainingSettings, path: 
     )
     noise.set_ylabel("noise L1")
     noise.set_yscale("log")
+    noise.yaxis.set_major_formatter("{x:.2g}")
+    noise.yaxis.set_minor_formatter("{x:.2g}")
     noise.legend(frameon=False)
 
     contrast.plot(*_series(entries, "contrast"), color="#9ab", lw=0.6)
@@ -60,7 +62,8 @@ def draw_curve(entries: list[dict[str, Any]], settings: TrainingSettings, path: 
     share.set_ylabel("share of blocks")
     share.set_ylim(bottom=0.0)
     handles = [*contrast.get_legend_handles_labels()[0], *share.get_legend_handles_labels()[0]]
-    contrast.legend(handles, [str(h.get_label()) for h in handles], frameon=False, loc="center left")
+    names = [str(handle.get_label()) for handle in handles]
+    contrast.legend(handles, names, frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3)
     for axes in (noise, contrast):
         axes.axvspan(settings.stage_two, settings.full_weight, color="#ddd", alpha=0.5, lw=0)
         axes.grid(alpha=0.2)
