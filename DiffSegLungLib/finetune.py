@@ -24,7 +24,7 @@ FEW_VOLUMES = 10
 
 DEFAULTS: dict[str, Any] = {
     "steps": 1500,
-    "learning_rate": 3e-5,
+    "learning_rate": 1e-4,
     "stage_two": 0,
     "full_weight": 0,
     "validate_every": 100,

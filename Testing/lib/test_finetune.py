@@ -226,7 +226,7 @@ def test_the_parent_decides_the_form_and_the_user_the_rest(tmp_path: Path) -> No
     shipped, _ = finetune.choose_parent("built-in")
     settings = finetune.settings_for(shipped, {"steps": 77, "base": 32})
     assert (settings.base, settings.patch, settings.block) == (32, (16, 64, 64), (2, 2, 2))
-    assert (settings.steps, settings.learning_rate, settings.patience) == (77, 3e-5, 5)
+    assert (settings.steps, settings.learning_rate, settings.patience) == (77, 1e-4, 5)
     assert settings.contrast_weight_at(0) == 0.3
     for wish in ({"base": 64}, {"patch": (32, 96, 96)}, {"dense": False}):
         error = refused(lambda wish=wish: finetune.settings_for(shipped, wish))
