@@ -14,6 +14,7 @@ from slicer.util import VTKObservationMixin
 
 from DiffSegLungLib.errors import InputError
 
+from .generatesteps import SYNTHETIC
 from .inputinfo import describeInput
 from .inputpane import stampOf
 from .results import resultsOf
@@ -154,7 +155,9 @@ class ScansPane(VTKObservationMixin):
         ]
 
     def _problem(self, volume: slicer.vtkMRMLScalarVolumeNode) -> str:
-        """Why a volume is no CT at all; looked at again only when it has changed."""
+        """Why a volume cannot be learned from; looked at again only when it has changed."""
+        if volume.GetAttribute(SYNTHETIC):
+            return _("{name} is synthetic: a model drew it.").format(name=volume.GetName())
         known = self._described.get(volume.GetID())
         if known is None or known[0] != stampOf(volume):
             error = describeInput(volume).error

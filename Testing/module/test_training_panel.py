@@ -14,6 +14,7 @@ import qt
 import SimpleITK as sitk
 import slicer
 from DiffSegLungPanel.dialogs import Room
+from DiffSegLungPanel.generatesteps import SYNTHETIC
 from DiffSegLungPanel.trainingruns import knownRuns
 from panels import Desk, StepLogic
 from small_volume import QUICK, add_chest
@@ -111,13 +112,15 @@ def test_the_section_is_loaded_when_it_is_opened(host):
 def test_volumes_that_are_no_ct_say_why_and_take_no_part(opened):
     desk = opened()
     add_chest("Scout", chest()[:, :1].copy())
+    add_chest("Synthetic 1", chest()).SetAttribute(SYNTHETIC, "tiny 1")
     add_chest("T2", (np.abs(chest()) // 4).astype(np.int16))
     desk.host.process_events(20)
     states = dict(zip(texts(desk, 0), texts(desk, 2), strict=True))
     assert states["Scout"] == "No. Scout is a single slice."
+    assert states["Synthetic 1"] == "No. Synthetic 1 is synthetic: a model drew it."
     assert "does not look like CT in HU" in states["T2"]
     assert states["Doe Jane 0"] == "Not checked yet"
-    assert desk.train.trainScansLabel.text == "3 of 5 volumes chosen; 10 or more are advised."
+    assert desk.train.trainScansLabel.text == "3 of 6 volumes chosen; 10 or more are advised."
     assert len(desk.training.pane._scans.data().volumes) == 3
 
 
