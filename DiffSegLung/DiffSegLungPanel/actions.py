@@ -91,12 +91,9 @@ class Actions:
             return
 
         def onInstalled(task: Task) -> None:
-            if task.error is None:
+            cancelled = _("The installation was cancelled. What is installed already stays.")
+            if self._messages.succeeded(task, cancelled):
                 then()
-            elif task.wasCancelled:
-                self._messages.info(_("The installation was cancelled. What is installed already stays."))
-            else:
-                self._messages.error(task.error)
 
         self.start(Task(self._installer.steps(missing)), onInstalled)
 
@@ -153,11 +150,7 @@ class Actions:
         self._follow(task, self._onDeviceTested)
 
     def _onSegmented(self, task: Task) -> None:
-        if task.wasCancelled:
-            self._messages.info(_("Cancelled. Nothing was changed."))
-        elif task.error is not None:
-            self._messages.error(task.error)
-        else:
+        if self._messages.succeeded(task, _("Cancelled. Nothing was changed.")):
             took, name = durationText(time.monotonic() - self._started), task.result.GetName()
             self._onResult(task.result)
             self._messages.success(
@@ -165,9 +158,5 @@ class Actions:
             )
 
     def _onDeviceTested(self, task: Task) -> None:
-        if task.wasCancelled:
-            self._messages.info(_("The test was cancelled."))
-        elif task.error is not None:
-            self._messages.error(task.error)
-        else:
+        if self._messages.succeeded(task, _("The test was cancelled.")):
             self._messages.success(str(task.result))

@@ -156,11 +156,7 @@ class GeneratePane:
         self._actions.start(task, self._onDone)
 
     def _onDone(self, task: Task) -> None:
-        if task.wasCancelled:
-            self._messages.info(_("Cancelled. No sample was loaded."))
-        elif task.error is not None:
-            self._messages.error(task.error)
-        else:
+        if self._messages.succeeded(task, _("Cancelled. No sample was loaded.")):
             first = task.result[0]
             slicer.util.setSliceViewerLayers(background=first)
             self._messages.success(

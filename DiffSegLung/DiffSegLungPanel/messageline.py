@@ -8,6 +8,8 @@ import qt
 
 from DiffSegLungLib.errors import DiffSegLungError
 
+from .tasks import Task
+
 _STYLES = {
     "success": ("#2e8b57", "rgba(46, 139, 87, 38)"),
     "info": ("#3a7bbf", "rgba(58, 123, 191, 38)"),
@@ -50,6 +52,14 @@ class MessageLine:
     def error(self, error: DiffSegLungError) -> None:
         """Something failed: what was seen, and what is needed."""
         self._show("error", f"{error.message} {error.hint}".strip())
+
+    def succeeded(self, task: Task, cancelled: str) -> bool:
+        """Whether a task that has ended gave its result; says ``cancelled``, or what failed, if not."""
+        if task.wasCancelled:
+            self.info(cancelled)
+        elif task.error is not None:
+            self.error(task.error)
+        return task.error is None
 
     def clear(self) -> None:
         """Show nothing."""

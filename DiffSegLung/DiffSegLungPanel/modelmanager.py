@@ -188,11 +188,7 @@ class ModelManager:
 
     def _succeeded(self, task: Task, cancelled: str) -> bool:
         self._onUpdate()
-        if task.wasCancelled:
-            self._messages.info(cancelled)
-        elif task.error is not None:
-            self._messages.error(task.error)
-        return task.error is None
+        return self._messages.succeeded(task, cancelled)
 
 
 def _steps(arguments: list[str]) -> Steps:

@@ -141,11 +141,7 @@ class ResultsPane:
             self._run(Task(steps), self._onReportWritten)
 
     def _onReportWritten(self, task: Task) -> None:
-        if task.wasCancelled:
-            self._messages.info(_("The report was not written."))
-        elif task.error is not None:
-            self._messages.error(task.error)
-        else:
+        if self._messages.succeeded(task, _("The report was not written.")):
             self._messages.success(_("Saved {path}.").format(path=task.result))
 
     def _askFile(self, title: str, ending: str, pattern: str) -> Path | None:

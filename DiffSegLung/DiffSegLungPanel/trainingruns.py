@@ -22,13 +22,14 @@ from typing import Any
 from slicer.i18n import tr as _
 
 from DiffSegLungLib.errors import InputError
+from DiffSegLungLib.finetune import FEW_VOLUMES, LEAST_VOLUMES
 from DiffSegLungLib.model.library import models_folder
 from DiffSegLungLib.outputs import owner_lives
 
 from .trainingfiles import linesOf, listOf, mappingOf, numbersOf, stampOf, wholeOf
 
-FEWEST, ADVISED = 3, 10
-"""CT that a training needs at least, and those below which it is warned; the library's own limits."""
+FEWEST, ADVISED = LEAST_VOLUMES, FEW_VOLUMES
+"""CT that a training needs at least, and those below which it is warned."""
 
 SCANS = "scans"
 """Sub-folder with the volumes that were written out of the scene; gone once they are prepared."""

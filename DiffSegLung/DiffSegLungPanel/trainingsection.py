@@ -199,11 +199,8 @@ class TrainingSection:
         self._actions.start(task, self._onCompareDone)
 
     def _onCompareDone(self, task: Task) -> None:
-        if task.wasCancelled:
-            self._messages.info(_("The comparison was cancelled. Results that were finished stay."))
-        elif task.error is not None:
-            self._messages.error(task.error)
-        else:
+        cancelled = _("The comparison was cancelled. Results that were finished stay.")
+        if self._messages.succeeded(task, cancelled):
             self._onCompared(task.result.after)
             view = self.ui.compareTableView
             view.setMRMLTableNode(task.result.table)
