@@ -32,6 +32,7 @@ _NUMBERS = {
     "steps": "optimiser steps in all; ask for more to continue a finished run",
     "batch": "patches a step",
     "learning_rate": "of Adam",
+    "cooldown": "last share of the steps, over which the learning rate falls to 0, 0 to 1",
     "stage_two": "step at which distillation begins",
     "full_weight": "step at which distillation has its full weight",
     "contrast_weight": "full weight of the distillation, 0 switches it off",

@@ -108,13 +108,16 @@ class Learner:
                 gradient_as_bucket_view=True,
             )
 
-    def step(self, batch: Batch, first: int, weight: float, *, begins: bool) -> dict[str, Tensor]:
+    def step(
+        self, batch: Batch, first: int, weight: float, rate: float, *, begins: bool
+    ) -> dict[str, Tensor]:
         """One step of the optimiser, skipped where a gradient is not finite.
 
         Args:
             batch: this process' share of the global batch.
             first: number of its first patch.
             weight: λ of this step.
+            rate: learning rate of this step.
             begins: whether this is the first step of the run: the average starts from it.
 
         Returns:
@@ -129,6 +132,7 @@ class Learner:
         whole = torch.stack([norm, *torch._foreach_norm(taught)]) if taught else norm
         skipped = 1.0 - whole.isfinite().all().float()
         self.optimizer.found_inf = skipped  # type: ignore[attr-defined]
+        self.optimizer.param_groups[0]["lr"] = rate
         self.optimizer.step()
         self.skipped_in_a_row = (self.skipped_in_a_row + 1.0) * skipped
         self._follow(begins)

@@ -12,7 +12,7 @@ from ..errors import InputError, require_within
 Precision = Literal["auto", "bf16", "fp32"]
 
 FREE_SETTINGS = frozenset(
-    {"steps", "workers", "precision", "checkpoint_minutes", "validate_every", "patience"}
+    {"steps", "cooldown", "workers", "precision", "checkpoint_minutes", "validate_every", "patience"}
 )
 """Settings that may change when a run is resumed: how far it goes, and how the work is done."""
 
@@ -34,6 +34,7 @@ class TrainingSettings:
         patch: (z, y, x) canonical voxels.
         batch: patches a step.
         learning_rate: of Adam.
+        cooldown: last share of the steps, over which the learning rate falls linearly to 0; 0 keeps it.
         ema: decay of the averaged weights, 0..1.
         clip: largest norm of the gradient.
         stage_two: step at which distillation begins (λ leaves 0).
@@ -62,6 +63,7 @@ class TrainingSettings:
     patch: tuple[int, int, int] = (32, 96, 96)
     batch: int = 4
     learning_rate: float = 1e-4
+    cooldown: float = 0.0
     ema: float = 0.995
     clip: float = 1.0
     stage_two: int = 5000
@@ -111,7 +113,8 @@ class TrainingSettings:
             "patience",
         ):
             require_within(f"setting {name}", getattr(self, name), 0, math.inf)
-        require_within("setting lesion_probability", self.lesion_probability, 0, 1)
+        for name in ("lesion_probability", "cooldown"):
+            require_within(f"setting {name}", getattr(self, name), 0, 1)
         if not 0.0 <= self.validation_share < 1.0:
             raise InputError(
                 "bad-setting",
@@ -129,6 +132,11 @@ class TrainingSettings:
             return self.contrast_weight
         rise = (step - self.stage_two) / max(1, self.full_weight - self.stage_two)
         return self.contrast_weight * max(0.0, rise)
+
+    def learning_rate_at(self, step: int) -> float:
+        """Learning rate of a step: constant, then linear to 0 where there is a cooldown."""
+        cooling = self.cooldown * self.steps
+        return self.learning_rate * (min(1.0, max(0, self.steps - step) / cooling) if cooling else 1.0)
 
     def to_mapping(self) -> dict[str, Any]:
         """Plain values for JSON."""

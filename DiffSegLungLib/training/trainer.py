@@ -172,8 +172,9 @@ class Trainer:
             self.learner.rehearse(batch, first)
             self._rehearsal_due = False
         weight = self.settings.contrast_weight_at(self.step)
+        rate = self.settings.learning_rate_at(self.step)
         begins = self.step == 0 and self.parent is None
-        parts = self.learner.step(batch, first, weight, begins=begins)
+        parts = self.learner.step(batch, first, weight, rate, begins=begins)
         parts["steps"] = torch.ones((), device=self.device)
         for name, value in parts.items():
             self._sums[name] = self._sums[name] + value if name in self._sums else value

@@ -32,7 +32,7 @@ def gradient(trained: Trainer) -> Tensor:
     learner = trained.learner
     for parameter in learner.student.parameters():
         parameter.data = parameter.data.abs() + 0.05 * torch.rand(parameter.shape)
-    learner.step(next(trained._batches(0, 1)), 0, 1.0, begins=True)
+    learner.step(next(trained._batches(0, 1)), 0, 1.0, SETTINGS.learning_rate, begins=True)
     return torch.cat([p.grad.flatten() for m in (learner.student, learner.teacher) for p in m.parameters()])
 
 

@@ -214,13 +214,17 @@ def test_distillation_reaches_the_encoder_unless_detached(
     assert float(heads[1].abs().sum()) > 0
 
 
-def test_interrupted_run_ends_like_the_unbroken_one(volumes: list[PreparedVolume], tmp_path: Path) -> None:
-    unbroken = trainer(volumes, tmp_path / "unbroken")
+@pytest.mark.parametrize("cooldown", [0.0, 0.6])
+def test_interrupted_run_ends_like_the_unbroken_one(
+    volumes: list[PreparedVolume], tmp_path: Path, cooldown: float
+) -> None:
+    settings = replace(TINY, cooldown=cooldown)
+    unbroken = trainer(volumes, tmp_path / "unbroken", settings)
     unbroken.fit()
     asked = iter([False] * 33 + [True])
     with pytest.raises(Cancelled):
-        trainer(volumes, tmp_path / "broken").fit(cancelled=lambda: next(asked, True))
-    resumed = trainer(volumes, tmp_path / "broken")
+        trainer(volumes, tmp_path / "broken", settings).fit(cancelled=lambda: next(asked, True))
+    resumed = trainer(volumes, tmp_path / "broken", settings)
     resumed.fit()
     for name, value in unbroken.student.state_dict().items():
         torch.testing.assert_close(resumed.student.state_dict()[name], value, rtol=0, atol=0)
@@ -280,8 +284,34 @@ def test_weight_of_the_distillation_follows_the_papers_ramp() -> None:
     assert [settings.contrast_weight_at(s) for s in (0, 4999, 6000, 7000, 20_000)] == [0, 0, 0.15, 0.3, 0.3]
 
 
+def test_learning_rate_falls_over_the_last_steps() -> None:
+    kept, falling = TrainingSettings(steps=100), TrainingSettings(steps=100, cooldown=0.2)
+    assert {kept.learning_rate_at(s) for s in (0, 99, 100)} == {1e-4}
+    assert [falling.learning_rate_at(s) for s in (0, 80, 90, 100, 130)] == [1e-4, 1e-4, 5e-5, 0.0, 0.0]
+
+
+def test_the_optimiser_takes_the_learning_rate_of_the_step(
+    volumes: list[PreparedVolume], tmp_path: Path
+) -> None:
+    """Adam's first step is as long as its rate, whatever the gradient."""
+    moved = []
+    for cooldown in (0.0, 1.0):
+        trained = trainer(volumes, tmp_path / str(cooldown), replace(TINY, steps=2, cooldown=cooldown))
+        trained.fit()
+        weight = trained.student.network.out.bias.detach()
+        moved.append(float(weight.abs().max()))
+    assert moved[0] == pytest.approx(2 * TINY.learning_rate, rel=0.1)
+    assert moved[1] == pytest.approx(1.5 * TINY.learning_rate, rel=0.1)
+
+
 def test_settings_that_make_no_sense_are_refused() -> None:
-    for wrong in ({"steps": 0}, {"ema": 1.0}, {"stage_two": 10, "full_weight": 5}, {"temperature": 0.0}):
+    for wrong in (
+        {"steps": 0},
+        {"ema": 1.0},
+        {"stage_two": 10, "full_weight": 5},
+        {"temperature": 0.0},
+        {"cooldown": 2.0},
+    ):
         with pytest.raises(InputError):
             TrainingSettings(**wrong)
     with pytest.raises(InputError, match="16 mm blocks"):
