@@ -33,7 +33,7 @@ def read_patients(sources: list[Path], paths: list[Path]) -> dict[Path, str]:
             one patient's.
 
     Raises:
-        InputError: it is not text, or lacks a column.
+        InputError: it is not text, lacks a column, or names none of the CT below its folder.
     """
     groups: dict[Path, str] = {}
     for home in dict.fromkeys(source if source.is_dir() else source.parent for source in sources):
@@ -43,11 +43,19 @@ def read_patients(sources: list[Path], paths: list[Path]) -> dict[Path, str]:
         by_name: dict[str, set[str]] = {}
         for file, patient in rows.items():
             by_name.setdefault(file.name, set()).add(patient)
-        for path in paths:
-            if path.is_relative_to(home.absolute()):
-                below = PurePosixPath(path.relative_to(home.absolute()).as_posix())
-                named = {rows[below]} if below in rows else by_name.get(path.name, set())
-                groups |= {path: _digest(*named)} if len(named) == 1 else {}
+        here = [path for path in paths if path.is_relative_to(home.absolute())]
+        listed: dict[Path, str] = {}
+        for path in here:
+            below = PurePosixPath(path.relative_to(home.absolute()).as_posix())
+            named = {rows[below]} if below in rows else by_name.get(path.name, set())
+            listed |= {path: _digest(*named)} if len(named) == 1 else {}
+        if here and not listed:
+            raise _bad_patients(
+                home / "patients.csv",
+                f"names none of the {len(here)} CT there",
+                f"Its column 'file' holds their paths below that folder, such as {here[0].name}.",
+            )
+        groups |= listed
     return groups
 
 
@@ -67,12 +75,10 @@ def _patients_in(listing: Path) -> dict[PurePosixPath, str]:
     return {PurePosixPath(file.replace("\\", "/")): patient for file, patient in named if file and patient}
 
 
-def _bad_patients(listing: Path, what: str) -> InputError:
-    return InputError(
-        "bad-patients",
-        f"The list {listing.name} in {listing.parent.name} {what}.",
-        "Save it as CSV in UTF-8, with a line of column names.",
-    )
+def _bad_patients(
+    listing: Path, what: str, advice: str = "Save it as CSV in UTF-8, with a line of column names."
+) -> InputError:
+    return InputError("bad-patients", f"The list {listing.name} in {listing.parent.name} {what}.", advice)
 
 
 def patient_groups(paths: list[Path]) -> dict[Path, str]:

@@ -55,13 +55,14 @@ def main() -> None:
     checkouts = {"new": ROOT} | ({"old": options.against.resolve()} if options.against else {})
     medians = in_turns(checkouts, "speed", options.rounds)
     print(
-        "| checkout | ms a step | CPU ms a step | patches/s | TFLOP/s of the network |\n|---|---|---|---|---|"
+        "| checkout | ms a step | CPU ms a step | patches/s | TFLOP/s of the network | share of the peak |\n"
+        "|---|---|---|---|---|---|"
     )
     for name, m in medians.items():
-        rate = 1000.0 * options.batch / m["wall_ms"]
+        patches, tflops = 1000.0 * options.batch / m["wall_ms"], 1000.0 * m["tflop"] / m["wall_ms"]
         print(
-            f"| {name} | {m['wall_ms']:.1f} | {m['cpu_ms']:.1f} | {rate:.2f} | "
-            f"{m['tflop'] / m['wall_ms'] * 1000:.3f} |"
+            f"| {name} | {m['wall_ms']:.1f} | {m['cpu_ms']:.1f} | {patches:.2f} | {tflops:.3f} | "
+            f"{100.0 * tflops / m['peak']:.0f} % of {m['peak']:.3f} |"
         )
     if options.against:
         wall, cpu = (medians["old"][k] / medians["new"][k] for k in ("wall_ms", "cpu_ms"))
@@ -139,6 +140,8 @@ def measure(options: argparse.Namespace) -> dict[str, float]:
         done, *spent = (after - before for before, after in zip(*marks, strict=True))
         wall, cpu = (1000.0 * seconds / done for seconds in spent)
         result = {"wall_ms": wall, "cpu_ms": cpu, "tflop": tflop(settings, device)}
+        if options.one == "speed":
+            result["peak"] = peak(device, bf16(settings, device))
         if options.one == "parts":
             result |= {part: 1000.0 * timer.spent.get(part, 0.0) / done for part in PARTS}
             timer.device = torch.device("cpu")  # its own waits are not the step's
@@ -212,6 +215,27 @@ def tflop(settings: Any, device: torch.device) -> float:
         with counter:
             network(x, t)[0].sum().backward()
     return counter.get_total_flops() / 1e12
+
+
+def bf16(settings: Any, device: torch.device) -> bool:
+    """Whether the network computes in bfloat16."""
+    from DiffSegLungLib.model.network import bfloat16_pays
+
+    return settings.precision == "bf16" or (settings.precision == "auto" and bfloat16_pays(device))
+
+
+def peak(device: torch.device, in_bf16: bool) -> float:
+    """TFLOP/s of a large matrix product in the network's arithmetic: what this device really reaches."""
+    size = 8192 if device.type == "cuda" else 2048
+    left = torch.randn(size, size, device=device, dtype=torch.bfloat16 if in_bf16 else torch.float32)
+    timer, seconds = Timer(device), []
+    for _ in range(12):
+        timer.wait()
+        begun = time.perf_counter()
+        left @ left
+        timer.wait()
+        seconds.append(time.perf_counter() - begun)
+    return 2.0 * size**3 / min(seconds) / 1e12
 
 
 def waits(trainer: Any) -> dict[str, float]:

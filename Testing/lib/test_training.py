@@ -139,6 +139,16 @@ def test_a_list_of_patients_that_cannot_be_understood_is_not_passed_over(
         read_patients([tmp_path], [tmp_path / "a.nrrd"])
 
 
+def test_a_list_of_patients_that_names_no_ct_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "patients.csv").write_text("file,patient\nct/scan1.nrrd,1\n")
+    with pytest.raises(InputError, match="names none of the 2 CT there") as refused:
+        read_patients([tmp_path], [tmp_path / "a.nrrd", tmp_path / "b.nrrd"])
+    assert "such as a.nrrd" in refused.value.advice
+    assert read_patients([tmp_path], [tmp_path / "scan1.nrrd"]), "a name is enough"
+    elsewhere = tmp_path / "other" / "x.nrrd"
+    assert read_patients([elsewhere], [elsewhere]) == {}, "a list says nothing about other folders"
+
+
 def test_a_run_of_the_first_version_keeps_its_split(tmp_path: Path) -> None:
     """It told patients apart by file names alone: none was held out of these two, nor may one be now."""
     for i, folder in enumerate("ab"):
