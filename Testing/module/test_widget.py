@@ -9,12 +9,15 @@ import pytest
 import slicer
 import vtk
 from DiffSegLungPanel.dialogs import Answer
+from DiffSegLungPanel.models import readCard
 from DiffSegLungPanel.results import resultsOf
 from panels import Desk, QuickLogic, add_result, paint
 from small_volume import add_chest
 
 from DiffSegLungLib.model.archive import Packed
 from DiffSegLungLib.model.library import Library
+
+BUILT_IN = f"Built-in ({readCard('built-in').name})"
 
 
 @pytest.fixture
@@ -156,7 +159,7 @@ def test_another_model_is_browsed_shown_and_remembered(desk, tmp_path):
     assert desk.parameters.bundle == str(folder)
     assert desk.ui.modelComboBox.currentText == "finetuned"
     assert desk.panel.advanced.settings["timesteps"] == (2, 4)
-    desk.choose(desk.ui.modelComboBox, "Built-in (diffseglung-ct 3)")
+    desk.choose(desk.ui.modelComboBox, BUILT_IN)
     assert desk.parameters.bundle == "default"
 
 
@@ -169,14 +172,14 @@ def test_installed_models_are_in_the_list_and_the_default_is_the_users(desk, tmp
     desk.choose(desk.ui.modelComboBox, "mine 3")
     assert desk.parameters.bundle == "mine 3"
     assert desk.panel.advanced.settings["timesteps"] == (2, 4)
-    desk.choose(desk.ui.modelComboBox, "Built-in (diffseglung-ct 3)")
+    desk.choose(desk.ui.modelComboBox, BUILT_IN)
     assert desk.parameters.bundle == "default"
     assert desk.panel.advanced.settings["timesteps"] == (10,)
     Library().set_default("mine 3")
     desk.panel.update()
     assert desk.ui.modelComboBox.currentText == "Default (mine 3)"
     assert desk.panel.advanced.settings["timesteps"] == (2, 4)
-    desk.choose(desk.ui.modelComboBox, "Built-in (diffseglung-ct 3)")
+    desk.choose(desk.ui.modelComboBox, BUILT_IN)
     assert desk.parameters.bundle == "built-in"
     assert desk.panel.advanced.settings["timesteps"] == (10,)
 
