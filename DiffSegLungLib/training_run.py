@@ -175,7 +175,6 @@ def _trained(
 def _begun(request: TrainingRequest, run: RunFolder, talk: Talk) -> list[PreparedVolume]:
     """Remember what was asked for, and prepare the CT; the usable ones."""
     from .training.cohort import told
-    from .training.store import prepared_before
 
     run.claim()
     parent = request.parent
@@ -209,9 +208,7 @@ def _begun(request: TrainingRequest, run: RunFolder, talk: Talk) -> list[Prepare
     if not request.resumed and not of_old:
         run.remember_request(asked)
     if before:
-        volumes = prepared_before(run.store, run.cohort())
-        if volumes:
-            return volumes
+        return _as_begun(request, run, talk)
     usable, refused = _prepare(request, run, talk, by_name=of_old)
     if of_old:
         run.remember_request(asked)
@@ -227,19 +224,28 @@ def _begun(request: TrainingRequest, run: RunFolder, talk: Talk) -> list[Prepare
     return usable
 
 
+def _as_begun(request: TrainingRequest, run: RunFolder, talk: Talk) -> list[PreparedVolume]:
+    """The CT that a training was begun with, and no others: with them its split would change."""
+    from .training.store import prepared_before
+
+    cohort = run.cohort()
+    if not any(one.usable for one in cohort):
+        raise run.damaged(run.cohort_file)
+    return prepared_before(run.store, cohort, request.sources, talk.cancelled)
+
+
 def _prepare(
     request: TrainingRequest, run: RunFolder, talk: Talk, *, by_name: bool = False
 ) -> tuple[list[PreparedVolume], list[Candidate]]:
     """Prepare every CT, and write after each what came of it."""
-    from .training.store import prepare_store, prepared_before
+    from .training.store import prepare_store
 
     vanished = [source for source in request.sources if not source.exists()]
     if request.resumed and vanished:
         cohort = run.cohort()
-        volumes = prepared_before(run.store, cohort)
-        if volumes:
+        if any(one.usable for one in cohort):
             talk.note(f"{vanished[0]} has gone; the CT that were prepared before are used.")
-            return volumes, [one for one in cohort if not one.usable]
+            return _as_begun(request, run, talk), [one for one in cohort if not one.usable]
 
     def looked_at(seen: list[Candidate], count: int) -> None:
         run.remember_cohort(seen)

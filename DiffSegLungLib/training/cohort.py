@@ -17,11 +17,12 @@ class Candidate:
 
     Attributes:
         file: name of the file or folder, without its path.
-        patient: group that must stay on one side of a split.
+        patient: group that must stay on one side of a split; a number.
         usable: whether it can be trained on.
         reason: why not, one sentence; empty when it can.
         lung_ml: volume of its lungs, ml; None where they were not found.
         store: its folder in the store.
+        fingerprint: of its voxels, as the prepared volume has it; empty in cohorts of earlier versions.
     """
 
     file: str
@@ -30,6 +31,7 @@ class Candidate:
     reason: str = ""
     lung_ml: float | None = None
     store: str = ""
+    fingerprint: str = ""
 
     @property
     def told(self) -> str:
@@ -47,7 +49,8 @@ class Candidate:
         Raises:
             ValueError: it is something else.
         """
-        texts = [entry.get(name) for name in ("file", "patient", "reason", "store")]
+        entry = {"fingerprint": "", **entry}
+        texts = [entry.get(name) for name in ("file", "patient", "reason", "store", "fingerprint")]
         usable, lung_ml = entry.get("usable"), entry.get("lung_ml")
         stored = _STORED.fullmatch(str(entry.get("store"))) is not None
         known = all(isinstance(text, str) for text in texts) and isinstance(lung_ml, (int, float, type(None)))

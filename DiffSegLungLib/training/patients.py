@@ -29,34 +29,34 @@ def read_patients(sources: list[Path], paths: list[Path]) -> dict[Path, str]:
 
     Args:
         sources: where to look for it.
-        paths: the CT; a line names one by its path below the list's folder, or by its name where that is
-            one patient's.
+        paths: the CT; a line names one by its path below the list's folder, or all of a name by that alone.
 
     Raises:
-        InputError: it is not text, lacks a column, or names none of the CT below its folder.
+        InputError: it is not text, lacks a column, gives a file two patients, or names none of the CT below
+            its folder.
     """
     groups: dict[Path, str] = {}
     for home in dict.fromkeys(source if source.is_dir() else source.parent for source in sources):
         if not (home / "patients.csv").is_file():
             continue
         rows = _patients_in(home / "patients.csv")
-        by_name: dict[str, set[str]] = {}
-        for file, patient in rows.items():
-            by_name.setdefault(file.name, set()).add(patient)
         here = [path for path in paths if path.is_relative_to(home.absolute())]
         listed: dict[Path, str] = {}
         for path in here:
-            below = PurePosixPath(path.relative_to(home.absolute()).as_posix())
-            named = {rows[below]} if below in rows else by_name.get(path.name, set())
-            listed |= {path: _digest(*named)} if len(named) == 1 else {}
+            patient = rows.get(_below(home, path), rows.get(PurePosixPath(path.name)))
+            listed |= {path: _digest(patient)} if patient else {}
         if here and not listed:
             raise _bad_patients(
                 home / "patients.csv",
                 f"names none of the {len(here)} CT there",
-                f"Its column 'file' holds their paths below that folder, such as {here[0].name}.",
+                f"Its column 'file' holds their paths below that folder, such as {_below(home, here[0])}.",
             )
         groups |= listed
     return groups
+
+
+def _below(home: Path, path: Path) -> PurePosixPath:
+    return PurePosixPath(path.relative_to(home.absolute()).as_posix())
 
 
 def _patients_in(listing: Path) -> dict[PurePosixPath, str]:
@@ -72,7 +72,12 @@ def _patients_in(listing: Path) -> dict[PurePosixPath, str]:
     if not {"file", "patient"} <= columns:
         raise _bad_patients(listing, "lacks the column 'file' or 'patient'")
     named = ((str(row["file"] or "").strip(), str(row["patient"] or "").strip()) for row in rows)
-    return {PurePosixPath(file.replace("\\", "/")): patient for file, patient in named if file and patient}
+    patients: dict[PurePosixPath, str] = {}
+    for file, patient in named:
+        path = PurePosixPath(file.replace("\\", "/"))
+        if file and patient and patients.setdefault(path, patient) != patient:
+            raise _bad_patients(listing, f"gives {path.name} two patients", "Leave one line for each CT.")
+    return patients
 
 
 def _bad_patients(
@@ -82,13 +87,26 @@ def _bad_patients(
 
 
 def patient_groups(paths: list[Path]) -> dict[Path, str]:
-    """Patient group of every CT: by DICOM's PatientID, else its name; by its folder where all names agree."""
+    """Patient group of every CT: by DICOM's PatientID, else its name; by its folder where names recur.
+
+    A name that occurs in several folders (``p1/baseline.nrrd``, ``p2/baseline.nrrd``) is no patient's.
+    """
     groups = {path: _patient_in_dicom(path) for path in paths}
-    unknown = [path for path, patient in groups.items() if not patient]
-    by_name = {path: patient_of(path) for path in unknown}
-    if len(set(by_name.values())) == 1:
-        by_name = {path: _digest(str(path.parent.resolve())) for path in unknown}
-    return groups | by_name
+    by_name = {path: patient_of(path) for path, patient in groups.items() if not patient}
+    by_folder = {path: _digest(str(path.parent.resolve())) for path in by_name}
+    places = {(name, by_folder[path]) for path, name in by_name.items()}
+    return groups | (by_folder if len(places) > len(set(by_name.values())) else by_name)
+
+
+def numbered(groups: dict[Path, str]) -> dict[Path, str]:
+    """The same groups as numbers that tell nothing of a patient.
+
+    They are in the order of the groups, which decides who is held out.
+    """
+    ordered = sorted(set(groups.values()))
+    width = len(str(len(ordered)))
+    numbers = {group: f"{number:0{width}}" for number, group in enumerate(ordered, 1)}
+    return {path: numbers[group] for path, group in groups.items()}
 
 
 def _patient_in_dicom(path: Path) -> str:

@@ -6,7 +6,7 @@ import contextlib
 import hashlib
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from ..errors import Cancelled, DiffSegLungError, InputError, not_written
 from ..lungs import air_offset, segment_lungs
 from .aside import write_aside
 from .cohort import Candidate
-from .patients import patient_groups, patient_of, read_patients
+from .patients import numbered, patient_groups, patient_of, read_patients
 
 _LEAST_LUNG_ML = 100.0
 _LARGEST = 1024**2
@@ -36,7 +36,7 @@ class PreparedVolume:
     Attributes:
         folder: where ``hu.npy``, ``lungs.npy`` and ``meta.json`` lie.
         fingerprint: SHA-256 of the source's voxels, shortened; says which CT without naming a patient.
-        patient: group that must stay on one side of a split.
+        patient: group that must stay on one side of a split; a number.
         name: file name of the source.
     """
 
@@ -110,7 +110,7 @@ def prepare_store(
         raise not_written(store, error) from error
     paths = find_volumes(sources)
     groups = {path: patient_of(path) for path in paths} if by_name else patient_groups(paths)
-    groups |= read_patients(sources, paths)
+    groups = numbered(groups | read_patients(sources, paths))
     usable: list[PreparedVolume] = []
     seen: list[Candidate] = []
     for path in paths:
@@ -128,23 +128,39 @@ def prepare_store(
             report(f"{path.name}: not used. {error.message}")
         else:
             usable.append(volume)
-            seen.append(Candidate(path.name, patient, True, lung_ml=lung_ml, store=volume.folder.name))
-            report(f"{path.name}: ready, patient group {volume.patient}")
+            kept, fingerprint = volume.folder.name, volume.fingerprint
+            seen.append(Candidate(path.name, patient, True, "", lung_ml, kept, fingerprint))
+            report(f"{path.name}: ready, {lung_ml:.0f} ml of lung")
         looked_at(seen, len(paths))
     return sorted(usable, key=lambda v: v.name), [one for one in seen if not one.usable]
 
 
-def prepared_before(store: Path, cohort: list[Candidate]) -> list[PreparedVolume] | None:
-    """The usable volumes of an earlier preparation, in the order it gave them; None where one has gone."""
-    volumes = []
-    for one in cohort:
-        if not one.usable:
-            continue
-        meta = _meta(store / one.store)
-        if not meta:
-            return None
-        volumes.append(PreparedVolume(store / one.store, meta["fingerprint"], one.patient, one.file))
-    return sorted(volumes, key=lambda v: v.name)
+def prepared_before(
+    store: Path,
+    cohort: list[Candidate],
+    sources: Sequence[Path],
+    cancelled: Callable[[], bool] = lambda: False,
+) -> list[PreparedVolume]:
+    """The usable volumes of an earlier preparation, in the order it gave them; damaged ones are made again.
+
+    Args:
+        store: folder of the prepared volumes.
+        cohort: what the earlier preparation came to.
+        sources: where its CT were; those that have gone are not missed while nothing is damaged.
+        cancelled: asked before a CT is prepared again.
+
+    Raises:
+        InputError: a prepared CT is damaged, and what it was made from is not there any more.
+        Cancelled: ``cancelled`` said so.
+    """
+    usable = [one for one in cohort if one.usable]
+    damaged = [one for one in usable if not _is_whole(store, one)]
+    paths = find_volumes([source for source in sources if source.exists()]) if damaged else []
+    for one in damaged:
+        if cancelled():
+            raise Cancelled("preparation")
+        _prepare_again(one, paths, store)
+    return sorted((_volume(store, one) for one in usable), key=lambda v: v.name)
 
 
 def find_volumes(sources: list[Path]) -> list[Path]:
@@ -187,14 +203,59 @@ def _mapping(path: Path) -> dict[str, Any]:
     return {}
 
 
-def _prepare(path: Path, store: Path, patient: str) -> tuple[PreparedVolume, float]:
-    """A CT in the store, and the volume of its lungs in ml."""
-    # The key only finds earlier work again; the fingerprint in the metadata identifies the voxels.
+def _volume(store: Path, one: Candidate) -> PreparedVolume:
+    """A CT of an earlier preparation, without a fingerprint where nothing of it is left."""
+    folder = store / one.store
+    return PreparedVolume(folder, _meta(folder).get("fingerprint", ""), one.patient, one.file)
+
+
+def _is_whole(store: Path, one: Candidate) -> bool:
+    volume = _volume(store, one)
+    with contextlib.suppress(InputError):
+        volume.open()
+        return bool(volume.fingerprint) and one.fingerprint in ("", volume.fingerprint)
+    return False
+
+
+def _prepare_again(one: Candidate, paths: list[Path], store: Path) -> None:
+    """Replace a damaged prepared CT, from the very CT that it was made from: another would change a split."""
+    for path in paths:
+        if path.name != one.file or (not one.fingerprint and _key(path) != one.store):
+            continue
+        with contextlib.suppress(DiffSegLungError):
+            ct = CT.read(path)
+            if one.fingerprint in ("", _fingerprint(ct)):
+                canonical, meta = _seen(ct)
+                break
+    else:
+        raise InputError(
+            "store-damaged",
+            f"The prepared CT of {one.file} is damaged, and the CT it was made from is not there any more.",
+            "Put that CT back where it was, or begin the training anew in another folder.",
+        )
+    _keep(canonical, meta, store / one.store)
+
+
+def _key(path: Path) -> str:
+    """Name in the store: only finds earlier work again; the fingerprint identifies the voxels.
+
+    Raises:
+        InputError: the CT cannot be read.
+    """
     try:
         stat = path.stat()
     except OSError as error:
         raise InputError("unreadable", f"It cannot be read ({error.strerror or error}).") from error
-    key = hashlib.sha256(f"{path.resolve()}|{stat.st_size}|{stat.st_mtime_ns}".encode()).hexdigest()[:16]
+    return hashlib.sha256(f"{path.resolve()}|{stat.st_size}|{stat.st_mtime_ns}".encode()).hexdigest()[:16]
+
+
+def _fingerprint(ct: CT) -> str:
+    return hashlib.sha256(np.ascontiguousarray(ct.hu).tobytes()).hexdigest()[:16]
+
+
+def _prepare(path: Path, store: Path, patient: str) -> tuple[PreparedVolume, float]:
+    """A CT in the store, and the volume of its lungs in ml."""
+    key = _key(path)
     folder, refusal = store / key, store / f"{key}.refused.json"
     meta = _meta(folder)
     told = {} if meta else _mapping(refusal)
@@ -224,7 +285,7 @@ def _seen(ct: CT) -> tuple[Canonical, dict[str, Any]]:
         )
     require_cells(canonical.lungs)  # the population could not be fitted, hours later
     meta = {
-        "fingerprint": hashlib.sha256(np.ascontiguousarray(ct.hu).tobytes()).hexdigest()[:16],
+        "fingerprint": _fingerprint(ct),
         "air_shift_hu": offset.shift_hu,
         "lung_ml": round(lung_ml, 1),
         "shape": list(canonical.hu.shape),

@@ -18,7 +18,7 @@ from smallchest import chest, image, save, write_dicom
 
 from DiffSegLungLib.errors import Cancelled, InputError
 from DiffSegLungLib.training.dataset import PatchDataset, PatchSettings, split_by_patient
-from DiffSegLungLib.training.patients import patient_groups, patient_of, read_patients
+from DiffSegLungLib.training.patients import numbered, patient_groups, patient_of, read_patients
 from DiffSegLungLib.training.ranks import Ranks
 from DiffSegLungLib.training.run_folder import RunFolder
 from DiffSegLungLib.training.settings import TrainingSettings
@@ -120,7 +120,7 @@ def test_one_patients_series_stay_together_wherever_they_lie(tmp_path: Path) -> 
 
 @pytest.mark.parametrize("text", [
     "file,patient\na/ct.nii.gz,1\nb/ct.nii.gz,2\nother.nrrd,2\n",
-    "\ufefffile;patient\r\na\\ct.nii.gz;1\r\nb\\ct.nii.gz;2\r\nelsewhere/other.nrrd;2\r\n",
+    "\ufefffile;patient\r\na\\ct.nii.gz;1\r\nb\\ct.nii.gz;2\r\nother.nrrd;2\r\n",
     " Patient\tFILE\tnote\n1\ta/ct.nii.gz\n2\tb/ct.nii.gz\tx\n2\tother.nrrd\tx\ty\n",
 ])  # fmt: skip
 def test_a_list_of_patients_is_read_as_spreadsheets_write_it(tmp_path: Path, text: str) -> None:
@@ -140,13 +140,64 @@ def test_a_list_of_patients_that_cannot_be_understood_is_not_passed_over(
 
 
 def test_a_list_of_patients_that_names_no_ct_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "patients.csv").write_text("file,patient\nct/scan1.nrrd,1\n")
+    listing = tmp_path / "patients.csv"
+    listing.write_text("file,patient\nct/scan1.nrrd,1\n")
     with pytest.raises(InputError, match="names none of the 2 CT there") as refused:
         read_patients([tmp_path], [tmp_path / "a.nrrd", tmp_path / "b.nrrd"])
-    assert "such as a.nrrd" in refused.value.advice
-    assert read_patients([tmp_path], [tmp_path / "scan1.nrrd"]), "a name is enough"
+    assert "such as a.nrrd" in refused.value.hint
+    with pytest.raises(InputError, match="names none of the 1 CT there"):
+        read_patients([tmp_path], [tmp_path / "scan1.nrrd"])
+    listing.write_text("file,patient\nscan1.nrrd,1\n")
+    assert read_patients([tmp_path], [tmp_path / "ct" / "scan1.nrrd"]), "a name is enough"
     elsewhere = tmp_path / "other" / "x.nrrd"
     assert read_patients([elsewhere], [elsewhere]) == {}, "a list says nothing about other folders"
+
+
+def test_a_line_that_names_a_place_says_nothing_about_other_places(tmp_path: Path) -> None:
+    (tmp_path / "patients.csv").write_text("file,patient\np1/ct.nii.gz,P1\n")
+    paths = [tmp_path / "p1" / "ct.nii.gz", tmp_path / "p2" / "ct.nii.gz"]
+    assert list(read_patients([tmp_path], paths)) == paths[:1]
+
+
+def test_a_list_that_gives_a_ct_two_patients_is_refused(tmp_path: Path) -> None:
+    listing = tmp_path / "patients.csv"
+    listing.write_text("file,patient\na.nrrd,1\na.nrrd,1\n")
+    assert read_patients([tmp_path], [tmp_path / "a.nrrd"])
+    listing.write_text("file,patient\na.nrrd,1\na.nrrd,2\n")
+    with pytest.raises(InputError, match=r"gives a\.nrrd two patients"):
+        read_patients([tmp_path], [tmp_path / "a.nrrd"])
+
+
+def test_a_name_that_recurs_in_another_folder_is_no_patient(tmp_path: Path) -> None:
+    files = [tmp_path / name for name in ("p1/baseline.nii.gz", "p1/followup_b40f.nii.gz")]
+    files += [tmp_path / name for name in ("p2/baseline.nii.gz", "p3/followup_b70f.nii.gz")]
+    groups = patient_groups(files)
+    assert groups[files[0]] == groups[files[1]]
+    assert len({groups[path] for path in files}) == 3
+    flat = [tmp_path / name for name in ("a_soft.nrrd", "a_lung.nrrd", "b.nrrd")]
+    groups = patient_groups(flat)
+    assert groups[flat[0]] == groups[flat[1]] != groups[flat[2]]
+
+
+def test_groups_are_numbers_that_keep_a_split(tmp_path: Path) -> None:
+    """A digest of a PatientID could be found by trying all; the order decides who is held out."""
+    series = [write_dicom(tmp_path / str(i), chest(2), PatientID=str(i)) for i in range(12)]
+    groups = patient_groups(series)
+    numbers = numbered(groups)
+    assert sorted(set(numbers.values())) == [f"{i:02}" for i in range(1, 13)]
+    assert sorted(series, key=groups.__getitem__) == sorted(series, key=numbers.__getitem__)
+
+
+def test_no_digest_of_a_patient_is_kept_or_told(tmp_path: Path) -> None:
+    write_dicom(tmp_path / "ct" / "one", chest(), PatientID="4711")
+    run, said = RunFolder(tmp_path / "run"), []
+    volumes, _ = prepare_store(
+        [tmp_path / "ct"], run.store, report=said.append, looked_at=lambda seen, _: run.remember_cohort(seen)
+    )
+    assert [v.patient for v in volumes] == [one.patient for one in run.cohort()] == ["1"]
+    digest = next(iter(patient_groups([tmp_path / "ct" / "one"]).values()))
+    assert len(said) == 1 and said[0].startswith("one: ready, ") and said[0].endswith(" ml of lung")
+    assert all(digest.encode() not in f.read_bytes() for f in tmp_path.rglob("*.json"))
 
 
 def test_a_run_of_the_first_version_keeps_its_split(tmp_path: Path) -> None:

@@ -21,9 +21,10 @@ from DiffSegLungLib.cli import main
 from DiffSegLungLib.errors import Cancelled, InputError
 from DiffSegLungLib.training import run_folder
 from DiffSegLungLib.training.aside import write_aside
+from DiffSegLungLib.training.dataset import split_by_patient
 from DiffSegLungLib.training.run_folder import RunFolder
 from DiffSegLungLib.training.store import prepare_store
-from DiffSegLungLib.training_run import Talk, TrainingRequest, train
+from DiffSegLungLib.training_run import Talk, TrainingRequest, _begun, train
 
 SETTINGS = replace(TINY, base=16, attention_heads=4, steps=2)
 COMMAND = ["--size", "small", "--patch", "8", "32", "32", "--batch", "2", "--workers", "0", "--steps", "2",
@@ -173,7 +174,68 @@ def test_a_damaged_store_is_made_anew_or_named(
 
     for content in (b"", b"\x93NUMPY\x01\x00", (folders[0] / "lungs.npy").read_bytes()):
         (folders[0] / "hu.npy").write_bytes(content)
+        (run / "checkpoint.pt").unlink(missing_ok=True)
         assert refusal(capfd, "--resume", run)["code"] == "store-damaged"
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> tuple[Path, Path]:
+    """A folder with CT of four patients, and a run on it that was stopped after its first step."""
+    ct, run = tmp_path / "ct", tmp_path / "run"
+    ct.mkdir()
+    for i in range(4):
+        save(image(chest(seed=i), spacing=(3.0, 3.0, 3.0)), ct / f"{i}.nii.gz")
+    asked = iter([False] * 5)
+    with pytest.raises(Cancelled):
+        train(TrainingRequest((ct,), run, SETTINGS), Talk(cancelled=lambda: next(asked, True)))
+    assert (run / "checkpoint.pt").is_file()
+    return ct, run
+
+
+def split_of(ct: Path, run: Path) -> list[list[str]]:
+    """Names of the CT to train on and of those held out, of a run that goes on."""
+    request = TrainingRequest((ct,), run, SETTINGS, resumed=True)
+    volumes = _begun(request, RunFolder(run), Talk())
+    return [[v.name for v in side] for side in split_by_patient(volumes, 0.3, 0)]
+
+
+def test_a_run_that_has_begun_keeps_its_ct_and_its_split(own: tuple[Path, Path]) -> None:
+    ct, run = own
+    before = split_of(ct, run)
+    cohort = (run / "cohort.json").read_text()
+    save(image(chest(seed=9), spacing=(3.0, 3.0, 3.0)), ct / "00.nii.gz")
+    first, second, third, _ = json.loads(cohort)
+    (run / "store" / first["store"] / "meta.json").write_text("{")
+    (run / "store" / second["store"] / "hu.npy").write_bytes(b"")
+    meta = run / "store" / third["store"] / "meta.json"
+    meta.write_text(changed(meta, fingerprint="0" * 16))
+    os.utime(ct / "0.nii.gz", (1, 1))  # the same voxels are the same CT
+    assert split_of(ct, run) == before
+    assert (run / "cohort.json").read_text() == cohort
+
+    lines = json.loads(cohort)
+    for line in lines:  # as earlier versions wrote it
+        del line["fingerprint"]
+        line["patient"] = f"{int(line['patient']):012x}"
+    (run / "cohort.json").write_text(json.dumps(lines))
+    (run / "store" / lines[1]["store"] / "meta.json").write_text("{")
+    assert split_of(ct, run) == before
+
+
+def test_a_ct_that_cannot_be_prepared_again_is_named(
+    own: tuple[Path, Path], capfd: pytest.CaptureFixture[str]
+) -> None:
+    ct, run = own
+    cohort = (run / "cohort.json").read_text()
+    (run / "store" / json.loads(cohort)[1]["store"] / "meta.json").unlink()
+    save(image(chest(seed=9), spacing=(3.0, 3.0, 3.0)), ct / "1.nii.gz")
+    for _ in range(2):
+        error = refusal(capfd, "--resume", run)
+        assert error["code"] == "store-damaged" and "1.nii.gz" in error["message"]
+        (ct / "1.nii.gz").unlink(missing_ok=True)
+    assert (run / "cohort.json").read_text() == cohort
+    (run / "cohort.json").unlink()
+    assert "cohort.json" in refusal(capfd, "--resume", run)["message"]
 
 
 def test_a_ct_that_could_not_be_read_is_tried_anew(ct: Path, tmp_path: Path) -> None:
