@@ -64,9 +64,7 @@ class Parent:
 
     def trained_on(self, fingerprint: str) -> bool:
         """Whether its weights have seen a CT, as far as its card says."""
-        data = self.card.get("data")
-        seen = data.get("training_fingerprints") if isinstance(data, Mapping) else None
-        return isinstance(seen, list) and fingerprint in seen
+        return fingerprint in self.card.get("data", {}).get("training_fingerprints", ())
 
 
 def choose_parent(words: str) -> tuple[Parent, str]:
@@ -165,9 +163,7 @@ def curve_of(entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
 def _form(parent: Parent) -> dict[str, Any]:
     """Settings that the parent decides."""
     card = parent.card
-    training = card.get("training")
-    settings = training.get("settings") if isinstance(training, Mapping) else None
-    known = settings if isinstance(settings, Mapping) else {}
+    known = card.get("training", {}).get("settings", {})
     plain = TrainingSettings()
     try:
         architecture = card["architecture"]
@@ -180,8 +176,6 @@ def _form(parent: Parent) -> dict[str, Any]:
         for name in _INHERITED:
             value, kind = known.get(name, getattr(plain, name)), type(getattr(plain, name))
             form[name] = _three(value) if kind is tuple else kind(value)
-        if any(n < 1 or p % n for p, n in zip(form["patch"], form["block"], strict=True)):
-            raise ValueError("no whole blocks in a patch")
         if card["schedule"]["timesteps"] != form["timesteps"]:
             raise ValueError("two numbers of timesteps")
     except (KeyError, TypeError, ValueError, OverflowError) as error:

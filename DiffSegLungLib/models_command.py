@@ -89,12 +89,11 @@ def _line(model: Model, *, default: bool) -> str:
     mark = "*" if default else " "
     if model.problem:
         return _printable(f"{mark} {model.name:<24} broken: {model.problem}", keep="")
-    data = model.card.get("data")
     known = [
         BUILT_IN if model.built_in else "installed",
         str(model.card.get("created", "")),
         f"SHA-256 {str(model.card['sha256'])[:12]}",
-        str(data.get("statement", "")) if isinstance(data, dict) else "",
+        str(model.card.get("data", {}).get("statement", "")),
     ]
     return _printable(f"{mark} {model.name:<24} {_cut(', '.join(filter(None, known)), 84)}", keep="")
 

@@ -147,6 +147,8 @@ def _trained(
     ranks.share_of(settings.batch)
     device = ranks.device(pick_device(request.device))
     patches = PatchSettings(settings.patch, settings.lesion_probability, seed=settings.seed)
+    if request.parent is not None:
+        Bundle.load(request.parent.place)  # what is wrong with it is said before the CT are prepared
     volumes = ranks.shared(lambda: _begun(request, run, talk))
     training, validation = split_by_patient(volumes, settings.validation_share, settings.seed)
     if request.parent is not None and ranks.writes:

@@ -91,6 +91,12 @@ def measure(request: FidelityRequest, session: Session) -> None:
     names = (MARKDOWN, NUMBERS, PICTURE)
     session.output = OutputFolder(request.output, names, overwrite=request.overwrite)
     aside = session.output.path / "aside"
+
+    from ..model.bundle import Bundle
+    from ..model.network import pick_device
+    from ..model.sampling import FLAT_BODY_HU, FLAT_LUNG_HU, Sampling, first_timestep, sample_patches
+
+    bundle, place = Bundle.load(request.bundle), pick_device(request.device)
     volumes, _ = prepare_store(
         list(request.sources),
         request.store or aside,
@@ -104,12 +110,6 @@ def measure(request: FidelityRequest, session: Session) -> None:
             "The CT given come from fewer than two patients that can be used.",
             "Real patches are compared with those of other patients: give CT of at least two.",
         )
-
-    from ..model.bundle import Bundle
-    from ..model.network import pick_device
-    from ..model.sampling import FLAT_BODY_HU, FLAT_LUNG_HU, Sampling, first_timestep, sample_patches
-
-    bundle, place = Bundle.load(request.bundle), pick_device(request.device)
     session.check("patches")
     size, count, seed = bundle.patch, request.count, request.seed
     reference = _draw(theirs, size, range(count), seed)

@@ -27,6 +27,18 @@ RESERVED = ("default", "built-in")
 """What a user may write in place of a model's name; no model is called so."""
 
 FORMAT = 1
+LARGEST_PATCH = 512
+"""Canonical voxels along one side of a patch."""
+
+_CELL = (4, 8, 8)
+"""As in ``canonical``, which is too heavy for a program that only shows cards."""
+
+_LISTS = (
+    ("data", "training_fingerprints"),
+    ("data", "held_out_fingerprints"),
+    ("population", "timesteps"),
+    ("population", "statistics"),
+)
 _LARGEST = {CARD: 4 * 1024**2, WEIGHTS: 2 * 1024**3}
 _DENSEST = 100  # weights hardly compress; what unpacks to more than this many times its size is an attack
 _NEEDED = ("id", "version", "format", "architecture", "schedule", "patch", "sha256")
@@ -242,7 +254,38 @@ def _parsed(content: bytes, place: str) -> dict[str, Any]:
             f"The bundle {place} has format {str(card['format'])[:20]}.",
             f"This version of DiffSegLung reads format {FORMAT}.",
         )
+    fault = _fault(card)
+    if fault:
+        raise _broken(f"The model in {place} is of no use: {fault}.", _AGAIN)
     return dict(card)
+
+
+def _fault(card: Mapping[str, Any]) -> str:
+    """What a segmentation or a training would stumble over in a card of all parts; empty for nothing."""
+    blocks = tuple(2 * c for c in _CELL)
+    patch = _three(card["patch"])
+    if any(not 0 < p <= LARGEST_PATCH or p % b for p, b in zip(patch, blocks, strict=True)):
+        return f"its patch is not three multiples of {', '.join(map(str, blocks))} up to {LARGEST_PATCH}"
+    for name in ("data", "training", "population"):
+        if not isinstance(card.get(name, {}), dict):
+            return f"the part {name!r} of its card is not one"
+    for part, name in _LISTS:
+        seen = card.get(part, {}).get(name, [])
+        if not isinstance(seen, list) or not all(isinstance(one, (str, int)) for one in seen):
+            return f"the {name.replace('_', ' ')} on its card are not a list of texts or numbers"
+    settings = card.get("training", {}).get("settings", {})
+    if not isinstance(settings, dict):
+        return "the settings of its training are none"
+    block = _three(settings.get("block", [1, 1, 1]))
+    if any(b < 1 or p // c % b for p, c, b in zip(patch, _CELL, block, strict=True)):
+        return "its patch does not hold whole blocks"
+    return ""
+
+
+def _three(values: Any) -> tuple[int, ...]:
+    """Three whole numbers of a card; zeros where they are something else."""
+    whole = isinstance(values, list) and len(values) == 3 and all(type(value) is int for value in values)
+    return tuple(values) if whole else (0, 0, 0)
 
 
 def _broken(seen: str, needed: str) -> InputError:

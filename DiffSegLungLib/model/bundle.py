@@ -19,6 +19,7 @@ from .archive import CARD, FORMAT, WEIGHTS, read
 from .diffusion import NoiseSchedule
 from .heads import StudentHead
 from .library import Library
+from .loadcheck import fault_of
 from .network import Architecture, NoiseUNet
 
 
@@ -65,7 +66,8 @@ class Bundle:
         """Read a bundle: ``"default"``, ``"built-in"``, the name of an installed one, or a folder or a zip.
 
         Raises:
-            InputError: nothing there, not a bundle, weights that do not match their SHA-256 or architecture.
+            InputError: nothing there, not a bundle, weights that do not match their SHA-256 or architecture,
+                parts that do not fit together, or numbers that are none.
         """
         from safetensors.torch import load
 
@@ -87,6 +89,7 @@ class Bundle:
                 descriptor_sd=tensors["descriptor.sd"],
                 mixture={k: v.numpy() for k, v in _part(tensors, "mixture.").items()},
             )
+            fault = fault_of(bundle)
         except InputError:
             raise
         except Exception as error:
@@ -95,6 +98,12 @@ class Bundle:
                 f"The weights of {packed.name} do not fit the architecture on their card.",
                 "Export or download the bundle again.",
             ) from error
+        if fault:
+            raise InputError(
+                "bundle-broken",
+                f"The model {packed.name} is of no use: {fault}.",
+                "Export or download the bundle again.",
+            )
         for parameter in (*network.parameters(), *head.parameters()):
             parameter.requires_grad_(False)
         return bundle

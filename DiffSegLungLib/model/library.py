@@ -193,7 +193,7 @@ class Library:
 
         Args:
             source: the zip, or the folder with card and weights.
-            overwrite: replace another model of the same name.
+            overwrite: replace another model of the same name, or one that is damaged.
 
         Returns:
             The installed model, and whether it is new: False when the same was there already.
@@ -205,9 +205,12 @@ class Library:
         check_identity(packed.card, source.name)
         there = next((m for m in self.models() if m.name.casefold() == packed.name.casefold()), None)
         if there is not None:
-            with contextlib.suppress(InputError):
-                if not there.problem and read(there.place) == packed:
+            damaged = bool(there.problem)
+            try:
+                if not damaged and read(there.place) == packed:
                     return there, False
+            except InputError:
+                damaged = True
             if there.built_in or there.name != packed.name:  # the case of letters alone: one file on a Mac
                 raise InputError(
                     "model-exists",
@@ -215,9 +218,14 @@ class Library:
                     "Give the new one another id or version.",
                 )
             if not overwrite:
+                seen = (
+                    f"The model installed as {there.name} is damaged."
+                    if damaged
+                    else f"Another model is already installed as {there.name}."
+                )
                 raise InputError(
                     "model-exists",
-                    f"Another model is already installed as {there.name}.",
+                    seen,
                     "Add --overwrite to replace it, or give the new one another id or version.",
                 )
         self.prepare()
@@ -226,9 +234,9 @@ class Library:
             with tempfile.TemporaryDirectory(dir=self.folder, prefix=".import-") as aside:
                 whole = Path(aside) / target.name
                 packed.write(whole)
-                from .loadcheck import check_loads
+                from .bundle import Bundle
 
-                check_loads(whole, source.name)
+                Bundle.load(whole)
                 whole.replace(target)
         except OSError as error:
             raise not_written(target, error) from error

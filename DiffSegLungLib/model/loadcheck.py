@@ -1,51 +1,22 @@
-"""Whether a bundle really serves: everything that a segmentation will ask of it, asked beforehand."""
+"""Whether the parts of a bundle fit together: what a segmentation will ask of them, asked beforehand."""
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
-from ..errors import InputError
 from ..mixture import KINDS, Mixture
-from .bundle import Bundle
 
-_MULTIPLES, _LARGEST_PATCH = (8, 16, 16), 512
+if TYPE_CHECKING:
+    from .bundle import Bundle
+
 _DESCRIPTORS = 34
 
 
-def check_loads(place: Path, told: str) -> Bundle:
-    """Load a bundle and look at all that loading itself does not need.
-
-    Args:
-        place: folder or zip.
-        told: what to call it in a sentence.
-
-    Raises:
-        InputError: its parts do not fit together, or hold what is not a number.
-    """
-    try:
-        bundle = Bundle.load(place)
-        fault = _fault(bundle)
-    except InputError as error:
-        if error.code != "bundle-broken":
-            raise
-        fault = "the weights do not fit the architecture on its card"
-    except Exception:
-        fault = "card and weights do not fit together"
-    if fault:
-        raise InputError("bundle-broken", f"The model in {told} is of no use: {fault}.", "Export it again.")
-    return bundle
-
-
-def _fault(bundle: Bundle) -> str:
-    patch = tuple(bundle.card["patch"])
-    if len(patch) != 3 or any(
-        not isinstance(p, int) or not 0 < p <= _LARGEST_PATCH or p % m
-        for p, m in zip(patch, _MULTIPLES, strict=True)
-    ):
-        return f"its patch is not three multiples of {', '.join(map(str, _MULTIPLES))}"
+def fault_of(bundle: Bundle) -> str:
+    """Why a bundle is of no use, in the middle of a sentence; empty where it is."""
     if bundle.schedule.timesteps != bundle.network.architecture.timesteps:
         return "its schedule has another number of timesteps than its network"
     signal = bundle.schedule.alpha_bar

@@ -28,7 +28,11 @@ def folder(tmp_path: Path) -> Path:
         schedule=NoiseSchedule(250),
         descriptor_mean=torch.arange(34.0),
         descriptor_sd=torch.ones(34),
-        mixture={"hybrid.weights": np.array([0.25, 0.75])},
+        mixture={
+            "hybrid.weights": np.array([0.25, 0.75]),
+            "hybrid.means": np.zeros((2, 1)),
+            "hybrid.covariances": np.ones((2, 1, 1)),
+        },
     )
     bundle.save(tmp_path / "bundle")
     return tmp_path / "bundle"
@@ -80,6 +84,17 @@ def test_one_changed_bit_is_refused(folder: Path) -> None:
         ({"architecture": {"layers": 3}}, "bundle-broken"),
         ({"schedule": "linear"}, "bundle-broken"),
         ({"format": 99}, "bundle-format"),
+        ({"patch": "abc"}, "bundle-broken"),
+        ({"patch": [10, 20, 30]}, "bundle-broken"),
+        ({"patch": [1_000_000, 16, 16]}, "bundle-broken"),
+        ({"patch": [True, 16, 16]}, "bundle-broken"),
+        ({"data": "x"}, "bundle-broken"),
+        ({"data": {"training_fingerprints": None}}, "bundle-broken"),
+        ({"population": {"timesteps": None}}, "bundle-broken"),
+        ({"training": []}, "bundle-broken"),
+        ({"training": {"settings": None}}, "bundle-broken"),
+        ({"training": {"settings": {"block": [8, 8, 8]}}}, "bundle-broken"),
+        ({"training": {"settings": {"block": [0, 2, 2]}}}, "bundle-broken"),
     ],
 )
 def test_card_that_does_not_fit_is_refused(folder: Path, entries: dict[str, object], code: str) -> None:
@@ -87,6 +102,22 @@ def test_card_that_does_not_fit_is_refused(folder: Path, entries: dict[str, obje
     with pytest.raises(InputError) as seen:
         Bundle.load(folder)
     assert seen.value.code == code
+    assert seen.value.message.endswith(".")
+
+
+@pytest.mark.parametrize("part", ["network", "head", "descriptor_sd", "mixture"])
+def test_numbers_that_are_none_are_refused_wherever_the_bundle_lies(folder: Path, part: str) -> None:
+    bundle = Bundle.load(folder)
+    if part == "mixture":
+        bundle.mixture["hybrid.means"] = np.full((2, 1), np.nan)
+    elif part == "descriptor_sd":
+        bundle.descriptor_sd[3] = torch.inf
+    else:
+        next(getattr(bundle, part).parameters())[0] = torch.nan
+    bundle.save(folder)
+    with pytest.raises(InputError, match=r"The model test 3 is of no use") as seen:
+        Bundle.load(folder)
+    assert seen.value.code == "bundle-broken"
 
 
 def test_what_is_no_bundle_is_refused_by_name(folder: Path, tmp_path: Path) -> None:

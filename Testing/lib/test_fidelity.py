@@ -8,6 +8,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from modelfiles import change_card
 from smallchest import chest, image, save
 from tinymodel import tiny_bundle
 
@@ -120,6 +121,16 @@ def test_a_report_holds_floor_samples_and_baselines(cohort: Path, capfd: pytest.
     text = (cohort / "out" / "fidelity.md").read_text()
     assert "Squared Fréchet distance over the 34 radiomic descriptors" in text
     assert "4 patches of each kind" in text
+
+
+def test_a_model_of_no_use_is_refused_before_any_ct_is_prepared(
+    cohort: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    change_card(cohort / "bundle", data={"training_fingerprints": None})
+    command = ["fidelity", str(cohort / "ct"), "--bundle", str(cohort / "bundle"), "--json-progress"]
+    assert main([*command, "-o", str(cohort / "out"), "--store", str(cohort / "store")]) == 2
+    assert json.loads(capfd.readouterr().out.splitlines()[-1])["error"]["code"] == "bundle-broken"
+    assert not (cohort / "store").exists()
 
 
 @pytest.mark.parametrize(

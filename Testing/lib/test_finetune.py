@@ -233,10 +233,12 @@ def test_the_parent_decides_the_form_and_the_user_the_rest(tmp_path: Path) -> No
         assert error.code == "parent-differs"
     odd = make(tmp_path / "odd")
     whole = json.loads((odd / "card.json").read_text())
-    for settings in ({"block": 7}, {"block": [3, 3, 3]}, {"block": [0, 2, 2]}, {"temperature": "warm"}):
-        change_card(odd, training={"settings": settings})
-        parent, _ = finetune.choose_parent(str(odd))
-        assert refused(lambda parent=parent: finetune.settings_for(parent, {})).code == "bundle-broken"
+    for block in (7, [3, 3, 3], [0, 2, 2], [8, 8, 8]):
+        change_card(odd, training={"settings": {"block": block}})
+        assert refused(lambda: finetune.choose_parent(str(odd))).code == "bundle-broken"
+    change_card(odd, training={"settings": {"temperature": "warm"}})
+    parent, _ = finetune.choose_parent(str(odd))
+    assert refused(lambda: finetune.settings_for(parent, {})).code == "bundle-broken"
     for form in ({"base": math.inf, "attention_heads": 1, "timesteps": 250}, [], {"base": 8}):
         change_card(odd, **whole | {"architecture": form})
         parent, _ = finetune.choose_parent(str(odd))
@@ -419,6 +421,15 @@ def test_what_cannot_be_fine_tuned_is_refused_in_one_sentence(
     error = refusal(capfd, *few, "--out", run, "--from", parent)
     assert error["code"] == "too-few-volumes"
     assert error["message"].startswith("Only 2 of the 3 CT found can be trained on (broken.nii.gz")
+
+
+def test_a_parent_that_is_of_no_use_is_refused_before_any_ct_is_prepared(
+    cohort: Path, library: Library, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    parent = make(tmp_path / "parent", shift=math.nan)
+    error = refusal(capfd, cohort / "ct", "--out", tmp_path / "new", "--from", parent)
+    assert "not numbers" in error["message"]
+    assert not list(tmp_path.glob("new/store/*"))
 
 
 def test_a_run_is_not_mixed_with_another(

@@ -85,6 +85,21 @@ def test_the_same_again_is_no_news_and_another_is_refused_or_replaces(
     assert refused(lambda: library.install(recased, overwrite=True)).code == "model-exists"
 
 
+@pytest.mark.parametrize("harm", ["weights", "card"])
+def test_a_damaged_model_is_replaced_by_a_good_copy(library: Library, folder: Path, harm: str) -> None:
+    library.install(folder)
+    installed = library.folder / "own 1.zip"
+    whole = installed.read_bytes()
+    damaged = bytearray(whole)
+    damaged[whole.index(b'"architecture"') if harm == "card" else len(whole) // 2] ^= 1
+    installed.write_bytes(damaged)
+    error = refused(lambda: library.install(folder))
+    assert (error.code, error.message) == ("model-exists", "The model installed as own 1 is damaged.")
+    assert "--overwrite" in error.hint
+    assert library.install(folder, overwrite=True)[1] is True
+    assert installed.read_bytes() == whole
+
+
 def test_a_card_that_alone_differs_is_another_model(library: Library, folder: Path) -> None:
     library.install(folder)
     change_card(folder, licence="mine alone")
