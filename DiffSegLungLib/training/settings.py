@@ -84,6 +84,13 @@ class TrainingSettings:
     patience: int = 0
 
     def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if isinstance(value, (int, float)) and not abs(value) < 2**63:
+                raise InputError(
+                    "bad-setting",
+                    f"The setting {name} is {str(value)[:40]}.",
+                    "It must be a number below 2^63.",
+                )
         positive = (
             "steps",
             "batch",

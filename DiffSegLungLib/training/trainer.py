@@ -243,10 +243,22 @@ class Trainer:
         return validation
 
     def bundle(self, card: dict[str, Any]) -> Bundle:
-        """The averaged weights as a bundle with this card; of a fine-tuning, the best ones."""
+        """The averaged weights as a bundle with this card; of a fine-tuning, the best ones.
+
+        Raises:
+            DiffSegLungError: they are not finite, or would not be as a bundle stores them.
+        """
         student = copy.deepcopy(cast(Student, self.learner.average.module)).eval()
         if self.best.weights:
             student.load_state_dict(self.best.weights)
+        stored = [value.half() for value in student.state_dict().values()]
+        stored += [self.learner.descriptor_mean, self.learner.descriptor_sd]
+        if not all(value.isfinite().all() for value in stored):
+            raise DiffSegLungError(
+                "not-finite",
+                "The training ended with weights that are not finite numbers: no model is written.",
+                "Train in another folder with a smaller --learning-rate.",
+            )
         return Bundle(
             card=card,
             network=student.network,

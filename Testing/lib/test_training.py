@@ -16,7 +16,7 @@ import pytest
 import torch
 from smallchest import chest, image, save, write_dicom
 
-from DiffSegLungLib.errors import Cancelled, InputError
+from DiffSegLungLib.errors import Cancelled, DiffSegLungError, InputError
 from DiffSegLungLib.training.dataset import PatchDataset, PatchSettings, split_by_patient
 from DiffSegLungLib.training.patients import numbered, patient_groups, patient_of, read_patients
 from DiffSegLungLib.training.ranks import Ranks
@@ -340,6 +340,18 @@ def test_run_cannot_go_on_with_other_settings(volumes: list[PreparedVolume], tmp
         learner.run_folder.agree_on(replace(TINY, learning_rate=0.5))
 
 
+@pytest.mark.parametrize("value", [float("nan"), 1e5])
+def test_no_model_is_made_of_weights_that_are_not_finite(
+    volumes: list[PreparedVolume], tmp_path: Path, value: float
+) -> None:
+    """100,000 is no number of 16 bits, as which a bundle stores it."""
+    learner = trainer(volumes, tmp_path / "run")
+    learner.bundle({})
+    next(learner.learner.average.module.parameters()).data[0] = value
+    with pytest.raises(DiffSegLungError, match="not finite numbers: no model is written"):
+        learner.bundle({})
+
+
 def test_weight_of_the_distillation_follows_the_papers_ramp() -> None:
     settings = TrainingSettings()
     assert [settings.contrast_weight_at(s) for s in (0, 4999, 6000, 7000, 20_000)] == [0, 0, 0.15, 0.3, 0.3]
@@ -372,6 +384,10 @@ def test_settings_that_make_no_sense_are_refused() -> None:
         {"stage_two": 10, "full_weight": 5},
         {"temperature": 0.0},
         {"cooldown": 2.0},
+        {"seed": 2**63},
+        {"seed": -(10**400)},
+        {"clip": float("inf")},
+        {"soft_bandwidth": float("nan")},
     ):
         with pytest.raises(InputError):
             TrainingSettings(**wrong)

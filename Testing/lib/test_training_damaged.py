@@ -301,6 +301,8 @@ def test_settings_without_sense_are_refused_before_any_ct_is_prepared(
         (["--patch", "0", "32", "32"], "bad-patch"),
         (["--workers", "-1"], "bad-setting"),
         (["--seed", "-1"], "bad-setting"),
+        (["--seed", "99999999999999999999999"], "bad-setting"),
+        (["--learning-rate", "inf"], "bad-setting"),
         (["--lesion-probability", "2"], "bad-setting"),
         (["--contrast-weight", "nan"], "bad-setting"),
         (["--checkpoint-minutes", "-1"], "bad-setting"),
