@@ -37,6 +37,7 @@ class Session:
         output: the output folder, once the work has opened one; removed unless committed.
         grace_s: how long the work may take to stop after a signal, s.
         exit_code: that of work which ends without an error.
+        kept: what a user reads when the work was cancelled, of work that leaves something to go on from.
 
     Args:
         display: where to show progress, result and error.
@@ -59,6 +60,7 @@ class Session:
         self._stop_with_stdin = stop_with_stdin
         self.grace_s = GRACE_S
         self.exit_code = 0
+        self.kept = ""
         self.output: OutputFolder | None = None
         self._cancel = threading.Event()
         self._signalled = False
@@ -124,6 +126,8 @@ class Session:
         error = Cancelled(self._stage) if stopped else self._error
         if error is None:
             return self.exit_code
+        if isinstance(error, Cancelled) and self.kept:
+            error.hint = self.kept
         with contextlib.suppress(OSError):
             self.display.error(error)
         return error.exit_code

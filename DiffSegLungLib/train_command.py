@@ -124,6 +124,7 @@ def work(options: argparse.Namespace) -> Work:
         if options.check and not ranks.writes():
             return
         session.grace_s = GRACE_S
+        session.kept = "What was done is kept: the same command goes on from there."
         if not ranks.writes():
             session.display = Silent()
         if note:

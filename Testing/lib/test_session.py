@@ -87,6 +87,18 @@ def test_a_signal_ends_the_run_within_five_seconds_without_debris(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("body", [POLLING, DEAF])
+def test_work_that_keeps_something_says_so_when_it_is_cancelled(tmp_path: Path, body: str) -> None:
+    with start(
+        tmp_path / "result", f"session.kept = 'All is kept.'; session.check('one')\n    {body}"
+    ) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        process.send_signal(signal.SIGTERM)
+        error = json.loads(process.stdout.read().splitlines()[-1])["error"]
+    assert (error["code"], error["hint"]) == ("cancelled", "All is kept.")
+
+
 def test_standard_output_carries_the_protocol_alone(tmp_path: Path) -> None:
     with start(tmp_path / "result", LOUD) as process:
         out, err = process.communicate()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from dataclasses import replace
@@ -309,6 +310,27 @@ def test_settings_without_sense_are_refused_before_any_ct_is_prepared(
     ):
         assert refusal(capfd, ct, *new, *wish)["code"] == code, wish
     assert not list(tmp_path.glob("new/store/*"))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGTERM to catch")
+def test_a_training_that_is_stopped_while_preparing_says_how_to_go_on(ct: Path, tmp_path: Path) -> None:
+    command = [
+        sys.executable,
+        "-m",
+        "DiffSegLungLib",
+        "train",
+        str(ct),
+        "--out",
+        str(tmp_path / "run"),
+        *COMMAND,
+    ]
+    with subprocess.Popen([*command, "--json-progress"], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert json.loads(process.stdout.readline())["stage"] == "prepare"
+        process.send_signal(signal.SIGTERM)
+        error = json.loads(process.stdout.read().splitlines()[-1])["error"]
+    assert error["code"] == "cancelled"
+    assert error["hint"] == "What was done is kept: the same command goes on from there."
 
 
 def test_a_run_without_a_line_in_its_log_makes_a_model(ct: Path, tmp_path: Path) -> None:
