@@ -70,6 +70,25 @@ def test_an_exported_model_is_the_same_when_it_comes_back(desk, tmp_path):
     assert (tmp_path / "passed on.zip").read_bytes() == model.place.read_bytes()
 
 
+def test_a_file_that_the_file_dialogue_did_not_ask_about_is_replaced_only_after_a_yes(desk, tmp_path):
+    Library().install(tmp_path / "own")
+    desk.parameters.bundle = "own 1"
+    desk.dialogs.file, there = tmp_path / "passed on", tmp_path / "passed on.zip"
+    there.write_bytes(b"somebody's work")
+    desk.manage.exportModelButton.click()
+    desk.finish_run()
+    assert "“passed on.zip” is there already" in desk.dialogs.questions[-1]
+    assert there.read_bytes() == b"somebody's work"
+    desk.dialogs.sure = True
+    desk.manage.exportModelButton.click()
+    desk.finish_run()
+    assert there.read_bytes() == Library().find("own 1").place.read_bytes()
+    desk.dialogs.file, desk.dialogs.sure = there, False
+    desk.manage.exportModelButton.click()  # the file dialogue has asked about this one
+    desk.finish_run()
+    assert desk.panel.messages.kind == "success"
+
+
 def test_a_model_is_deleted_after_a_yes_and_the_default_one_and_the_built_in_one_never(desk, tmp_path):
     Library().install(tmp_path / "own")
     desk.parameters.bundle = "own 1"
