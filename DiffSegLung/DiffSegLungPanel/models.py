@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from html import escape
@@ -14,12 +13,11 @@ import slicer
 from slicer.i18n import tr as _
 
 from DiffSegLungLib.errors import InputError
-from DiffSegLungLib.model.archive import name_of, read_card
+from DiffSegLungLib.model.archive import CARD, WEIGHTS, name_of, read_card
 from DiffSegLungLib.model.comparison import compare
 from DiffSegLungLib.model.library import SHIPPED, Library, Model
 
 DEFAULT, BUILT_IN = "default", "built-in"
-CARD, WEIGHTS = "card.json", "model.safetensors"
 RECENT_SETTING = "DiffSegLung/recentModels"
 MOST_RECENT = 5
 _LONGEST_CELL = 90
@@ -58,21 +56,19 @@ def readCard(bundle: str) -> ModelCard:
         InputError: nothing there, or not a model.
     """
     place = placeOf(bundle)
+    card = read_card(place)
+    if place.is_dir() and not (place / WEIGHTS).is_file():
+        raise _noModel(place)
     try:
-        card = json.loads(_cardText(place))
         return ModelCard(
             bundle=bundle,
-            name=f"{card['id']} {card['version']}",
+            name=name_of(card),
             facts=_facts(card),
             fittedTimesteps=tuple(int(t) for t in card.get("population", {}).get("timesteps", ())),
             lastTimestep=max(0, int(card["schedule"]["timesteps"]) - 1),
         )
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, zipfile.BadZipFile) as error:
-        raise InputError(
-            "no-bundle",
-            _("{place} is not a DiffSegLung model.").format(place=place.name or str(place)),
-            _("A model is a folder or zip with {card} and {weights}.").format(card=CARD, weights=WEIGHTS),
-        ) from error
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
+        raise _noModel(place) from error
 
 
 def placeOf(bundle: str) -> Path:
@@ -141,9 +137,12 @@ def comparisonHtml(first: str, second: str) -> str:
     """What the cards of two models say differently, as a table.
 
     Raises:
-        InputError: one of them cannot be read.
+        InputError: one of them cannot be read, or is nested too deeply.
     """
-    differences, same = compare(read_card(placeOf(first)), read_card(placeOf(second)))
+    try:
+        differences, same = compare(read_card(placeOf(first)), read_card(placeOf(second)))
+    except RecursionError as error:
+        raise InputError("bundle-broken", _("The two cards cannot be compared."), "") from error
     if not differences:
         return _("Both are the same model.")
     rows = "".join(
@@ -204,16 +203,12 @@ def rememberModel(bundle: str) -> None:
         slicer.app.userSettings().setValue(RECENT_SETTING, json.dumps(paths[:MOST_RECENT]))
 
 
-def _cardText(place: Path) -> str:
-    if place.is_dir():
-        if not (place / WEIGHTS).is_file():
-            raise FileNotFoundError(WEIGHTS)
-        return (place / CARD).read_text(encoding="utf-8")
-    with zipfile.ZipFile(place) as archive:
-        members = {Path(name).name: name for name in archive.namelist()}
-        if WEIGHTS not in members:
-            raise FileNotFoundError(WEIGHTS)
-        return archive.read(members[CARD]).decode("utf-8")
+def _noModel(place: Path) -> InputError:
+    return InputError(
+        "no-bundle",
+        _("{place} is not a DiffSegLung model.").format(place=place.name or str(place)),
+        _("A model is a folder or zip with {card} and {weights}.").format(card=CARD, weights=WEIGHTS),
+    )
 
 
 def _facts(card: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
