@@ -106,7 +106,7 @@ class ModelManager:
         except InputError as error:
             self._messages.error(error)
             return
-        question = _("Another model is already installed as “{name}”. Replace it?").format(name=replaced)
+        question = _("A model is already installed as “{name}”. Replace it?").format(name=replaced)
         if replaced and not self._dialogs.confirm(question):
             return
         arguments = ["models", "import", place, *(["--overwrite"] if replaced else [])]

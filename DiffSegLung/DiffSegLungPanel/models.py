@@ -13,7 +13,7 @@ import slicer
 from slicer.i18n import tr as _
 
 from DiffSegLungLib.errors import InputError
-from DiffSegLungLib.model.archive import CARD, WEIGHTS, name_of, read_card
+from DiffSegLungLib.model.archive import CARD, WEIGHTS, name_of, read, read_card
 from DiffSegLungLib.model.comparison import compare
 from DiffSegLungLib.model.library import SHIPPED, Library, Model
 
@@ -123,14 +123,16 @@ def requireDeletable(bundle: str) -> Model:
 def replacedBy(place: str) -> str:
     """Name of the installed model that an import of this folder or zip would replace; empty for none.
 
+    The same model is replaced where the installed one is damaged; to know, its weights are read.
+
     Raises:
         InputError: it is not a model.
     """
     card = read_card(Path(place))
-    same = Library().find(name_of(card))
-    if same is None or same.built_in or same.card.get("sha256") == card["sha256"]:
+    there = Library().find(name_of(card))
+    if there is None or there.built_in or (there.card == card and _isWhole(there)):
         return ""
-    return same.name
+    return there.name
 
 
 def comparisonHtml(first: str, second: str) -> str:
@@ -201,6 +203,14 @@ def rememberModel(bundle: str) -> None:
     if Path(bundle).is_absolute():
         paths = [bundle, *(path for path in recentModels() if path != bundle)]
         slicer.app.userSettings().setValue(RECENT_SETTING, json.dumps(paths[:MOST_RECENT]))
+
+
+def _isWhole(model: Model) -> bool:
+    try:
+        read(model.place)
+    except InputError:
+        return False
+    return True
 
 
 def _noModel(place: Path) -> InputError:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from panels import Desk
 
+from DiffSegLungLib.model.archive import Packed
 from DiffSegLungLib.model.library import Library
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "lib"))
@@ -51,6 +52,24 @@ def test_another_model_of_the_same_name_replaces_only_after_a_yes(desk, tmp_path
     desk.dialogs.sure = True
     import_model(desk, tmp_path / "other")
     assert Library().find("own 1").card["sha256"] != before
+
+
+def test_the_same_model_replaces_a_damaged_one_after_a_yes(desk, tmp_path):
+    place = Library().install(tmp_path / "own")[0].place
+    whole = place.read_bytes()
+    import_model(desk, tmp_path / "own")
+    assert (
+        len(desk.dialogs.questions) == 1 and desk.panel.messages.kind == "success"
+    )  # asked for the file only
+    card = Library().find("own 1").card
+    Packed(card, (tmp_path / "other" / "model.safetensors").read_bytes()).write(place)
+    damaged = place.read_bytes()
+    import_model(desk, tmp_path / "own")
+    assert "already installed as “own 1”" in desk.dialogs.questions[-1]
+    assert place.read_bytes() == damaged
+    desk.dialogs.sure = True
+    import_model(desk, tmp_path / "own")
+    assert place.read_bytes() == whole and desk.panel.messages.kind == "success"
 
 
 def test_what_is_no_model_is_refused_with_a_sentence(desk, tmp_path):
