@@ -227,6 +227,38 @@ def test_a_folder_is_trained_on_as_it_is(opened, tmp_path):
     assert desk.panel.messages.kind == "success"
 
 
+def test_what_was_checked_is_told_of_its_own_source_only(opened, use_trainer, tmp_path):
+    for folder, names in (("a", ("a0", "a1", "a2")), ("b", ("b0",))):
+        (tmp_path / folder).mkdir()
+        for name in names:
+            save(image(chest()), tmp_path / folder / f"{name}.nrrd")
+    desk = opened(3)
+    combo, path = desk.train.trainDataComboBox, desk.train.trainFolderPathEdit
+    unknown = "Check the scans to see which can be used."
+    desk.train.checkScansButton.click()
+    wait_idle(desk)
+    desk.choose(combo, "A folder on this computer")
+    path.currentPath = str(tmp_path / "a")
+    assert texts(desk, 0) == [] and desk.train.trainScansLabel.text == unknown
+    desk.train.checkScansButton.click()
+    wait_idle(desk)
+    assert texts(desk, 0) == ["a0", "a1", "a2"] and texts(desk, 2) == ["Yes"] * 3
+    path.currentPath = str(tmp_path / "b")
+    assert texts(desk, 0) == [] and desk.train.trainScansLabel.text == unknown
+    assert desk.train.trainEstimateLabel.text.endswith("plus preparation")
+    path.currentPath = f"{tmp_path / 'a'}/"
+    assert texts(desk, 0) == ["a0", "a1", "a2"]
+    desk.choose(combo, "Volumes of this scene")
+    assert texts(desk, 2) == ["Not checked yet"] * 3
+    desk.choose(combo, "A folder on this computer")
+    path.currentPath = str(tmp_path / "b")
+    use_trainer(pause_s=0.5)
+    desk.train.checkScansButton.click()
+    desk.train.stopTrainingButton.click()
+    wait_idle(desk)
+    assert not {"a0", "a1", "a2"} & set(texts(desk, 0))
+
+
 def test_the_librarys_own_command_checks_scans(opened, use_trainer):
     desk = opened(3)
     add_chest("Doe Jane again", chest(seed=0))
