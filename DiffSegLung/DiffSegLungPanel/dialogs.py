@@ -106,6 +106,15 @@ class Dialogs:
         chosen = qt.QFileDialog.getSaveFileName(self._parent, title, suggestion, pattern)
         return Path(chosen) if chosen else None
 
+    def saveAs(self, title: str, name: str, ending: str, pattern: str) -> Path | None:
+        """As :meth:`saveFile`, with this ending (no dot); adding it, asks before another file is hit."""
+        chosen = self.saveFile(title, f"{name}.{ending}", pattern)
+        if chosen is None or chosen.suffix.lower() == f".{ending}":
+            return chosen
+        target = chosen.with_name(f"{chosen.name}.{ending}")
+        question = _("“{name}” is there already. Replace it?").format(name=target.name)
+        return target if not target.exists() or self.confirm(question) else None
+
     def confirm(self, question: str) -> bool:
         """Ask whether to do what cannot be undone."""
         return bool(

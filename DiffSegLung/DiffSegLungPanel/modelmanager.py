@@ -106,7 +106,7 @@ class ModelManager:
         except InputError as error:
             self._messages.error(error)
             return
-        question = _("Another model is already installed as “{name}”. Replace it?").format(name=replaced)
+        question = _("A model is already installed as “{name}”. Replace it?").format(name=replaced)
         if replaced and not self._dialogs.confirm(question):
             return
         arguments = ["models", "import", place, *(["--overwrite"] if replaced else [])]
@@ -127,17 +127,16 @@ class ModelManager:
         except InputError as error:
             self._messages.error(error)
             return
-        file = self._dialogs.saveFile(_("Export the model"), f"{name}.zip", _("DiffSegLung models (*.zip)"))
-        if file is None:
+        target = self._dialogs.saveAs(_("Export the model"), name, "zip", _("DiffSegLung models (*.zip)"))
+        if target is None:
             return
-        target = str(file if file.suffix.lower() == ".zip" else file.with_name(f"{file.name}.zip"))
 
         def onDone(task: Task) -> None:
             if self._succeeded(task, _("The export was cancelled.")):
                 self._messages.success(_("The model is in {file}.").format(file=task.result))
 
-        # The file dialogue has asked whether to replace the file.
-        self._start(["models", "export", chosen, target, "--overwrite"], onDone)
+        # The dialogue has asked whether to replace the file.
+        self._start(["models", "export", chosen, str(target), "--overwrite"], onDone)
 
     def _onDelete(self, _checked: bool = False) -> None:
         self._messages.clear()

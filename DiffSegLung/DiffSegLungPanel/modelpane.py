@@ -66,11 +66,12 @@ class ModelPane:
 
     def _readModel(self, bundle: str) -> None:
         asked = (bundle, shownName(bundle))  # what the default is can change
-        if asked == self._read and self.problem is None:
+        if asked == self._read:
             return
-        self._read, self.card, self.problem = asked, None, None
+        self._read, self.card, self.problem = ("", ""), None, None
         try:
             self.card = readCard(bundle)
+            self._read = asked
         except InputError as error:
             self.problem = error
         text = f"{self.problem.message} {self.problem.hint}" if self.problem is not None else ""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from html import escape
@@ -14,12 +13,11 @@ import slicer
 from slicer.i18n import tr as _
 
 from DiffSegLungLib.errors import InputError
-from DiffSegLungLib.model.archive import name_of, read_card
+from DiffSegLungLib.model.archive import CARD, WEIGHTS, name_of, read, read_card
 from DiffSegLungLib.model.comparison import compare
 from DiffSegLungLib.model.library import SHIPPED, Library, Model
 
 DEFAULT, BUILT_IN = "default", "built-in"
-CARD, WEIGHTS = "card.json", "model.safetensors"
 RECENT_SETTING = "DiffSegLung/recentModels"
 MOST_RECENT = 5
 _LONGEST_CELL = 90
@@ -58,21 +56,19 @@ def readCard(bundle: str) -> ModelCard:
         InputError: nothing there, or not a model.
     """
     place = placeOf(bundle)
+    card = read_card(place)
+    if place.is_dir() and not (place / WEIGHTS).is_file():
+        raise _noModel(place)
     try:
-        card = json.loads(_cardText(place))
         return ModelCard(
             bundle=bundle,
-            name=f"{card['id']} {card['version']}",
+            name=name_of(card),
             facts=_facts(card),
             fittedTimesteps=tuple(int(t) for t in card.get("population", {}).get("timesteps", ())),
             lastTimestep=max(0, int(card["schedule"]["timesteps"]) - 1),
         )
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, zipfile.BadZipFile) as error:
-        raise InputError(
-            "no-bundle",
-            _("{place} is not a DiffSegLung model.").format(place=place.name or str(place)),
-            _("A model is a folder or zip with {card} and {weights}.").format(card=CARD, weights=WEIGHTS),
-        ) from error
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
+        raise _noModel(place) from error
 
 
 def placeOf(bundle: str) -> Path:
@@ -127,23 +123,28 @@ def requireDeletable(bundle: str) -> Model:
 def replacedBy(place: str) -> str:
     """Name of the installed model that an import of this folder or zip would replace; empty for none.
 
+    The same model is replaced where the installed one is damaged; to know, its weights are read.
+
     Raises:
         InputError: it is not a model.
     """
     card = read_card(Path(place))
-    same = Library().find(name_of(card))
-    if same is None or same.built_in or same.card.get("sha256") == card["sha256"]:
+    there = Library().find(name_of(card))
+    if there is None or there.built_in or (there.card == card and _isWhole(there)):
         return ""
-    return same.name
+    return there.name
 
 
 def comparisonHtml(first: str, second: str) -> str:
     """What the cards of two models say differently, as a table.
 
     Raises:
-        InputError: one of them cannot be read.
+        InputError: one of them cannot be read, or is nested too deeply.
     """
-    differences, same = compare(read_card(placeOf(first)), read_card(placeOf(second)))
+    try:
+        differences, same = compare(read_card(placeOf(first)), read_card(placeOf(second)))
+    except RecursionError as error:
+        raise InputError("bundle-broken", _("The two cards cannot be compared."), "") from error
     if not differences:
         return _("Both are the same model.")
     rows = "".join(
@@ -204,16 +205,20 @@ def rememberModel(bundle: str) -> None:
         slicer.app.userSettings().setValue(RECENT_SETTING, json.dumps(paths[:MOST_RECENT]))
 
 
-def _cardText(place: Path) -> str:
-    if place.is_dir():
-        if not (place / WEIGHTS).is_file():
-            raise FileNotFoundError(WEIGHTS)
-        return (place / CARD).read_text(encoding="utf-8")
-    with zipfile.ZipFile(place) as archive:
-        members = {Path(name).name: name for name in archive.namelist()}
-        if WEIGHTS not in members:
-            raise FileNotFoundError(WEIGHTS)
-        return archive.read(members[CARD]).decode("utf-8")
+def _isWhole(model: Model) -> bool:
+    try:
+        read(model.place)
+    except InputError:
+        return False
+    return True
+
+
+def _noModel(place: Path) -> InputError:
+    return InputError(
+        "no-bundle",
+        _("{place} is not a DiffSegLung model.").format(place=place.name or str(place)),
+        _("A model is a folder or zip with {card} and {weights}.").format(card=CARD, weights=WEIGHTS),
+    )
 
 
 def _facts(card: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:

@@ -147,10 +147,7 @@ class ResultsPane:
     def _askFile(self, title: str, ending: str, pattern: str) -> Path | None:
         if self.node is None:
             return None
-        chosen = self._dialogs.saveFile(title, f"{self.node.GetName()}.{ending}", pattern)
-        if chosen is None or chosen.suffix.lower() == f".{ending}":
-            return chosen
-        return chosen.with_name(f"{chosen.name}.{ending}")
+        return self._dialogs.saveAs(title, self.node.GetName(), ending, pattern)
 
 
 def _useLungWindow(ct: slicer.vtkMRMLScalarVolumeNode) -> None:

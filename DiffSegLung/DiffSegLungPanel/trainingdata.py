@@ -85,13 +85,13 @@ class ScansPane(VTKObservationMixin):
         Raises:
             InputError: no folder.
         """
-        if self._ui.trainDataComboBox.currentIndex == FOLDER:
-            path = self._ui.trainFolderPathEdit.currentPath.strip()
-            if not path:
+        if self._fromFolder:
+            folder = self._folder
+            if folder is None:
                 raise InputError(
                     "no-input", _("No folder is chosen."), _("Choose the folder that holds the CT.")
                 )
-            return TrainingData(folder=Path(path).expanduser())
+            return TrainingData(folder=folder)
         rows = [row for row in self._rows if row.nodeID and row.ticked]
         return TrainingData(volumes=tuple(self._scene.GetNodeByID(row.nodeID) for row in rows))
 
@@ -108,7 +108,9 @@ class ScansPane(VTKObservationMixin):
             chosen: whether the CT are still to be chosen.
             enabled: whether the user may choose now.
         """
-        fromFolder = self._ui.trainDataComboBox.currentIndex == FOLDER
+        fromFolder = self._fromFolder
+        if chosen and run is not None and run.source != (self._folder if fromFolder else None):
+            run = None  # what was found out there is about other CT
         for widget in (self._ui.trainDataComboBox, self._ui.trainDataLabel):
             widget.visible = chosen
         self._ui.trainFolderPathEdit.visible = chosen and fromFolder
@@ -120,6 +122,16 @@ class ScansPane(VTKObservationMixin):
             self._rows = [_scanRow(run, scan) for scan in scans] if run is not None else []
         self._fill()
         self._ui.trainScansLabel.text = self._summary(scans, chosen=chosen, fromFolder=fromFolder)
+
+    @property
+    def _fromFolder(self) -> bool:
+        return bool(self._ui.trainDataComboBox.currentIndex == FOLDER)
+
+    @property
+    def _folder(self) -> Path | None:
+        """The folder in its field, None where that is empty."""
+        path = self._ui.trainFolderPathEdit.currentPath.strip()
+        return Path(path).expanduser() if path else None
 
     def _volumeRows(self, run: TrainingRun | None, scans: list[Scan], enabled: bool) -> list[_Row]:
         found = {scan.file: scan for scan in scans}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import qt
@@ -80,6 +81,7 @@ class TrainingPane:
         self.run: TrainingRun | None = None
         self.activity = Activity.idle
         self._draft: TrainingRun | None = None
+        self._waiting: TrainingRun | None = None
         self._runs: list[TrainingRun | None] = [None]
         self._task: Task | None = None
         self._afterwards: Callable[[], None] | None = None
@@ -134,10 +136,29 @@ class TrainingPane:
         self._task.cancel()
         self.update()
 
+    def pauseFor(self, then: Callable[[], None]) -> None:
+        """Pause for another run, which ``then`` starts; :meth:`goOn` goes on when it has ended."""
+        run = self._current
+
+        def between() -> None:
+            then()
+            self._waiting = run
+            self._onUpdate()  # where nothing was started after all, it goes on at once
+
+        self.pause(between)
+
+    def goOn(self) -> None:
+        """Go on with the training that was paused for another run, unless the user wants otherwise by now."""
+        if self._waiting is not None and self.activity is Activity.idle:
+            run, self._waiting = self._waiting, None
+            if run.isBegun:
+                self.resume(run)
+
     def resume(self, run: TrainingRun | None = None) -> None:
         """Go on with a training, with the one shown unless another is given."""
-        self.run = run = run or self.run
+        run = run or self.run
         if run is not None and not run.isFinished and self.activity is Activity.idle:
+            self.run = run
             self._begin(
                 Activity.training, run, lambda: self._logic.resumeTraining(run, waitForCompletion=False)
             )
@@ -173,9 +194,9 @@ class TrainingPane:
 
     def _onStop(self, _checked: bool = False) -> None:
         if self.activity is Activity.idle:
-            self._finish()
+            self._finish(self.run)
         elif self.activity is Activity.training and self._current.step > 0:
-            self.pause(self._finish)
+            self.pause(partial(self._finish, self._current))
         else:
             self.pause()
 
@@ -190,6 +211,8 @@ class TrainingPane:
         )
         if not self._dialogs.confirmDiscard(question):
             return
+        if run == self._waiting:
+            self._waiting = None
         with self._said():
             run.discard()
         self._view.plot.remove()
@@ -200,7 +223,7 @@ class TrainingPane:
         with self._said():
             data = self._scans.data()
             data.check()
-            run = self._draft = self._draft or newRun()
+            run = self._draft = self._emptyRun()
             self._begin(
                 Activity.checking, run, lambda: self._logic.checkScans(data, run, waitForCompletion=False)
             )
@@ -209,7 +232,7 @@ class TrainingPane:
         with self._said():
             data, plan = self._scans.data(), self._plan.plan(self._device())
             data.check()
-            run = self._draft or newRun()
+            run = self._emptyRun()
             self._draft, self.run, self._showsCurve = None, run, True
             self._begin(
                 Activity.training,
@@ -217,14 +240,19 @@ class TrainingPane:
                 lambda: self._logic.train(data, plan, run=run, waitForCompletion=False),
             )
 
-    def _finish(self) -> None:
-        run = self.run
+    def _emptyRun(self) -> TrainingRun:
+        """A folder for a new training: the one where scans were checked, if it is still there."""
+        return self._draft if self._draft is not None and self._draft.folder.is_dir() else newRun()
+
+    def _finish(self, run: TrainingRun | None) -> None:
         if run is not None and not run.isFinished:
             self._begin(
                 Activity.finishing, run, lambda: self._logic.finishTraining(run, waitForCompletion=False)
             )
 
     def _begin(self, activity: Activity, run: TrainingRun, start: Callable[[], Task]) -> None:
+        if activity is not Activity.checking:
+            self._waiting = None
         with self._said():
             self._current = run
             self._task = start()

@@ -108,12 +108,14 @@ class TrainingRun:
     Attributes:
         written: file of every volume that was written out of the scene, by what the volume was then.
         names: what the user calls these files; in memory only, so that no name of a patient is kept.
+        source: the folder whose CT were looked at last, None for volumes of the scene.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.written: dict[Hashable, str] = {}
         self.names: dict[str, str] = {}
+        self.source: Path | None = None
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, TrainingRun) and other.folder == self.folder
@@ -204,6 +206,19 @@ class TrainingRun:
         """Changes whenever one of its files does."""
         names = ("request.json", "cohort.json", "log.jsonl", "result.json")
         return (str(self.folder), *(stampOf(self.folder / name) for name in names))
+
+    def lookAt(self, source: Path | None) -> None:
+        """From now on its CT are those of this folder (None: the scene); what was known of others goes.
+
+        Raises:
+            InputError: code ``not-written``.
+        """
+        if source != self.source:
+            try:
+                (self.folder / "cohort.json").unlink(missing_ok=True)
+            except OSError as error:
+                raise _notWritten(error) from error
+        self.source = source
 
     def keepBudget(self, minutes: float | None) -> None:
         """Remember the budget of time, for when it is resumed.

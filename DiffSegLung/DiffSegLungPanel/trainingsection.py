@@ -17,7 +17,7 @@ from .dialogs import Dialogs, Room
 from .messageline import MessageLine
 from .tasks import Task
 from .trainingpane import TrainingPane
-from .trainingruns import TrainingRun, unfinishedRuns
+from .trainingruns import unfinishedRuns
 from .trainingview import runTitle
 
 UI_FILE = Path(__file__).resolve().parents[1] / "Resources" / "UI" / "DiffSegLungTraining.ui"
@@ -64,7 +64,6 @@ class TrainingSection:
         self._options, self._log, self._onCompared = options, log, onCompared
         self.ui: Any = None
         self.pane: TrainingPane | None = None
-        self._resumesLater: TrainingRun | None = None
         self._announced = self._updating = False
         self._question = qt.QTimer()
         self._question.setSingleShot(True)
@@ -93,9 +92,8 @@ class TrainingSection:
             self._showComparison(idle)
             if not self._panel.trainCollapsibleButton.collapsed:
                 self.pane.update()
-            if self._resumesLater is not None and idle:
-                run, self._resumesLater = self._resumesLater, None
-                self.pane.resume(run)
+            if idle:
+                self.pane.goOn()
         finally:
             self._updating = False
 
@@ -111,8 +109,7 @@ class TrainingSection:
             )
         )
         if answer is Room.pause:
-            run = self.pane.run
-            self.pane.pause(lambda: self._between(then, run))
+            self.pane.pauseFor(then)
         elif answer is Room.both:
             then()
 
@@ -157,11 +154,6 @@ class TrainingSection:
         self.ui.useModelButton.connect("clicked(bool)", self._onUse)
         self.ui.compareButton.connect("clicked(bool)", self._onCompare)
         self.ui.compareSelector.connect("currentNodeChanged(bool)", self._onCompareChosen)
-
-    def _between(self, then: Callable[[], None], run: TrainingRun | None) -> None:
-        then()
-        self._resumesLater = run
-        self._onUpdate()  # where nothing was started after all, it goes on at once
 
     def _askAfterClose(self) -> None:
         if self.pane is None or not self.pane.isTraining:

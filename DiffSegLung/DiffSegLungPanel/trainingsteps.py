@@ -166,6 +166,7 @@ def _sources(
     scene: slicer.vtkMRMLScene, run: TrainingRun, data: TrainingData
 ) -> Generator[TaskProgress, None, list[str]]:
     """What to train on, as arguments; volumes of the scene are written to files first, each once."""
+    run.lookAt(data.folder)
     if data.folder is not None:
         return [str(data.folder.expanduser().absolute())]
     folder = run.folder / SCANS

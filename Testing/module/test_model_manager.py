@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from panels import Desk
 
+from DiffSegLungLib.model.archive import Packed
 from DiffSegLungLib.model.library import Library
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "lib"))
@@ -53,6 +54,24 @@ def test_another_model_of_the_same_name_replaces_only_after_a_yes(desk, tmp_path
     assert Library().find("own 1").card["sha256"] != before
 
 
+def test_the_same_model_replaces_a_damaged_one_after_a_yes(desk, tmp_path):
+    place = Library().install(tmp_path / "own")[0].place
+    whole = place.read_bytes()
+    import_model(desk, tmp_path / "own")
+    assert (
+        len(desk.dialogs.questions) == 1 and desk.panel.messages.kind == "success"
+    )  # asked for the file only
+    card = Library().find("own 1").card
+    Packed(card, (tmp_path / "other" / "model.safetensors").read_bytes()).write(place)
+    damaged = place.read_bytes()
+    import_model(desk, tmp_path / "own")
+    assert "already installed as “own 1”" in desk.dialogs.questions[-1]
+    assert place.read_bytes() == damaged
+    desk.dialogs.sure = True
+    import_model(desk, tmp_path / "own")
+    assert place.read_bytes() == whole and desk.panel.messages.kind == "success"
+
+
 def test_what_is_no_model_is_refused_with_a_sentence(desk, tmp_path):
     (tmp_path / "own" / "model.safetensors").write_bytes(b"x")
     import_model(desk, tmp_path / "own")
@@ -68,6 +87,25 @@ def test_an_exported_model_is_the_same_when_it_comes_back(desk, tmp_path):
     desk.finish_run()
     assert desk.dialogs.questions[-1] == "own 1.zip"
     assert (tmp_path / "passed on.zip").read_bytes() == model.place.read_bytes()
+
+
+def test_a_file_that_the_file_dialogue_did_not_ask_about_is_replaced_only_after_a_yes(desk, tmp_path):
+    Library().install(tmp_path / "own")
+    desk.parameters.bundle = "own 1"
+    desk.dialogs.file, there = tmp_path / "passed on", tmp_path / "passed on.zip"
+    there.write_bytes(b"somebody's work")
+    desk.manage.exportModelButton.click()
+    desk.finish_run()
+    assert "“passed on.zip” is there already" in desk.dialogs.questions[-1]
+    assert there.read_bytes() == b"somebody's work"
+    desk.dialogs.sure = True
+    desk.manage.exportModelButton.click()
+    desk.finish_run()
+    assert there.read_bytes() == Library().find("own 1").place.read_bytes()
+    desk.dialogs.file, desk.dialogs.sure = there, False
+    desk.manage.exportModelButton.click()  # the file dialogue has asked about this one
+    desk.finish_run()
+    assert desk.panel.messages.kind == "success"
 
 
 def test_a_model_is_deleted_after_a_yes_and_the_default_one_and_the_built_in_one_never(desk, tmp_path):

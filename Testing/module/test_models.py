@@ -2,8 +2,10 @@
 
 import hashlib
 import json
+import math
 import subprocess
 import sys
+import tracemalloc
 import zipfile
 from pathlib import Path
 
@@ -17,7 +19,16 @@ from DiffSegLungLib.model.archive import Packed
 from DiffSegLungLib.model.library import Library
 
 CHECKOUT = Path(__file__).resolve().parents[2]
-CARD = {"id": "mine", "version": "2", "schedule": {"timesteps": 100}, "data": {"statement": "3 CT <private>"}}
+CARD = {
+    "id": "mine",
+    "version": "2",
+    "format": 1,
+    "architecture": {},
+    "schedule": {"timesteps": 100},
+    "patch": [],
+    "sha256": hashlib.sha256(b"x").hexdigest(),
+    "data": {"statement": "3 CT <private>"},
+}
 
 
 @pytest.fixture
@@ -43,8 +54,7 @@ def library(tmp_path, monkeypatch) -> Library:
     """A library with one installed model, mine 2, and a broken one."""
     monkeypatch.setenv("DIFFSEGLUNG_MODELS", str(tmp_path / "models"))
     (tmp_path / "models").mkdir()
-    entries = {"format": 1, "architecture": {}, "patch": [], "sha256": hashlib.sha256(b"x").hexdigest()}
-    Packed(CARD | entries, b"x").write(tmp_path / "models" / "mine 2.zip")
+    Packed(CARD, b"x").write(tmp_path / "models" / "mine 2.zip")
     (tmp_path / "models" / "mine 3.zip").write_bytes(b"x")
     return Library()
 
@@ -85,23 +95,71 @@ def test_the_file_dialogue_gives_a_folder_or_a_zip(folder, archive):
 
 
 @pytest.mark.parametrize(
-    "harm", ["gone", "no card", "no weights", "not json", "no id", "a list", "not a zip"]
+    ("harm", "told"),
+    [
+        ("gone", "elsewhere does not exist"),
+        ("no card", "has no card.json"),
+        ("no weights", "mine is not a DiffSegLung model"),
+        ("not a zip", "is neither a folder nor a whole zip"),
+    ],
 )
-def test_what_is_no_model_is_refused_by_name(folder, harm):
-    place = folder
-    if harm == "gone":
-        place = folder / "elsewhere"
-    elif harm == "no card":
-        (folder / "card.json").unlink()
-    elif harm == "no weights":
-        (folder / "model.safetensors").unlink()
-    elif harm == "not a zip":
-        place = folder / "card.json"
-    else:
-        wrong = {"not json": "{", "no id": json.dumps({"schedule": {}}), "a list": "[1]"}[harm]
-        (folder / "card.json").write_text(wrong)
-    with pytest.raises(InputError, match="is not a DiffSegLung model"):
+def test_what_is_no_model_is_refused_by_name(folder, harm, told):
+    place = {"gone": folder / "elsewhere", "not a zip": folder / "card.json"}.get(harm, folder)
+    lost = {"no card": "card.json", "no weights": "model.safetensors"}.get(harm)
+    if lost is not None:
+        (folder / lost).unlink()
+    with pytest.raises(InputError, match=told):
         models.readCard(str(place))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{",
+        "[1]",
+        "[" * 100_000,
+        json.dumps({"schedule": {}}),
+        json.dumps(CARD | {"schedule": {"timesteps": math.inf}}),
+        json.dumps(CARD | {"schedule": {"timesteps": math.nan}}),
+        json.dumps(CARD | {"schedule": 3}),
+        json.dumps(CARD | {"population": {"timesteps": [math.inf]}}),
+        json.dumps(CARD | {"training": None}),
+        json.dumps(CARD | {"training": {"steps": -math.inf}}),
+        json.dumps(CARD | {"data": []}),
+    ],
+)
+def test_a_card_that_makes_no_sense_is_refused(folder, text):
+    (folder / "card.json").write_text(text)
+    with pytest.raises(InputError, match="mine"):
+        models.readCard(str(folder))
+
+
+@pytest.mark.parametrize("harm", ["corrupt", "lzma", "bomb"])
+def test_a_zip_that_means_harm_is_refused_before_it_is_unpacked(folder, tmp_path, harm):
+    path = tmp_path / "odd.zip"
+    card = json.dumps(CARD) + (" " * 50_000_000 if harm == "bomb" else "")
+    method = zipfile.ZIP_LZMA if harm == "lzma" else zipfile.ZIP_DEFLATED
+    with zipfile.ZipFile(path, "w", method) as made:
+        made.writestr("card.json", card)
+        made.write(folder / "model.safetensors", "model.safetensors")
+    if harm == "corrupt":
+        begin = 30 + len("card.json")
+        path.write_bytes(path.read_bytes()[:begin] + b"\xff" * 20 + path.read_bytes()[begin + 20 :])
+    tracemalloc.start()
+    with pytest.raises(InputError, match="odd"):
+        models.readCard(str(path))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 5_000_000
+
+
+def test_cards_nested_too_deeply_to_be_compared_are_refused(folder, monkeypatch):
+    nested = CARD
+    for _ in range(2000):  # newer Pythons read JSON that is deeper than their own calls may be
+        nested = {"training": nested}
+    monkeypatch.setattr(models, "read_card", lambda place: nested if place == folder else CARD)
+    with pytest.raises(InputError, match="cannot be compared"):
+        models.comparisonHtml(str(folder), "built-in")
 
 
 def test_a_zip_without_weights_is_refused(folder, tmp_path):

@@ -184,6 +184,13 @@ def test_tables_are_saved_as_they_stand(desk, tmp_path):
     assert desk.panel.messages.kind == "success"
     written = (tmp_path / "numbers.csv").read_text()
     assert "Both lungs,Ground glass" in written and "LAA-950" in written
+    (tmp_path / "numbers.csv").write_text("somebody's work")
+    desk.ui.exportCsvButton.click()
+    assert "“numbers.csv” is there already" in desk.dialogs.questions[-1]
+    assert (tmp_path / "numbers.csv").read_text() == "somebody's work"
+    desk.dialogs.sure = True
+    desk.ui.exportCsvButton.click()
+    assert (tmp_path / "numbers.csv").read_text() == written
     desk.dialogs.file = tmp_path / "missing" / "numbers.csv"
     desk.ui.exportCsvButton.click()
     assert desk.panel.messages.kind == "error"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -30,6 +31,17 @@ class ComparingLogic(StepLogic):
 
     def compareModels(self, *args, **options):
         return super().compareModels(*args, settings=QUICK, **options)
+
+
+class HeldLogic(StepLogic):
+    """Segments in steps; the result comes only when the test lets it."""
+
+    held = True
+
+    def _steps(self, request):
+        while self.held:
+            yield None
+        return (yield from super()._steps(request))
 
 
 @pytest.fixture
@@ -213,6 +225,38 @@ def test_a_folder_is_trained_on_as_it_is(opened, tmp_path):
     assert desk.train.trainScansLabel.text == "3 of 4 CT can be used; 10 or more are advised."
     train(desk)
     assert desk.panel.messages.kind == "success"
+
+
+def test_what_was_checked_is_told_of_its_own_source_only(opened, use_trainer, tmp_path):
+    for folder, names in (("a", ("a0", "a1", "a2")), ("b", ("b0",))):
+        (tmp_path / folder).mkdir()
+        for name in names:
+            save(image(chest()), tmp_path / folder / f"{name}.nrrd")
+    desk = opened(3)
+    combo, path = desk.train.trainDataComboBox, desk.train.trainFolderPathEdit
+    unknown = "Check the scans to see which can be used."
+    desk.train.checkScansButton.click()
+    wait_idle(desk)
+    desk.choose(combo, "A folder on this computer")
+    path.currentPath = str(tmp_path / "a")
+    assert texts(desk, 0) == [] and desk.train.trainScansLabel.text == unknown
+    desk.train.checkScansButton.click()
+    wait_idle(desk)
+    assert texts(desk, 0) == ["a0", "a1", "a2"] and texts(desk, 2) == ["Yes"] * 3
+    path.currentPath = str(tmp_path / "b")
+    assert texts(desk, 0) == [] and desk.train.trainScansLabel.text == unknown
+    assert desk.train.trainEstimateLabel.text.endswith("plus preparation")
+    path.currentPath = f"{tmp_path / 'a'}/"
+    assert texts(desk, 0) == ["a0", "a1", "a2"]
+    desk.choose(combo, "Volumes of this scene")
+    assert texts(desk, 2) == ["Not checked yet"] * 3
+    desk.choose(combo, "A folder on this computer")
+    path.currentPath = str(tmp_path / "b")
+    use_trainer(pause_s=0.5)
+    desk.train.checkScansButton.click()
+    desk.train.stopTrainingButton.click()
+    wait_idle(desk)
+    assert not {"a0", "a1", "a2"} & set(texts(desk, 0))
 
 
 def test_the_librarys_own_command_checks_scans(opened, use_trainer):
@@ -433,6 +477,78 @@ def test_another_ct_is_segmented_during_a_training(opened, use_trainer, room):
     desk.wait(lambda: activity(desk) == "training")
     assert desk.parameters.outputSegmentation is not None
     assert len(knownRuns()) == 1
+
+
+@pytest.fixture
+def between(opened, use_trainer):
+    """A panel whose training is paused while a CT is segmented; with what ends the segmentation."""
+    use_trainer(pause_s=0.05, lines=200)
+    logic = HeldLogic()
+    desk = opened(3, logic)
+    train_until(desk, 40)
+    desk.dialogs.room = Room.pause
+    desk.ui.applyButton.click()
+    desk.wait(lambda: desk.panel.run.state.value != "idle")
+
+    def end_segmentation() -> None:
+        logic.held = False
+        desk.finish_run()
+
+    return desk, end_segmentation
+
+
+def test_a_training_discarded_during_a_segmentation_stays_away(between, use_trainer):
+    desk, end_segmentation = between
+    desk.dialogs.discard = True
+    desk.train.discardTrainingButton.click()
+    end_segmentation()
+    assert activity(desk) == "idle" and knownRuns() == []
+    assert desk.panel.messages.kind == "success", desk.panel.messages.text
+    use_trainer()
+    train(desk)
+    assert desk.panel.messages.text.startswith("Training finished")
+
+
+def test_a_training_whose_folder_vanishes_during_a_segmentation_blocks_no_other(between, use_trainer):
+    desk, end_segmentation = between
+    shutil.rmtree(desk.training.pane.run.folder)
+    end_segmentation()
+    assert activity(desk) == "idle"
+    train(desk)  # resumes what is no more
+    assert desk.panel.messages.kind == "error"
+    assert desk.training.pane.run is None
+    use_trainer()
+    train(desk)
+    assert desk.panel.messages.text.startswith("Training finished")
+
+
+def test_another_training_begun_during_a_segmentation_is_the_one_that_goes_on(between):
+    desk, end_segmentation = between
+    first = desk.training.pane.run
+    step = first.step
+    desk.choose(desk.train.trainRunComboBox, "New training")
+    train_until(desk, 20)
+    second = desk.training.pane.run
+    end_segmentation()
+    assert desk.training.pane.run == second != first
+    assert desk.train.trainRunComboBox.currentText == f"{NAME}, running"
+    desk.train.stopTrainingButton.click()
+    wait_idle(desk)
+    assert second.isFinished and not first.isFinished and first.step == step
+    desk.panel.update()
+    assert activity(desk) == "idle"
+
+
+def test_scans_checked_during_a_segmentation_do_not_keep_the_training_paused(between, use_trainer):
+    desk, end_segmentation = between
+    first = desk.training.pane.run
+    desk.choose(desk.train.trainRunComboBox, "New training")
+    use_trainer(pause_s=0.5)
+    desk.train.checkScansButton.click()
+    end_segmentation()
+    assert activity(desk) == "checking" and desk.training.pane.run is None
+    desk.wait(lambda: activity(desk) == "training")
+    assert desk.training.pane.run == first
 
 
 def test_a_segmentation_that_is_not_started_after_all_resumes_the_training(opened, use_trainer):

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 
 import numpy as np
 import psutil
@@ -17,6 +18,16 @@ from small_volume import add_chest
 from DiffSegLungLib.model.archive import Packed
 from DiffSegLungLib.model.library import Library
 
+CARD = {
+    "id": "mine",
+    "version": "3",
+    "format": 1,
+    "architecture": {},
+    "schedule": {"timesteps": 50},
+    "patch": [],
+    "population": {"timesteps": [2, 4]},
+    "sha256": hashlib.sha256(b"").hexdigest(),
+}
 BUILT_IN = f"Built-in ({readCard('built-in').name})"
 
 
@@ -151,8 +162,7 @@ def test_a_lung_segment_that_was_deleted_is_missed_before_the_run(desk):
 def test_another_model_is_browsed_shown_and_remembered(desk, tmp_path):
     folder = tmp_path / "finetuned"
     folder.mkdir()
-    card = {"id": "mine", "version": "3", "schedule": {"timesteps": 50}, "population": {"timesteps": [2, 4]}}
-    (folder / "card.json").write_text(json.dumps(card))
+    (folder / "card.json").write_text(json.dumps(CARD))
     (folder / "model.safetensors").write_bytes(b"")
     desk.dialogs.model = str(folder / "card.json")
     desk.ui.browseModelButton.click()
@@ -165,9 +175,7 @@ def test_another_model_is_browsed_shown_and_remembered(desk, tmp_path):
 
 def test_installed_models_are_in_the_list_and_the_default_is_the_users(desk, tmp_path, monkeypatch):
     monkeypatch.setenv("DIFFSEGLUNG_MODELS", str(tmp_path))
-    card = {"id": "mine", "version": "3", "schedule": {"timesteps": 50}, "population": {"timesteps": [2, 4]}}
-    card |= {"format": 1, "architecture": {}, "patch": [], "sha256": hashlib.sha256(b"").hexdigest()}
-    Packed(card, b"").write(tmp_path / "mine 3.zip")
+    Packed(CARD, b"").write(tmp_path / "mine 3.zip")
     desk.parameters.inputVolume = add_chest()
     desk.choose(desk.ui.modelComboBox, "mine 3")
     assert desk.parameters.bundle == "mine 3"
@@ -188,8 +196,22 @@ def test_a_model_that_is_none_says_so(desk, tmp_path):
     desk.parameters.inputVolume = add_chest()
     desk.dialogs.model = str(tmp_path / "card.json")
     desk.ui.browseModelButton.click()
-    assert "is not a DiffSegLung model" in desk.ui.problemLabel.text
+    assert "has no card.json" in desk.ui.problemLabel.text
     assert not desk.ui.applyButton.enabled and not desk.ui.testDeviceButton.enabled
+
+
+def test_a_card_that_makes_no_sense_takes_the_place_of_the_one_before(desk, tmp_path):
+    desk.parameters.inputVolume = add_chest()
+    (tmp_path / "card.json").write_text(json.dumps(CARD | {"schedule": {"timesteps": math.inf}}))
+    (tmp_path / "model.safetensors").write_bytes(b"")
+    desk.dialogs.model = str(tmp_path / "card.json")
+    desk.ui.browseModelButton.click()
+    assert "is not a DiffSegLung model" in desk.ui.modelCardLabel.text
+    assert "is not a DiffSegLung model" in desk.ui.problemLabel.text and not desk.ui.applyButton.enabled
+    (tmp_path / "card.json").write_text(json.dumps(CARD))
+    desk.panel.update()
+    assert desk.panel.advanced.settings["timesteps"] == (2, 4)
+    assert desk.ui.problemLabel.text == ""
 
 
 def test_the_card_is_shown_on_demand(desk):
