@@ -298,7 +298,7 @@ class TrainingPane:
     def _tell(self, task: Task, activity: Activity, *, quiet: bool) -> None:
         run = self._current
         if activity is not Activity.checking:
-            learnFrom(run, self._device())
+            learnFrom(run)
         if task.error is not None and not task.wasCancelled:
             self._messages.error(task.error)
         elif task.wasCancelled:

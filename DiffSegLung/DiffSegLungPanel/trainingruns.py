@@ -157,6 +157,11 @@ class TrainingRun:
         return str(mappingOf(self.folder / "request.json").get("parent") or "")
 
     @property
+    def device(self) -> str:
+        """Where it trains, as in the settings."""
+        return str(mappingOf(self.folder / "request.json").get("device") or "auto")
+
+    @property
     def steps(self) -> int:
         """How many it was asked for; 0 where nobody said."""
         return wholeOf(self.settings().get("steps"))
