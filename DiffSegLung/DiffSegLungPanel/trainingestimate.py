@@ -15,6 +15,7 @@ from slicer.i18n import tr as _
 
 from DiffSegLungLib.errors import InputError
 from DiffSegLungLib.model.library import Library
+from DiffSegLungLib.training.settings import TrainingSettings
 
 from .trainingruns import TrainingRun
 from .wording import durationText, numberText
@@ -25,7 +26,10 @@ PREPARE_S, MIXTURE_S = 12.0, 25.0
 """Seconds for every CT, to prepare it and to fit the mixture of tissues to it at the end."""
 
 _FEWEST_STEPS = 40
-_USUAL = {"base": 32, "batch": 4, "patch": [16, 64, 64]}
+_BATCH = TrainingSettings().batch
+"""Patches a step of the panel's trainings, whatever the parent's own were."""
+
+_USUAL = {"base": 32, "batch": _BATCH, "patch": [16, 64, 64]}
 
 
 def estimateText(parent: str, device: str, scans: int, minutes: float | None, steps: int | None) -> str:
@@ -52,13 +56,13 @@ def estimateText(parent: str, device: str, scans: int, minutes: float | None, st
     return text.format(time=durationText(steps * each + around))
 
 
-def learnFrom(run: TrainingRun, device: str) -> None:
-    """Correct the next estimate by what a training took."""
+def learnFrom(run: TrainingRun) -> None:
+    """Correct the next estimate for its device by what a training took."""
     if run.step < _FEWEST_STEPS or run.seconds <= 0:
         return
     settings = run.settings()
     measured = run.seconds / run.step / _work(settings if "base" in settings else _settingsOf(run.parent))
-    slicer.app.userSettings().setValue(f"{SETTING}/{device}", measured)
+    slicer.app.userSettings().setValue(f"{SETTING}/{run.device}", measured)
 
 
 def _secondsPerWork(device: str) -> float:
@@ -67,7 +71,7 @@ def _secondsPerWork(device: str) -> float:
 
 
 def _settingsOf(model: str) -> Mapping[str, Any]:
-    """How a model was trained, as its card says."""
+    """How the panel tunes a model: with the network and the patch of its card."""
     library = Library()
     try:
         found = library.default()[0] if model == "default" else library.find(model)
@@ -75,16 +79,16 @@ def _settingsOf(model: str) -> Mapping[str, Any]:
         found = None
     training = found.card.get("training") if found is not None else None
     settings = training.get("settings") if isinstance(training, dict) else None
-    return settings if isinstance(settings, dict) else _USUAL
+    return {**settings, "batch": _BATCH} if isinstance(settings, dict) else _USUAL
 
 
 def _work(settings: Mapping[str, Any]) -> float:
     try:
         values = {**_USUAL, **settings}
         work = float(values["base"]) ** 2 * float(values["batch"]) * math.prod(map(float, values["patch"]))
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         work = 0.0
-    return work if work > 0 else _work(_USUAL)
+    return work if 0 < work < math.inf else _work(_USUAL)
 
 
 def _rounded(count: float) -> float:

@@ -298,7 +298,7 @@ class TrainingPane:
     def _tell(self, task: Task, activity: Activity, *, quiet: bool) -> None:
         run = self._current
         if activity is not Activity.checking:
-            learnFrom(run, self._device())
+            learnFrom(run)
         if task.error is not None and not task.wasCancelled:
             self._messages.error(task.error)
         elif task.wasCancelled:
@@ -371,7 +371,7 @@ class TrainingPane:
         """Why it cannot be started or resumed: the first thing that is wrong, as a sentence."""
         if self.run is not None:
             elsewhere = self.run.isElsewhere and not self.run.isFinished
-            return _("Another Slicer works on this training.") if elsewhere else ""
+            return self.run.elsewhereText() if elsewhere else ""
         return self._dataProblem() or self._plan.problem
 
     def _dataProblem(self) -> str:

@@ -14,6 +14,7 @@ import math
 import os
 import re
 import shutil
+import socket
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,7 +25,7 @@ from slicer.i18n import tr as _
 from DiffSegLungLib.errors import InputError
 from DiffSegLungLib.finetune import FEW_VOLUMES, LEAST_VOLUMES
 from DiffSegLungLib.model.library import models_folder
-from DiffSegLungLib.outputs import owner_lives
+from DiffSegLungLib.training.run_folder import identity
 
 from .trainingfiles import linesOf, listOf, mappingOf, numbersOf, stampOf, wholeOf
 
@@ -135,8 +136,15 @@ class TrainingRun:
 
     @property
     def isElsewhere(self) -> bool:
-        """Whether another Slicer that is alive works on it; without psutil nobody can tell."""
+        """Whether another Slicer works on it: one that is alive, or one of another computer."""
         return self._owner() is _Owner.another
+
+    def elsewhereText(self) -> str:
+        """What to say where another Slicer works on it."""
+        host = mappingOf(self.folder / _OWNER).get("host")
+        if host == socket.gethostname():
+            return _("Another Slicer works on this training.")
+        return _("A Slicer on the computer {host} works on this training.").format(host=host)
 
     @property
     def name(self) -> str:
@@ -147,6 +155,11 @@ class TrainingRun:
     def parent(self) -> str:
         """The model it starts from."""
         return str(mappingOf(self.folder / "request.json").get("parent") or "")
+
+    @property
+    def device(self) -> str:
+        """Where it trains, as in the settings."""
+        return str(mappingOf(self.folder / "request.json").get("device") or "auto")
 
     @property
     def steps(self) -> int:
@@ -236,11 +249,9 @@ class TrainingRun:
         """
         if self.isElsewhere:
             raise InputError(
-                "training-elsewhere",
-                _("Another Slicer works on this training."),
-                _("Pause it there, or start a new one here."),
+                "training-elsewhere", self.elsewhereText(), _("Pause it there, or start a new one here.")
             )
-        self._write(_OWNER, {"pid": os.getpid()})
+        self._write(_OWNER, _myself())
 
     def release(self) -> None:
         """This Slicer works on it no more; one whose scans were only checked stays its own."""
@@ -284,22 +295,43 @@ class TrainingRun:
         return self._owner() is _Owner.me
 
     def _owner(self) -> _Owner:
-        path = self.folder / _OWNER
-        pid = mappingOf(path).get("pid")
-        if not isinstance(pid, int):
+        said = mappingOf(self.folder / _OWNER)
+        pid, host = said.get("pid"), said.get("host")
+        if not (isinstance(pid, int) and isinstance(host, str)):
             return _Owner.nobody
-        if pid == os.getpid():
-            return _Owner.me
-        try:
-            return _Owner.another if owner_lives(pid, path) else _Owner.gone
-        except ImportError:
-            return _Owner.nobody
+        return _ownerHere(said) if host == socket.gethostname() else _Owner.another
 
     def _write(self, name: str, content: Mapping[str, Any]) -> None:
         try:
             (self.folder / name).write_text(json.dumps(content) + "\n", encoding="utf-8")
         except OSError as error:
             raise _notWritten(error) from error
+
+
+def _myself() -> dict[str, Any]:
+    """What tells this Slicer from all others; without psutil not from later ones with its number."""
+    try:
+        import psutil
+    except ImportError:
+        return {"pid": os.getpid(), "host": socket.gethostname()}
+    return identity(psutil.Process())
+
+
+def _ownerHere(said: Mapping[str, Any]) -> _Owner:
+    """Which Slicer of this computer a training's folder names."""
+    if said == _myself():
+        return _Owner.me
+    try:
+        import psutil
+    except ImportError:  # who is alive cannot be told
+        return _Owner.nobody
+    try:
+        # The number may be another program's by now, or the clock was set: not gone for certain.
+        return _Owner.another if said == identity(psutil.Process(said["pid"])) else _Owner.nobody
+    except (psutil.NoSuchProcess, ValueError, OverflowError):
+        return _Owner.gone
+    except psutil.Error:
+        return _Owner.another
 
 
 def trainingsFolder() -> Path:

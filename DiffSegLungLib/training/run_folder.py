@@ -84,12 +84,12 @@ class RunFolder:
         """
         import psutil
 
-        now, other = _identity(psutil.Process()), {}
+        now, other = identity(psutil.Process()), {}
         with contextlib.suppress(InputError):  # damaged: nobody can be at work whom it does not name
             other = self._read(self._owner, dict) or {}
         pid, alive = other.get("pid"), False
         with contextlib.suppress(psutil.Error, TypeError, ValueError, OverflowError):
-            alive = other.get("host") == now["host"] and other == _identity(psutil.Process(pid))
+            alive = other.get("host") == now["host"] and other == identity(psutil.Process(pid))
         if alive and other != now:
             raise InputError(
                 "run-busy",
@@ -263,7 +263,7 @@ class RunFolder:
         write_aside(self.log, "".join(json.dumps(entry) + "\n" for entry in kept).encode())
 
 
-def _identity(process: psutil.Process) -> dict[str, Any]:
+def identity(process: psutil.Process) -> dict[str, Any]:
     """What tells a process from others, also from later ones with its number."""
     return {"pid": process.pid, "begun": round(process.create_time()), "host": socket.gethostname()}
 

@@ -23,6 +23,8 @@ from small_volume import QUICK, add_chest
 from smallchest import chest, image, save
 from swift_trainer import swift_trainer
 
+from DiffSegLungLib.training.run_folder import identity
+
 NAME = "diffseglung-ct-tuned"
 
 
@@ -634,11 +636,16 @@ def test_a_training_of_another_slicer_is_left_alone(opened):
     train(desk)
     run = desk.training.pane.run
     (run.folder / "result.json").unlink()
-    (run.folder / "slicer.json").write_text(json.dumps({"pid": os.getppid()}))
-    desk.training.pane.update()
-    assert desk.train.trainProblemLabel.text == "Another Slicer works on this training."
-    for name in ("start", "pause", "stop", "discard"):
-        assert not getattr(desk.train, f"{name}TrainingButton").enabled, name
+    other = identity(psutil.Process(os.getppid()))
+    for owner, told in (
+        (other, "Another Slicer works on this training."),
+        (other | {"host": "ward-7", "pid": 1}, "A Slicer on the computer ward-7 works on this training."),
+    ):
+        (run.folder / "slicer.json").write_text(json.dumps(owner))
+        desk.training.pane.update()
+        assert desk.train.trainProblemLabel.text == told
+        for name in ("start", "pause", "stop", "discard"):
+            assert not getattr(desk.train, f"{name}TrainingButton").enabled, name
 
 
 # Before and after

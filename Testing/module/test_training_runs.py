@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import math
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
 
+import psutil
 import pytest
 import slicer
 from DiffSegLungPanel.logic import DiffSegLungLogic
@@ -22,8 +24,12 @@ from smallchest import chest
 from swift_trainer import swift_trainer
 
 from DiffSegLungLib.errors import DiffSegLungError, InputError
+from DiffSegLungLib.model.archive import Packed
+from DiffSegLungLib.model.library import Library
+from DiffSegLungLib.training.run_folder import identity
 
 BEFORE = {"validation_noise": 0.2, "retrieval_top1": 0.3, "retrieval_top5": 0.5, "retrieval_chance": 0.002}
+DEAD = {"pid": 2**22 + 1, "begun": 1, "host": socket.gethostname()}
 SPOILT = ["", "{", "[1, 2]", '"x"', "7", "[" * 100_000, '{"model": 3}', "\x00\xff"]
 
 
@@ -95,7 +101,7 @@ def test_a_training_belongs_to_one_slicer_at_a_time():
     run = begun()
     other = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     try:
-        (run.folder / "slicer.json").write_text(json.dumps({"pid": other.pid}))
+        (run.folder / "slicer.json").write_text(json.dumps(identity(psutil.Process(other.pid))))
         assert run.isElsewhere
         with pytest.raises(InputError, match="Another Slicer"):
             run.claim()
@@ -110,14 +116,31 @@ def test_a_training_belongs_to_one_slicer_at_a_time():
 def test_checks_of_a_dead_slicer_are_removed_and_trainings_are_not():
     draft, mine, training = newRun(), newRun(), begun()
     for run in (draft, training):
-        (run.folder / "slicer.json").write_text(json.dumps({"pid": 2**22 + 1}))
+        (run.folder / "slicer.json").write_text(json.dumps(DEAD))
     assert knownRuns() == [training]
     assert not draft.folder.exists() and mine.folder.exists()
 
 
+@pytest.mark.parametrize(
+    ("owner", "elsewhere"),
+    [
+        ({"host": "ward-7"}, True),
+        ({"host": "ward-7", "pid": os.getpid()}, True),
+        ({"pid": os.getppid()}, False),  # the number is another program's by now
+        ({"pid": os.getpid()}, False),
+        ({"host": None}, False),
+    ],
+)
+def test_only_a_slicer_of_this_computer_that_is_certainly_dead_counts_as_gone(owner, elsewhere):
+    draft = newRun()
+    (draft.folder / "slicer.json").write_text(json.dumps(DEAD | owner))
+    assert knownRuns() == [] and draft.folder.exists()
+    assert draft.isElsewhere == elsewhere and not draft.isMine
+
+
 def test_where_nobody_can_tell_who_lives_nothing_is_removed(monkeypatch):
     draft = newRun()
-    (draft.folder / "slicer.json").write_text(json.dumps({"pid": 2**22 + 1}))
+    (draft.folder / "slicer.json").write_text(json.dumps(DEAD))
     monkeypatch.setitem(sys.modules, "psutil", None)
     assert knownRuns() == [] and draft.folder.exists()
 
@@ -180,14 +203,38 @@ def test_the_estimate_learns(host, run):
     before = estimateText("default", "cpu", 3, None, 1000)
     (run.folder / "settings.json").write_text(json.dumps({"base": 32, "batch": 4, "patch": [16, 64, 64]}))
     (run.folder / "log.jsonl").write_text('{"step": 20, "seconds": 200}\n')
-    learnFrom(run, "cpu")  # too short to tell
+    (run.folder / "request.json").write_text(json.dumps({"name": "mine", "device": "cpu"}))
+    learnFrom(run)  # too short to tell
     assert estimateText("default", "cpu", 3, None, 1000) == before
     (run.folder / "log.jsonl").write_text('{"step": 400, "seconds": 4000}\n')
-    learnFrom(run, "cpu")
+    learnFrom(run)
     assert estimateText("default", "cpu", 3, None, 1000) == "About 2.8 h in all"
     assert estimateText("default", "cpu", 0, 60.0, None) == "About 360 steps, plus preparation"
     slicer.app.userSettings().setValue(f"{SETTING}/cpu", "nan")
     assert estimateText("default", "cpu", 3, None, 1000) == before
+
+
+def test_a_training_teaches_the_estimate_of_its_own_device(host, run):
+    before = estimateText("default", "auto", 3, None, 1000), estimateText("default", "cuda", 3, None, 1000)
+    (run.folder / "settings.json").write_text(json.dumps({"base": 32, "batch": 4, "patch": [16, 64, 64]}))
+    (run.folder / "log.jsonl").write_text('{"step": 400, "seconds": 4000}\n')
+    (run.folder / "request.json").write_text(json.dumps({"name": "mine", "device": "cuda"}))
+    learnFrom(run)
+    assert estimateText("default", "cuda", 3, None, 1000) == "About 2.8 h in all" != before[1]
+    assert estimateText("default", "auto", 3, None, 1000) == before[0]
+
+
+@pytest.mark.parametrize(
+    ("settings", "time"),
+    [({"batch": 64}, 1), ({"base": 64, "batch": 1}, 4), ({"base": math.inf}, 1), ({"base": 10**400}, 1)],
+)
+def test_the_estimate_goes_by_the_batch_of_the_panels_trainings(host, own_models, settings, time):
+    built_in = Library().read("built-in")
+    training = {"settings": built_in.card["training"]["settings"] | settings}
+    own_models.mkdir(parents=True)
+    Packed(built_in.card | {"id": "own", "training": training}, b"x").write(own_models / "own 3.zip")
+    expected = estimateText("built-in", "cpu", 0, None, 10_000 * time)
+    assert estimateText("own 3", "cpu", 0, None, 10_000) == expected
 
 
 # The same from the Python console
