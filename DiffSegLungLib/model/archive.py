@@ -213,7 +213,10 @@ class _Zip:
             raise _too_large(path.name, place)
 
     def read(self, name: str) -> bytes:
-        return self._archive.read(self._members[name])
+        member = self._members[name]
+        with self._archive.open(member) as file:
+            # Without a bound all of it is unpacked, even what its header does not admit to.
+            return file.read(member.file_size)
 
 
 @contextlib.contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 import time
+import tracemalloc
 import zipfile
 from pathlib import Path
 
@@ -111,8 +112,24 @@ def test_a_bomb_is_refused_before_it_is_unpacked(
     library: Library, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source = poisoned("bomb", folder, tmp_path)
-    monkeypatch.setattr(zipfile.ZipFile, "read", lambda *_: pytest.fail("it was unpacked"))
+    monkeypatch.setattr(zipfile.ZipFile, "open", lambda *_: pytest.fail("it was unpacked"))
     assert "more than any model" in refused(lambda: library.install(source)).message
+
+
+def test_a_bomb_whose_header_lies_is_unpacked_no_further_than_it_admits(
+    library: Library, folder: Path, tmp_path: Path
+) -> None:
+    source = tmp_path / "own.zip"
+    with zipfile.ZipFile(source, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr(CARD, b" " * 200_000_000)
+        archive.write(folder / WEIGHTS, WEIGHTS)
+    told = (200_000_000).to_bytes(4, "little")
+    source.write_bytes(source.read_bytes().replace(told, (1000).to_bytes(4, "little")))
+    tracemalloc.start()
+    refused(lambda: library.install(source))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 20_000_000
 
 
 @pytest.mark.parametrize(
