@@ -25,7 +25,7 @@ CARD = {
     "format": 1,
     "architecture": {},
     "schedule": {"timesteps": 100},
-    "patch": [],
+    "patch": [8, 16, 16],
     "sha256": hashlib.sha256(b"x").hexdigest(),
     "data": {"statement": "3 CT <private>"},
 }
@@ -65,7 +65,7 @@ def test_the_built_in_card_says_what_a_user_must_know(host):
     assert card.name == f"{stored['id']} {stored['version']}"
     told = dict(card.facts)
     assert told["Trained on:"] == stored["data"]["statement"]
-    assert told["Training:"] == "6,400 steps in 1.1 hours"
+    assert told["Training:"] == "20,000 steps in 2.27 hours"
     assert told["Licence:"] == "Apache-2.0"
     assert told["Limits:"] and "not a medical device" in told["Use:"]
     assert card.fittedTimesteps == (10,)

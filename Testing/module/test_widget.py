@@ -24,7 +24,7 @@ CARD = {
     "format": 1,
     "architecture": {},
     "schedule": {"timesteps": 50},
-    "patch": [],
+    "patch": [8, 16, 16],
     "population": {"timesteps": [2, 4]},
     "sha256": hashlib.sha256(b"").hexdigest(),
 }
