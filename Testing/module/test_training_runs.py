@@ -232,7 +232,8 @@ def test_the_estimate_goes_by_the_batch_of_the_panels_trainings(host, own_models
     built_in = Library().read("built-in")
     training = {"settings": built_in.card["training"]["settings"] | settings}
     own_models.mkdir(parents=True)
-    Packed(built_in.card | {"id": "own", "version": "3", "training": training}, b"x").write(own_models / "own 3.zip")
+    card = built_in.card | {"id": "own", "version": "3", "training": training}
+    Packed(card, b"x").write(own_models / "own 3.zip")
     expected = estimateText("built-in", "cpu", 0, None, 10_000 * time)
     assert estimateText("own 3", "cpu", 0, None, 10_000) == expected
 
