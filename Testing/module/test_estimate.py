@@ -8,13 +8,14 @@ from DiffSegLungPanel import estimate as module
 from DiffSegLungPanel.estimate import Estimate, estimate, updatedScale
 
 MEASURED = [  # docs/measurements.md: million voxels, preset, seconds, GB on two cores
-    (34.9, "balanced", 35, 1.43),
-    (34.9, "fast", 27, 1.44),
-    (18.1, "balanced", 29, 1.35),
-    (37.1, "balanced", 32, 1.41),
-    (2.3, "balanced", 21, 0.98),
-    (5.1, "balanced", 19, 0.89),
-    (104.9, "balanced", 42, 2.48),
+    (34.9, "balanced", 19, 1.59),
+    (34.9, "fast", 16, 1.57),
+    (34.9, "best", 22, 1.59),
+    (18.1, "balanced", 19, 1.40),
+    (37.1, "balanced", 19, 1.54),
+    (2.3, "balanced", 11, 1.14),
+    (5.1, "balanced", 10, 0.95),
+    (104.9, "balanced", 27, 2.78),
 ]
 
 
