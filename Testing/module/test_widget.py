@@ -105,7 +105,9 @@ def test_a_non_linear_transform_disables_apply_until_it_is_gone(desk):
     assert desk.ui.applyButton.enabled
 
 
-def test_the_presets_cost_what_they_say(desk):
+def test_the_presets_cost_what_they_say(desk, monkeypatch):
+    """On a computer three times as slow; on a fast one they round to the same few seconds."""
+    monkeypatch.setattr("DiffSegLungPanel.logic._scale", lambda: 3.0)
     desk.parameters.inputVolume = add_chest()
     texts = []
     for index in range(desk.ui.presetComboBox.count):
