@@ -11,7 +11,9 @@ import pytest
 import torch
 from safetensors import safe_open
 
+from DiffSegLungLib.canonical import CELL
 from DiffSegLungLib.errors import InputError
+from DiffSegLungLib.model.archive import _CELL
 from DiffSegLungLib.model.bundle import Bundle
 from DiffSegLungLib.model.diffusion import NoiseSchedule
 from DiffSegLungLib.model.heads import StudentHead
@@ -136,3 +138,7 @@ def test_card_that_is_not_json_is_refused(folder: Path) -> None:
     with pytest.raises(InputError) as seen:
         Bundle.load(folder)
     assert seen.value.code == "bundle-broken"
+
+
+def test_cards_are_judged_by_the_cells_of_the_grid() -> None:
+    assert _CELL == CELL

@@ -1,6 +1,5 @@
 """Models as the user chooses them: cards without torch, folders and zips, the list of recent ones."""
 
-import hashlib
 import json
 import math
 import subprocess
@@ -12,6 +11,7 @@ from pathlib import Path
 import pytest
 from DiffSegLungPanel import models
 from DiffSegLungPanel.parameters import AdvancedSettings, Mixture, librarySettings
+from modelcards import tiny_card
 
 import DiffSegLungLib
 from DiffSegLungLib.errors import InputError
@@ -19,16 +19,7 @@ from DiffSegLungLib.model.archive import Packed
 from DiffSegLungLib.model.library import Library
 
 CHECKOUT = Path(__file__).resolve().parents[2]
-CARD = {
-    "id": "mine",
-    "version": "2",
-    "format": 1,
-    "architecture": {},
-    "schedule": {"timesteps": 100},
-    "patch": [8, 16, 16],
-    "sha256": hashlib.sha256(b"x").hexdigest(),
-    "data": {"statement": "3 CT <private>"},
-}
+CARD = tiny_card(b"x", data={"statement": "3 CT <private>"})
 
 
 @pytest.fixture

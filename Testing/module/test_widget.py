@@ -1,6 +1,5 @@
 """The panel at work: what it says, what it asks, what it starts, and how it lives with the scene."""
 
-import hashlib
 import json
 import math
 
@@ -12,22 +11,14 @@ import vtk
 from DiffSegLungPanel.dialogs import Answer
 from DiffSegLungPanel.models import readCard
 from DiffSegLungPanel.results import resultsOf
+from modelcards import tiny_card
 from panels import Desk, QuickLogic, add_result, paint
 from small_volume import add_chest
 
 from DiffSegLungLib.model.archive import Packed
 from DiffSegLungLib.model.library import Library
 
-CARD = {
-    "id": "mine",
-    "version": "3",
-    "format": 1,
-    "architecture": {},
-    "schedule": {"timesteps": 50},
-    "patch": [8, 16, 16],
-    "population": {"timesteps": [2, 4]},
-    "sha256": hashlib.sha256(b"").hexdigest(),
-}
+CARD = tiny_card(b"", version="3", schedule={"timesteps": 50}, population={"timesteps": [2, 4]})
 BUILT_IN = f"Built-in ({readCard('built-in').name})"
 
 
