@@ -16,8 +16,11 @@ export OMP_WAIT_POLICY ?= passive
 demo: $(VENV)/.library
 	$(BIN)/diffseglung demo --output demo --overwrite
 
+# Killed processes are part of the tests: whatever they leave lies in one folder that goes with the run.
 test: $(VENV)/.test $(VENV)/.system
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --cov --cov-report=term --cov-fail-under=90
+	scratch=$$(mktemp -d) && trap 'rm -rf "$$scratch"' EXIT && trap 'exit 130' INT TERM && \
+	TMPDIR=$$scratch OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile \
+		--cov --cov-report=term --cov-fail-under=90
 
 # Stopped at any moment, it goes on from there; pictures of patients stay in $(EVALUATION).
 # OPTIONS='--undistilled BUNDLE --train' adds the rival without distillation and the short trainings.
