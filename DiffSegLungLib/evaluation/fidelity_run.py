@@ -94,7 +94,7 @@ def measure(request: FidelityRequest, session: Session) -> None:
 
     from ..model.bundle import Bundle
     from ..model.network import pick_device
-    from ..model.sampling import FLAT_BODY_HU, FLAT_LUNG_HU, Sampling, first_timestep, sample_patches
+    from ..model.sampling import Sampling, first_timestep, flat_ct, sample_patches
 
     bundle, place = Bundle.load(request.bundle), pick_device(request.device)
     volumes, _ = prepare_store(
@@ -128,7 +128,6 @@ def measure(request: FidelityRequest, session: Session) -> None:
 
     session.check("sample")
     drawn, pure = draw(request.start, 0.0), draw(1.0, 0.5)
-    flat = np.where(real.lungs, np.float32(FLAT_LUNG_HU), np.float32(FLAT_BODY_HU))
     kinds = {
         FLOOR: real,
         SAME: again,
@@ -137,7 +136,7 @@ def measure(request: FidelityRequest, session: Session) -> None:
         f"real, blurred ({_BLUR_MM:g} mm)": Patches(_blurred(real.hu), real.lungs),
         "generated chests": chests,
         "Gaussian noise, same mean and spread": _gaussian(reference, real.lungs, seed),
-        "flat CT": Patches(flat, real.lungs),
+        "flat CT": Patches(flat_ct(real.lungs, seed), real.lungs),
     }
     session.check("reconstruct")
     some = min(count, _MOST_REBUILT)

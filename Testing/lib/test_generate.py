@@ -21,7 +21,14 @@ from DiffSegLungLib.cli import main
 from DiffSegLungLib.errors import Cancelled
 from DiffSegLungLib.model import sampling
 from DiffSegLungLib.model.bundle import Bundle
-from DiffSegLungLib.model.sampling import Sampling, reconstruct_patches, sample_lungs, sample_patches
+from DiffSegLungLib.model.sampling import (
+    LUNG_HU,
+    Sampling,
+    flat_ct,
+    reconstruct_patches,
+    sample_lungs,
+    sample_patches,
+)
 
 QUICK = Sampling(steps=3)
 
@@ -76,6 +83,22 @@ def test_patches_are_in_hu_and_depend_on_their_seed_and_number_alone() -> None:
     assert np.abs(drawn[0] - drawn[1]).mean() > 20
     other = sample_patches(bundle, lungs, Sampling(steps=3, seed=1))
     assert np.abs(drawn[0] - other[0]).mean() > 20
+
+
+def test_lungs_of_the_shipped_model_keep_the_density_they_begin_with() -> None:
+    lungs = np.stack([ellipsoid((16, 64, 64))] * 4)
+    begun = flat_ct(lungs, seed=3)
+    drawn = sample_patches(Bundle.load("default"), lungs, Sampling(steps=12, seed=3))
+    starts, ends = (np.array([hu[i][lungs[i]].mean() for i in range(4)]) for hu in (begun, drawn))
+    assert LUNG_HU - 90 <= starts.min() < starts.max() - 30 <= LUNG_HU + 60
+    np.testing.assert_allclose(ends, starts, atol=100)
+    assert abs((ends - starts).mean()) < 40
+    assert all(np.median(hu[inside]) < mean - 20 for hu, inside, mean in zip(drawn, lungs, ends, strict=True))
+
+
+def test_a_sample_begins_the_same_whoever_is_drawn_beside_it() -> None:
+    lungs = np.stack([ellipsoid((16, 64, 64))] * 3)
+    np.testing.assert_array_equal(flat_ct(lungs, 7)[2], flat_ct(lungs[:1], 7, 2)[0])
 
 
 def test_a_little_noise_is_taken_back_to_nearly_the_same_ct() -> None:
