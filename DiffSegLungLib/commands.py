@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from .errors import Cancelled
 from .fingerprint import fingerprint
-from .outputs import OutputFolder
+from .outputs import OutputFolder, writing
 
 if TYPE_CHECKING:
     from .config import Config
@@ -133,8 +133,9 @@ def _generate_into(folder: Path, seed: int) -> Path:
 
     made = generate_phantom(seed, "standard")
     ct, truth = (folder / name for name in PHANTOM_FILES)
-    write_image(ct, made.ct.hu, made.ct.geometry)
-    write_segmentation(truth, made.truth, made.ct.geometry)
+    with writing(folder):
+        write_image(ct, made.ct.hu, made.ct.geometry)
+        write_segmentation(truth, made.truth, made.ct.geometry)
     return ct
 
 

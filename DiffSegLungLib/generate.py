@@ -16,7 +16,7 @@ from .ct import CT, Geometry, read_mask, resample, write_image
 from .errors import Cancelled, InputError, require_within
 from .hounsfield import AIR
 from .imagefile import opened_or_refused, read_image
-from .outputs import OutputFolder
+from .outputs import OutputFolder, writing
 
 if TYPE_CHECKING:
     from .session import Session
@@ -120,7 +120,9 @@ def generate(request: GenerationRequest, session: Session) -> None:
         return sample_lungs(bundle, lungs, how, number=number, around=around, device=place)
 
     for number, name in enumerate(request.names):
-        write_image(folder / name, on_grid(draw(number), grid, mask, geometry, ct), geometry)
+        sample = on_grid(draw(number), grid, mask, geometry, ct)
+        with writing(folder):
+            write_image(folder / name, sample, geometry)
     session.check("output")
     card = {
         "what": "Drawn by a generative model; not a scan of anyone.",
@@ -137,7 +139,8 @@ def generate(request: GenerationRequest, session: Session) -> None:
         "outside_the_lungs": "air" if ct is None else "the given CT",
         "samples": list(request.names),
     }
-    (folder / CARD).write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
+    with writing(folder):
+        (folder / CARD).write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
     if session.cancelled() or not session.output.commit():
         raise Cancelled("output")
     target = session.output.target

@@ -161,6 +161,15 @@ def test_sigterm_leaves_nothing(folder: Path) -> None:
     assert sorted(folder.iterdir()) == before
 
 
+def test_a_full_disk_is_said_so(folder: Path, tiny_disk: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    (tiny_disk / "other").write_bytes(bytes(56 << 10))
+    mask, out = lung_mask(folder / "lungs.nii.gz"), tiny_disk / "samples"
+    command = ["generate", "--lungs", str(mask), "--steps", "1", "--bundle", str(folder / "bundle")]
+    assert main([*command, "-o", str(out), "--json-progress"]) == 2
+    assert json.loads(capfd.readouterr().out.splitlines()[-1])["error"]["code"] == "not-written"
+    assert [path.name for path in tiny_disk.iterdir()] == ["other"]
+
+
 def test_samples_lie_on_the_grid_of_an_oblique_mask(folder: Path) -> None:
     mask = lung_mask(folder / "lungs.nii.gz", direction=rotation(20, 15), origin=(11.0, -7.0, 3.0))
     command = ["generate", "--lungs", str(mask), "--steps", "2", "--seed", "3"]
