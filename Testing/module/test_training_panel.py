@@ -635,16 +635,34 @@ def test_a_training_of_another_slicer_is_left_alone(opened):
     train(desk)
     run = desk.training.pane.run
     (run.folder / "result.json").unlink()
-    other = identity(psutil.Process(os.getppid()))
-    for owner, told in (
-        (other, "Another Slicer works on this training."),
-        (other | {"host": "ward-7", "pid": 1}, "A Slicer on the computer ward-7 works on this training."),
-    ):
-        (run.folder / "slicer.json").write_text(json.dumps(owner))
-        desk.training.pane.update()
-        assert desk.train.trainProblemLabel.text == told
-        for name in ("start", "pause", "stop", "discard"):
-            assert not getattr(desk.train, f"{name}TrainingButton").enabled, name
+    (run.folder / "slicer.json").write_text(json.dumps(identity(psutil.Process(os.getppid()))))
+    desk.training.pane.update()
+    assert desk.train.trainProblemLabel.text == "Another Slicer works on this training."
+    for name in ("start", "pause", "stop", "discard"):
+        assert not getattr(desk.train, f"{name}TrainingButton").enabled, name
+
+
+def test_a_training_of_another_computer_is_taken_over_only_after_asking(opened, use_trainer):
+    use_trainer(pause_s=0.05, lines=30)
+    desk = opened()
+    train_until(desk, 40)
+    desk.train.pauseTrainingButton.click()
+    wait_idle(desk)
+    run = desk.training.pane.run
+    owner, step = run.folder / "slicer.json", run.step
+    owner.write_text(json.dumps({"pid": 1, "begun": 1, "host": "ward-7"}))
+    desk.training.pane.update()
+    held = "Slicer on the computer ward-7 has held this training since "
+    assert desk.train.trainProblemLabel.text.startswith(held)
+    for name in ("start", "stop", "discard"):
+        getattr(desk.train, f"{name}TrainingButton").click()
+        question = desk.dialogs.questions.pop()
+        assert question.startswith(held) and question.endswith("Take it over?")
+        assert not desk.dialogs.questions
+        assert activity(desk) == "idle" and owner.exists() and run.step == step
+    desk.dialogs.sure = True
+    train(desk)
+    assert desk.panel.messages.kind == "success" and run.isFinished and not owner.exists()
 
 
 # Before and after
