@@ -118,7 +118,7 @@ class _Batch:
                     self._settle(case, child.error)
             time.sleep(_POLL_S)
         if self._session.cancelled():
-            raise Cancelled("the batch", "Finished cases are kept; the same command goes on from there.")
+            raise Cancelled("the batch")
         self._write(last=True)
         self._tell(before)
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from .config import Config
 from .errors import InputError
+from .session import CASES_KEPT
 
 if TYPE_CHECKING:
     from .commands import Work
@@ -49,6 +50,7 @@ def work(options: argparse.Namespace, config: Config) -> Work:
         raise InputError("bad-arguments", f"There cannot be {options.jobs} jobs.", "At least one is needed.")
 
     def segment_all(session: Session) -> None:
+        session.kept = CASES_KEPT
         from .batch import BatchRequest, run_batch
 
         request = BatchRequest(

@@ -55,9 +55,9 @@ class Cancelled(DiffSegLungError):
 
     exit_code = 3
 
-    def __init__(self, stage: str = "", hint: str = "No output was written.") -> None:
+    def __init__(self, stage: str = "") -> None:
         where = f" during {stage}" if stage else ""
-        super().__init__("cancelled", f"The run was cancelled{where}.", hint)
+        super().__init__("cancelled", f"The run was cancelled{where}.")
 
 
 class OutOfMemory(DiffSegLungError):

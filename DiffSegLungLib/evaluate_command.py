@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from .config import Config
 from .errors import InputError
 from .model.library import BUILT_IN, Library
+from .session import CASES_KEPT
 
 if TYPE_CHECKING:
     from .commands import Work
@@ -85,6 +86,7 @@ def work(options: argparse.Namespace, config: Config) -> Work:
         raise InputError("bad-arguments", f"The suite {options.suite} {seen}.", needed)
 
     def evaluate(session: Session) -> None:
+        session.kept = CASES_KEPT
         from .evaluation.harness import EvaluationRequest, run_evaluation
         from .evaluation.suites import chosen_suites
 

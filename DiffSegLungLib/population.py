@@ -66,7 +66,7 @@ def fit_population(
         healthy = as_canonical(volume)
         for canonical in (healthy, _made_ill(healthy, rng)):
             if cancelled():
-                raise Cancelled("population", "The same command goes on from the last checkpoint.")
+                raise Cancelled("population")
             cells, _ = statistics_features(canonical)
             student = diffusion_features(
                 canonical,

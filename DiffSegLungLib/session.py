@@ -25,6 +25,9 @@ from .outputs import OutputFolder
 from .progress import Display, Progress
 from .stdinwatch import watch_stdin
 
+CASES_KEPT = "Finished cases are kept; the same command goes on from there."
+"""What a user reads when a command of many cases was cancelled."""
+
 GRACE_S = 2.0
 """How long cancelled work may take to stop by itself, s; :attr:`Session.grace_s` starts from it."""
 
@@ -37,7 +40,8 @@ class Session:
         output: the output folder, once the work has opened one; removed unless committed.
         grace_s: how long the work may take to stop after a signal, s.
         exit_code: that of work which ends without an error.
-        kept: what a user reads when the work was cancelled, of work that leaves something to go on from.
+        kept: what a user reads of the output when the work was cancelled; work that leaves something says so
+            here before it does anything else.
 
     Args:
         display: where to show progress, result and error.
@@ -60,7 +64,7 @@ class Session:
         self._stop_with_stdin = stop_with_stdin
         self.grace_s = GRACE_S
         self.exit_code = 0
-        self.kept = ""
+        self.kept = "No output was written."
         self.output: OutputFolder | None = None
         self._cancel = threading.Event()
         self._signalled = False
@@ -126,7 +130,7 @@ class Session:
         error = Cancelled(self._stage) if stopped else self._error
         if error is None:
             return self.exit_code
-        if isinstance(error, Cancelled) and self.kept:
+        if isinstance(error, Cancelled):
             error.hint = self.kept
         with contextlib.suppress(OSError):
             self.display.error(error)

@@ -119,12 +119,12 @@ def work(options: argparse.Namespace) -> Work:
     request, note = _resumed(options) if options.resume is not None else _new(options)
 
     def train_model(session: Session) -> None:
+        session.grace_s = GRACE_S
+        session.kept = "What was done is kept: the same command goes on from there."
         from .training import ranks
 
         if options.check and not ranks.writes():
             return
-        session.grace_s = GRACE_S
-        session.kept = "What was done is kept: the same command goes on from there."
         if not ranks.writes():
             session.display = Silent()
         if note:

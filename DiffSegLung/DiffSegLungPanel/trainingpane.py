@@ -187,14 +187,16 @@ class TrainingPane:
 
     def _onStart(self, _checked: bool = False) -> None:
         self._messages.clear()
-        self._withPackages(self._train if self.run is None else self.resume)
+        if self._isFree(self.run):
+            self._withPackages(self._train if self.run is None else self.resume)
 
     def _onPause(self, _checked: bool = False) -> None:
         self.pause()
 
     def _onStop(self, _checked: bool = False) -> None:
         if self.activity is Activity.idle:
-            self._finish(self.run)
+            if self._isFree(self.run):
+                self._finish(self.run)
         elif self.activity is Activity.training and self._current.step > 0:
             self.pause(partial(self._finish, self._current))
         else:
@@ -202,7 +204,7 @@ class TrainingPane:
 
     def _onDiscard(self, _checked: bool = False) -> None:
         run = self.run
-        if run is None or self.activity is not Activity.idle:
+        if run is None or self.activity is not Activity.idle or not self._isFree(run):
             return
         question = (
             _("Remove this training's scans and curve? Its model stays in the list of models.")
@@ -218,6 +220,17 @@ class TrainingPane:
         self._view.plot.remove()
         self.run = None
         self.update()
+
+    def _isFree(self, run: TrainingRun | None) -> bool:
+        """Whether a training can be changed here; where another computer holds it, the user is asked."""
+        if run is None or not run.isAfar:
+            return True
+        question = _("{seen} If it still works there, pause it there first. Take it over?")
+        if self._dialogs.confirm(question.format(seen=run.elsewhereText())):
+            with self._said():
+                run.takeOver()
+                return True
+        return False
 
     def _check(self) -> None:
         with self._said():
@@ -359,12 +372,14 @@ class TrainingPane:
         ui, run = self._ui, self.run
         idle, training = self.activity is Activity.idle, self.activity is Activity.training
         finished = run is not None and run.isFinished
+        afar = run is not None and run.isAfar
+        barred = run is not None and run.isElsewhere and not afar
         ui.startTrainingButton.text = _("Start") if run is None else _("Resume")
-        ui.startTrainingButton.enabled = idle and not problem and not finished
+        ui.startTrainingButton.enabled = idle and (afar or not problem) and not finished
         ui.pauseTrainingButton.enabled = training
-        canFinish = run is not None and run.step > 0 and not finished and not run.isElsewhere
+        canFinish = run is not None and run.step > 0 and not finished and not barred
         ui.stopTrainingButton.enabled = training or self.activity is Activity.checking or (idle and canFinish)
-        ui.discardTrainingButton.enabled = idle and run is not None and not run.isElsewhere
+        ui.discardTrainingButton.enabled = idle and run is not None and not barred
         ui.checkScansButton.enabled = idle and not self._dataProblem()
 
     def _problem(self) -> str:

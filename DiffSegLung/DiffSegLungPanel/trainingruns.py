@@ -97,6 +97,7 @@ class _Owner(enum.Enum):
     nobody = "nobody"
     me = "me"
     another = "another"
+    afar = "afar"  # of another computer: whether it lives cannot be told here
     gone = "gone"
 
 
@@ -137,14 +138,21 @@ class TrainingRun:
     @property
     def isElsewhere(self) -> bool:
         """Whether another Slicer works on it: one that is alive, or one of another computer."""
-        return self._owner() is _Owner.another
+        return self._owner() in (_Owner.another, _Owner.afar)
+
+    @property
+    def isAfar(self) -> bool:
+        """Whether a Slicer of another computer holds it, which may have crashed: only the user can tell."""
+        return self._owner() is _Owner.afar
 
     def elsewhereText(self) -> str:
         """What to say where another Slicer works on it."""
-        host = mappingOf(self.folder / _OWNER).get("host")
-        if host == socket.gethostname():
+        if not self.isAfar:
             return _("Another Slicer works on this training.")
-        return _("A Slicer on the computer {host} works on this training.").format(host=host)
+        since = datetime.datetime.fromtimestamp(stampOf(self.folder / _OWNER)[0] / 1e9)
+        return _("Slicer on the computer {host} has held this training since {time}.").format(
+            host=mappingOf(self.folder / _OWNER).get("host"), time=since.strftime("%Y-%m-%d %H:%M")
+        )
 
     @property
     def name(self) -> str:
@@ -248,14 +256,27 @@ class TrainingRun:
             InputError: another one does, or the folder cannot be written.
         """
         if self.isElsewhere:
-            raise InputError(
-                "training-elsewhere", self.elsewhereText(), _("Pause it there, or start a new one here.")
-            )
+            needed = _("Pause it there, or start a new one here.")
+            if self.isAfar:
+                needed = _("Pause it there; where that Slicer is gone, delete {file}.")
+                needed = needed.format(file=self.folder / _OWNER)
+            raise InputError("training-elsewhere", self.elsewhereText(), needed)
         self._write(_OWNER, _myself())
+
+    def takeOver(self) -> None:
+        """Free it from a Slicer of another computer, which the user knows to be gone.
+
+        Raises:
+            InputError: code ``not-written``.
+        """
+        try:
+            (self.folder / _OWNER).unlink(missing_ok=True)
+        except OSError as error:
+            raise _notWritten(error) from error
 
     def release(self) -> None:
         """This Slicer works on it no more; one whose scans were only checked stays its own."""
-        if not self.isBegun:
+        if not (self.isBegun and self.isMine):
             return
         with contextlib.suppress(OSError):
             (self.folder / _OWNER).unlink(missing_ok=True)
@@ -299,7 +320,7 @@ class TrainingRun:
         pid, host = said.get("pid"), said.get("host")
         if not (isinstance(pid, int) and isinstance(host, str)):
             return _Owner.nobody
-        return _ownerHere(said) if host == socket.gethostname() else _Owner.another
+        return _ownerHere(said) if host == socket.gethostname() else _Owner.afar
 
     def _write(self, name: str, content: Mapping[str, Any]) -> None:
         try:

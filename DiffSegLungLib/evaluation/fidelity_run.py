@@ -97,6 +97,8 @@ def measure(request: FidelityRequest, session: Session) -> None:
     from ..model.sampling import Sampling, first_timestep, flat_ct, sample_patches
 
     bundle, place = Bundle.load(request.bundle), pick_device(request.device)
+    if request.store is not None:
+        session.kept = f"Nothing was written but the CT prepared by now, which are kept in {request.store}."
     volumes, _ = prepare_store(
         list(request.sources),
         request.store or aside,

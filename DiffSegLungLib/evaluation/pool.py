@@ -68,9 +68,7 @@ def perform(
     try:
         while waiting or any(worker.task is not None for worker in workers):
             if cancelled():
-                raise Cancelled(
-                    "the evaluation", "Finished cases are kept; the same command goes on from there."
-                )
+                raise Cancelled("the evaluation")
             for worker in workers:
                 if worker.task is None and waiting:
                     worker.give(_next(waiting, worker, workers))

@@ -254,7 +254,7 @@ def _fit(learner: Trainer, name: str, report: Callable[[str], None], cancelled: 
 
     learner.fit(progress=log, cancelled=cancelled)
     if cancelled():
-        raise Cancelled("training", "Run the command again to go on from the last checkpoint.")
+        raise Cancelled("training")
 
 
 def _branch(

@@ -84,19 +84,20 @@ class RunFolder:
         """
         import psutil
 
-        now, other = identity(psutil.Process()), {}
+        now, said = identity(psutil.Process()), {}
         with contextlib.suppress(InputError):  # damaged: nobody can be at work whom it does not name
-            other = self._read(self._owner, dict) or {}
-        pid, alive = other.get("pid"), False
+            said = self._read(self._owner, dict) or {}
+        other = {name: said.get(name) for name in now}
+        pid, alive = other["pid"], False
         with contextlib.suppress(psutil.Error, TypeError, ValueError, OverflowError):
-            alive = other.get("host") == now["host"] and other == identity(psutil.Process(pid))
-        if alive and other != now:
+            alive = other["host"] == now["host"] and other == identity(psutil.Process(pid))
+        if alive and other != now and not self._is_copy(said):
             raise InputError(
                 "run-busy",
                 f"Another process ({pid}) is training in {self.folder.name}.",
                 "Stop it first, or wait until it has ended.",
             )
-        _write_json(self._owner, now)
+        _write_json(self._owner, now | self._place())
 
     def agree_on(self, settings: TrainingSettings) -> None:
         """Remember the settings; on resume only ``steps`` and how the work is done may differ."""
@@ -233,6 +234,15 @@ class RunFolder:
             f"{path.name} in the run {self.folder.name} is damaged or missing.",
             "Begin the training anew in another folder.",
         )
+
+    def _place(self) -> dict[str, Any]:
+        """What tells this folder from its copies: a moved one keeps its inode, a mounted one its path."""
+        return {"folder": str(self.folder.resolve()), "inode": self.folder.stat().st_ino}
+
+    def _is_copy(self, said: dict[str, Any]) -> bool:
+        """Whether what a claim said was said in another folder, of which this one is a copy."""
+        place = self._place()
+        return place.keys() <= said.keys() and all(said[name] != place[name] for name in place)
 
     def _read(self, path: Path, kind: type[Content]) -> Content | None:
         """A JSON file of the run; None where there is none."""

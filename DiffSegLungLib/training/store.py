@@ -52,17 +52,13 @@ class PreparedVolume:
             InputError: they are damaged.
         """
         try:
-            hu = np.load(self.folder / "hu.npy", mmap_mode="r", allow_pickle=False)
-            lungs = np.load(self.folder / "lungs.npy", mmap_mode="r", allow_pickle=False)
-            if (hu.dtype, lungs.dtype, hu.ndim, hu.shape) != (np.int16, np.bool_, 3, lungs.shape):
-                raise ValueError("not the arrays of a prepared CT")
+            return _arrays(self.folder)
         except (OSError, ValueError, EOFError) as error:
             raise InputError(
                 "store-damaged",
                 f"The prepared CT of {self.name} is damaged.",
                 f"Remove {self.folder}, and give the command with its CT again.",
             ) from error
-        return hu, lungs
 
 
 def as_canonical(volume: PreparedVolume) -> Canonical:
@@ -187,11 +183,27 @@ def _refuse_twin(volume: PreparedVolume, others: list[PreparedVolume]) -> None:
         raise InputError("same-ct", f"It is the same CT as {twin.name}.", "One of them is enough.")
 
 
+def _arrays(folder: Path) -> tuple[NDArray[np.int16], NDArray[np.bool_]]:
+    """HU and lungs (z, y, x) of a prepared CT, memory-mapped read-only.
+
+    Raises:
+        OSError, ValueError, EOFError: they are damaged.
+    """
+    hu = np.load(folder / "hu.npy", mmap_mode="r", allow_pickle=False)
+    lungs = np.load(folder / "lungs.npy", mmap_mode="r", allow_pickle=False)
+    if (hu.dtype, lungs.dtype, hu.ndim, hu.shape) != (np.int16, np.bool_, 3, lungs.shape):
+        raise ValueError("not the arrays of a prepared CT")
+    return hu, lungs
+
+
 def _meta(folder: Path) -> dict[str, Any]:
-    """What is known of a prepared CT; empty where it is not there, or damaged."""
+    """What is known of a prepared CT; empty where it is not there, or any of its files is damaged."""
     meta = _mapping(folder / "meta.json")
-    whole = isinstance(meta.get("fingerprint"), str) and isinstance(meta.get("lung_ml"), (int, float))
-    return meta if whole else {}
+    if isinstance(meta.get("fingerprint"), str) and isinstance(meta.get("lung_ml"), (int, float)):
+        with contextlib.suppress(OSError, ValueError, EOFError):
+            _arrays(folder)
+            return meta
+    return {}
 
 
 def _mapping(path: Path) -> dict[str, Any]:
@@ -204,17 +216,14 @@ def _mapping(path: Path) -> dict[str, Any]:
 
 
 def _volume(store: Path, one: Candidate) -> PreparedVolume:
-    """A CT of an earlier preparation, without a fingerprint where nothing of it is left."""
+    """A CT of an earlier preparation, without a fingerprint where it is damaged."""
     folder = store / one.store
     return PreparedVolume(folder, _meta(folder).get("fingerprint", ""), one.patient, one.file)
 
 
 def _is_whole(store: Path, one: Candidate) -> bool:
-    volume = _volume(store, one)
-    with contextlib.suppress(InputError):
-        volume.open()
-        return bool(volume.fingerprint) and one.fingerprint in ("", volume.fingerprint)
-    return False
+    found = _volume(store, one).fingerprint
+    return bool(found) and one.fingerprint in ("", found)
 
 
 def _prepare_again(one: Candidate, paths: list[Path], store: Path) -> None:

@@ -137,7 +137,7 @@ class Trainer:
             self._look_once_more()
         self._save()
         if stop:
-            raise Cancelled("training", "The same command goes on from the last checkpoint.")
+            raise Cancelled("training")
 
     def _begin(self, progress: Callable[[int, dict[str, Any]], None]) -> None:
         """Step 0: the cohort's descriptors; of a fine-tuning the teacher, and how good the parent is."""

@@ -22,6 +22,8 @@ from DiffSegLungLib.evaluation.fidelity import (
     similarity,
     tissue_ranges,
 )
+from DiffSegLungLib.evaluation.fidelity_run import FidelityRequest, measure
+from DiffSegLungLib.session import Session
 
 
 def some_patches(seed: int, mean: float = -850.0, sd: float = 60.0, count: int = 60) -> Patches:
@@ -131,6 +133,24 @@ def test_a_model_of_no_use_is_refused_before_any_ct_is_prepared(
     assert main([*command, "-o", str(cohort / "out"), "--store", str(cohort / "store")]) == 2
     assert json.loads(capfd.readouterr().out.splitlines()[-1])["error"]["code"] == "bundle-broken"
     assert not (cohort / "store").exists()
+
+
+@pytest.mark.parametrize("store", [None, "store"])
+def test_only_a_store_that_was_named_is_said_to_be_kept(store: str | None, cohort: Path) -> None:
+    hints: list[str] = []
+
+    def nobody_listens(*_: object) -> None:
+        raise OSError
+
+    display = SimpleNamespace(
+        progress=nobody_listens, note=print, error=lambda error: hints.append(error.hint)
+    )
+    session, kept = Session(display), cohort / store if store else None
+    session.grace_s = 60
+    request = FidelityRequest((cohort / "ct",), cohort / "out", store=kept, bundle=str(cohort / "bundle"))
+    assert session.run(lambda own: measure(request, own)) == 3
+    (hint,) = hints
+    assert hint.endswith(f"are kept in {kept}.") if kept else hint == "No output was written."
 
 
 @pytest.mark.parametrize(

@@ -37,7 +37,7 @@ def test_a_killed_worker_is_replaced_and_its_task_tried_once_more(tmp_path: Path
 
 def test_cancelling_leaves_no_process(tmp_path: Path) -> None:
     tasks = [Do("sleep", "a", 1, str(tmp_path))]
-    with pytest.raises(Cancelled, match="goes on"):
+    with pytest.raises(Cancelled):
         list(perform(tasks, do, jobs=1, cancelled=lambda: _pid(tmp_path / "a-1") > 0))
     assert not psutil.pid_exists(_pid(tmp_path / "a-1"))
 

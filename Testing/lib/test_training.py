@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -225,27 +227,54 @@ def test_the_same_ct_twice_counts_once(tmp_path: Path) -> None:
     assert [(one.file, one.reason) for one in refused] == [("b.nii.gz", "It is the same CT as a.nii.gz.")]
 
 
-def test_two_processes_do_not_share_a_run(tmp_path: Path) -> None:
+@pytest.fixture
+def claimed(tmp_path: Path) -> Iterator[tuple[Path, subprocess.Popen[str]]]:
+    """A run that a living process has claimed, and that process."""
     code = f"""
 import time
 from pathlib import Path
 from DiffSegLungLib.training.run_folder import RunFolder
-RunFolder(Path({str(tmp_path)!r})).claim()
+RunFolder(Path({str(tmp_path / "run")!r})).claim()
 print("claimed", flush=True)
 time.sleep(60)
 """
-    command = [sys.executable, "-c", code]
-    other = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    other = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
     try:
         assert other.stdout is not None
         assert other.stdout.readline() == "claimed\n"
-        with pytest.raises(InputError, match=f"process \\({other.pid}\\) is training"):
-            RunFolder(tmp_path).claim()
+        yield tmp_path / "run", other
     finally:
         other.kill()
         other.wait()
+
+
+def test_two_processes_do_not_share_a_run(claimed: tuple[Path, subprocess.Popen[str]]) -> None:
+    run, other = claimed
+    with pytest.raises(InputError, match=f"process \\({other.pid}\\) is training"):
+        RunFolder(run).claim()
+    other.kill()
+    other.wait()
     for _ in range(2):
-        RunFolder(tmp_path).claim()
+        RunFolder(run).claim()
+
+
+def test_a_copy_of_a_run_is_free_and_the_run_itself_is_not_wherever_it_moves(
+    claimed: tuple[Path, subprocess.Popen[str]],
+) -> None:
+    run, _ = claimed
+    copy, moved = (run.with_name(name) for name in ("copy", "moved"))
+    shutil.copytree(run, copy)
+    RunFolder(copy).claim()
+    run.rename(moved)
+    moved.with_name("link").symlink_to(moved)
+    for place in (moved, moved.with_name("link")):
+        with pytest.raises(InputError, match="is training"):
+            RunFolder(place).claim()
+    owner = moved / "owner.json"
+    said = json.loads(owner.read_text())
+    owner.write_text(json.dumps({name: said[name] for name in ("pid", "begun", "host")}))  # as it once was
+    with pytest.raises(InputError, match="is training"):
+        RunFolder(moved).claim()
 
 
 def test_loss_falls_and_the_second_stage_teaches(volumes: list[PreparedVolume], tmp_path: Path) -> None:

@@ -160,9 +160,7 @@ def test_a_damaged_claim_keeps_nobody_out(run: Path, content: str) -> None:
     assert json.loads((run / "owner.json").read_text())["pid"] == os.getpid()
 
 
-def test_a_damaged_store_is_made_anew_or_named(
-    ct: Path, run: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_a_damaged_store_is_made_anew(ct: Path, run: Path) -> None:
     store = run / "store"
     folders = sorted(p for p in store.iterdir() if p.is_dir())
     (folders[0] / "meta.json").write_text("[1")
@@ -173,10 +171,23 @@ def test_a_damaged_store_is_made_anew_or_named(
     assert len(usable) == 2 and not refused
     assert usable[0].open()[0].dtype == np.int16
 
-    for content in (b"", b"\x93NUMPY\x01\x00", (folders[0] / "lungs.npy").read_bytes()):
-        (folders[0] / "hu.npy").write_bytes(content)
-        (run / "checkpoint.pt").unlink(missing_ok=True)
-        assert refusal(capfd, "--resume", run)["code"] == "store-damaged"
+    hu, lungs = ((folders[0] / name).read_bytes() for name in ("hu.npy", "lungs.npy"))
+    for name, whole in (("hu.npy", hu), ("lungs.npy", lungs)):
+        for content in (b"", b"\x93NUMPY\x01\x00", whole[: len(whole) // 2], lungs if whole == hu else hu):
+            (folders[0] / name).write_bytes(content)
+            assert len(prepare_store([ct], store)[0]) == 2
+            assert (folders[0] / name).read_bytes() == whole
+
+
+@pytest.mark.parametrize("name", ["hu.npy", "lungs.npy"])
+def test_a_run_without_a_checkpoint_prepares_again_what_is_half_written(run: Path, name: str) -> None:
+    (run / "checkpoint.pt").unlink()
+    prepared = next((run / "store").glob(f"*/{name}"))
+    whole = prepared.read_bytes()
+    prepared.write_bytes(whole[: len(whole) // 2])
+    assert main(["train", "--resume", str(run), "--quiet"]) == 0
+    assert prepared.read_bytes() == whole
+    assert RunFolder(run).outcome()["steps"] == 2
 
 
 @pytest.fixture

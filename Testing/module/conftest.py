@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import slicer
@@ -52,6 +53,43 @@ def host() -> Iterator[Host]:
 def scene(host: Host) -> slicer.vtkMRMLScene:
     """The host's scene, empty."""
     return slicer.mrmlScene
+
+
+@pytest.fixture
+def use_trainer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Puts a swift trainer in place of the library's command, with its options, or the real one again."""
+    from swift_trainer import swift_trainer
+
+    def use(*, real: bool = False, **options: Any) -> None:
+        program = sys.executable if real else swift_trainer(tmp_path, **options)
+        monkeypatch.setattr("DiffSegLungPanel.worker.pythonExecutable", lambda: program)
+
+    use()
+    return use
+
+
+@pytest.fixture
+def opened(host: Host, use_trainer: Callable[..., None]) -> Iterator[Callable[..., Any]]:
+    """A panel whose Train section is open, over a scene with three CT that can be used."""
+    from panels import Desk
+    from small_volume import add_chest
+    from smallchest import chest
+
+    made: list[Any] = []
+
+    def open_panel(count: int = 3, logic: Any = None) -> Any:
+        for number in range(count):
+            add_chest(f"Doe Jane {number}", chest(seed=number))
+        desk: Any = Desk(host, logic)
+        desk.ui.trainCollapsibleButton.collapsed = False
+        desk.training = desk.panel.training
+        desk.train = desk.training.ui
+        made.append(desk)
+        return desk
+
+    yield open_panel
+    for desk in made:
+        desk.panel.cleanup()
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 import math
 import os
@@ -111,6 +112,24 @@ def test_a_training_belongs_to_one_slicer_at_a_time():
     run.claim()
     run.release()
     assert not (run.folder / "slicer.json").exists()
+
+
+def test_a_training_held_by_another_computer_can_be_taken_over():
+    run = begun()
+    owner = run.folder / "slicer.json"
+    owner.write_text(json.dumps(DEAD | {"host": "ward-7"}))
+    os.utime(owner, (0, 0))
+    since = datetime.datetime.fromtimestamp(0).strftime("%Y-%m-%d %H:%M")
+    with pytest.raises(InputError) as refused:
+        run.claim()
+    assert refused.value.message == f"Slicer on the computer ward-7 has held this training since {since}."
+    assert refused.value.hint == f"Pause it there; where that Slicer is gone, delete {owner}."
+    run.release()
+    assert run.isAfar, "only its own claim is given up"
+    run.takeOver()
+    assert not run.isElsewhere
+    run.claim()
+    assert run.isMine
 
 
 def test_checks_of_a_dead_slicer_are_removed_and_trainings_are_not():
