@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from .errors import Cancelled
 from .fingerprint import fingerprint
-from .outputs import OutputFolder, writing
+from .outputs import OutputFolder
 
 if TYPE_CHECKING:
     from .config import Config
@@ -133,9 +133,8 @@ def _generate_into(folder: Path, seed: int) -> Path:
 
     made = generate_phantom(seed, "standard")
     ct, truth = (folder / name for name in PHANTOM_FILES)
-    with writing(folder):
-        write_image(ct, made.ct.hu, made.ct.geometry)
-        write_segmentation(truth, made.truth, made.ct.geometry)
+    write_image(ct, made.ct.hu, made.ct.geometry)
+    write_segmentation(truth, made.truth, made.ct.geometry)
     return ct
 
 

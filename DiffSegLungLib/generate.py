@@ -16,7 +16,7 @@ from .ct import CT, Geometry, read_mask, resample, write_image
 from .errors import Cancelled, InputError, require_within
 from .hounsfield import AIR
 from .imagefile import opened_or_refused, read_image
-from .outputs import OutputFolder, writing
+from .outputs import OutputFolder
 
 if TYPE_CHECKING:
     from .session import Session
@@ -120,9 +120,7 @@ def generate(request: GenerationRequest, session: Session) -> None:
         return sample_lungs(bundle, lungs, how, number=number, around=around, device=place)
 
     for number, name in enumerate(request.names):
-        sample = on_grid(draw(number), grid, mask, geometry, ct)
-        with writing(folder):
-            write_image(folder / name, sample, geometry)
+        write_image(folder / name, on_grid(draw(number), grid, mask, geometry, ct), geometry)
     session.check("output")
     card = {
         "what": "Drawn by a generative model; not a scan of anyone.",
@@ -139,8 +137,7 @@ def generate(request: GenerationRequest, session: Session) -> None:
         "outside_the_lungs": "air" if ct is None else "the given CT",
         "samples": list(request.names),
     }
-    with writing(folder):
-        (folder / CARD).write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
+    (folder / CARD).write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
     if session.cancelled() or not session.output.commit():
         raise Cancelled("output")
     target = session.output.target

@@ -12,7 +12,7 @@ import os
 import shutil
 import socket
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 
 from .errors import InputError
@@ -78,18 +78,14 @@ class OutputFolder:
 
         A new folder appears with one rename. In an existing folder each file is replaced with one rename, the
         replaced ones being kept until all have moved, so that a failure puts them back.
-
-        Raises:
-            InputError: as for :func:`writing`.
         """
         with self._lock:
             if self._closed:
                 return False
-            with writing(self.target):
-                if self.target.exists():
-                    self._merge()
-                else:
-                    self.path.rename(self.target)
+            if self.target.exists():
+                self._merge()
+            else:
+                self.path.rename(self.target)
             self._closed = self.committed = True
             return True
 
@@ -135,28 +131,6 @@ class OutputFolder:
         for parent in reversed(self._made):
             with contextlib.suppress(OSError):  # something else lives there by now: leave it
                 parent.rmdir()
-
-
-@contextlib.contextmanager
-def writing(folder: Path) -> Iterator[None]:
-    """Around whatever writes into a folder: what its disk refuses becomes one sentence.
-
-    Raises:
-        InputError: the folder cannot be written, or its disk is full.
-    """
-    try:
-        yield
-    except (OSError, RuntimeError) as error:  # SimpleITK reports a full disk as RuntimeError
-        if not isinstance(error, OSError) and "rite" not in str(error):
-            raise
-        place = next(p for p in (folder.absolute(), *folder.absolute().parents) if p.exists())
-        free = f"{shutil.disk_usage(place).free / 1e6:.0f} MB are free on that disk"
-        why = f"{error.strerror}; {free}" if isinstance(error, OSError) and error.strerror else free
-        raise InputError(
-            "not-written",
-            f"The results could not be written ({why}).",
-            "Free some space, or choose a folder on another disk.",
-        ) from error
 
 
 def _host() -> str:

@@ -17,12 +17,11 @@ from numpy.typing import NDArray
 from .cells import Cells
 from .config import Config
 from .ct import CT, write_image, write_segmentation
-from .errors import Cancelled
+from .errors import Cancelled, InputError
 from .geometry import Geometry
 from .labels import Assignment
 from .lungs import Lungs
 from .mixture import Mixture
-from .outputs import writing
 from .overview import draw_montage, draw_panels, write_overview
 from .quantify import Quantities, quantify
 from .report import legend, summary_text, write_report
@@ -153,8 +152,12 @@ class Result:
                 raise Cancelled("output")
             if progress is not None:
                 progress("output", number / len(steps))
-            with writing(Path(folder)):
+            try:
                 step(Path(folder))
+            except (OSError, RuntimeError) as error:  # SimpleITK reports a full disk as RuntimeError
+                if isinstance(error, OSError) or "rite" in str(error):
+                    raise _not_written(folder, error) from error
+                raise
 
     def _write_segmentation(self, folder: Path) -> None:
         name = (self.provenance.get("model") or {}).get("name", "statistics")
@@ -207,3 +210,15 @@ def _finite(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [_finite(entry) for entry in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _not_written(folder: str | Path, error: Exception) -> InputError:
+    import shutil
+
+    place = next(p for p in (Path(folder).absolute(), *Path(folder).absolute().parents) if p.exists())
+    free = shutil.disk_usage(place).free / 1e6
+    return InputError(
+        "not-written",
+        f"The results could not be written ({free:.0f} MB are free on that disk).",
+        "Free some space, or choose a folder on another disk.",
+    )

@@ -14,7 +14,7 @@ from ..ct import resample
 from ..errors import Cancelled, InputError, require_within
 from ..generate import require_walk
 from ..hounsfield import AIR
-from ..outputs import OutputFolder, writing
+from ..outputs import OutputFolder
 from ..training.dataset import PatchDataset, PatchSettings, split_by_patient
 from ..training.store import PreparedVolume, prepare_store
 from .fidelity import Distances, Patches, Reference, similarity, tissue_ranges
@@ -161,8 +161,7 @@ def measure(request: FidelityRequest, session: Session) -> None:
         reconstructions=rebuilt,
     )
     shutil.rmtree(aside, ignore_errors=True)
-    with writing(session.output.path):
-        write_report(found, real, drawn, session.output.path)
+    write_report(found, real, drawn, session.output.path)
     if session.cancelled() or not session.output.commit():
         raise Cancelled("output")
     report = session.output.target / MARKDOWN
