@@ -225,6 +225,21 @@ def test_the_same_ct_twice_counts_once(tmp_path: Path) -> None:
     assert [(one.file, one.reason) for one in refused] == [("b.nii.gz", "It is the same CT as a.nii.gz.")]
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="needs a file system that takes any bytes for a name")
+def test_one_name_that_cannot_be_read_does_not_end_the_training_of_the_others(tmp_path: Path) -> None:
+    save(image(chest(), spacing=(3.0, 3.0, 3.0)), tmp_path / "a.nii.gz")
+    (tmp_path / os.fsdecode(b"M\xfcller.nii.gz")).write_bytes((tmp_path / "a.nii.gz").read_bytes())
+    write_dicom(tmp_path / "series", chest(seed=1))
+    slices = tmp_path / "series" / "01-001.dcm"
+    slices.rename(slices.with_name(os.fsdecode(b"sch\xfctz.dcm")))
+    usable, refused = prepare_store([tmp_path], tmp_path / "store")
+    assert [v.name for v in usable] == ["a.nii.gz"]
+    assert [(one.file, one.reason) for one in refused] == [
+        ("M?ller.nii.gz", "The path of M?ller.nii.gz holds characters that cannot be read."),
+        ("series", "The path of sch?tz.dcm holds characters that cannot be read."),
+    ]
+
+
 def test_two_processes_do_not_share_a_run(tmp_path: Path) -> None:
     code = f"""
 import time
