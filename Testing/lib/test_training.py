@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+import unicodedata
 from dataclasses import replace
 from pathlib import Path
 
@@ -151,6 +152,18 @@ def test_a_list_of_patients_that_names_no_ct_is_refused(tmp_path: Path) -> None:
     assert read_patients([tmp_path], [tmp_path / "ct" / "scan1.nrrd"]), "a name is enough"
     elsewhere = tmp_path / "other" / "x.nrrd"
     assert read_patients([elsewhere], [elsewhere]) == {}, "a list says nothing about other folders"
+
+
+@pytest.mark.parametrize("listed", ["Müller/a.nii", "Müller\\a.nii"])
+def test_an_umlaut_is_the_same_however_it_is_stored(tmp_path: Path, listed: str) -> None:
+    place = tmp_path / unicodedata.normalize("NFD", "Müller")
+    place.mkdir()
+    (place / "a.nii").touch()
+    (tmp_path / "b.nii").touch()
+    (tmp_path / "patients.csv").write_text(f"file,patient\n{listed},1\nb.nii,1\n", encoding="utf-8")
+    groups = read_patients([tmp_path], find_volumes([tmp_path]))
+    assert len(groups) == 2
+    assert len(set(groups.values())) == 1
 
 
 def test_a_line_that_names_a_place_says_nothing_about_other_places(tmp_path: Path) -> None:
