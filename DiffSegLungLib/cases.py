@@ -13,6 +13,7 @@ from pathlib import Path, PurePosixPath
 from .commands import OUTPUT_FILES
 from .dicomfiles import headers, is_dicom_file
 from .errors import InputError
+from .generate import CARD
 from .imagefile import FORMATS, is_volume_file
 
 _FORBIDDEN = re.compile(r'[<>:"|?*\\/\x00-\x1f\x7f\u2028\u2029\ud800-\udfff]')
@@ -27,6 +28,7 @@ _RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d|summary\.csv)(\.|$)", re.I
 _LONGEST = 120
 """Bytes of a name; file systems take 255, of which the hidden folder of a run needs some."""
 
+_SAMPLE = re.compile(r"sample-\d{3}\.nii\.gz")
 _NEVER_A_CT = (".seg.nrrd", ".seg.nhdr")
 _SYSTEM = ("lost+found", "System Volume Information", "$RECYCLE.BIN")
 
@@ -50,8 +52,9 @@ def find_cases(
     """Every CT at or below the sources, in a stable order.
 
     A folder is searched: each NIfTI, NRRD or MetaImage file is a case, and so is each folder with DICOM CT in
-    it, with all that lies below. Hidden files, segmentations and results are passed over. A file that is
-    named itself is always a case, and so is a folder that cannot be read: its run will say so.
+    it, with all that lies below. Hidden files, segmentations, results and the samples of ``generate`` are
+    passed over. A file that is named itself is always a case, and so is a folder that cannot be read: its run
+    will say so.
 
     Args:
         sources: files and folders.
@@ -93,8 +96,8 @@ def _search(root: Path, leave_out: Path | None, going_on: Callable[[], None]) ->
         if place != root and place.resolve() == left_out:
             below.clear()
             continue
-        results = OUTPUT_FILES if _holds_results(files) else ()
-        seen = [name for name in files if not name.startswith(".") and name not in results]
+        made = _made_here(files)
+        seen = [name for name in files if not name.startswith(".") and name not in made]
         cases += [place / name for name in seen if _may_be_ct(name)]
         if _holds_dicom_ct(place, seen):
             cases.append(place)
@@ -107,8 +110,11 @@ def _may_be_ct(name: str) -> bool:
     return is_volume_file(Path(name)) and not name.lower().endswith(_NEVER_A_CT)
 
 
-def _holds_results(files: Iterable[str]) -> bool:
-    return {"result.json", "labels.nii.gz"} <= set(files)
+def _made_here(files: Sequence[str]) -> Iterable[str]:
+    """Those files of a folder that are results, or samples: synthetic CT are nobody's."""
+    if {"result.json", "labels.nii.gz"} <= set(files):
+        return OUTPUT_FILES
+    return [name for name in files if _SAMPLE.fullmatch(name)] if CARD in files else ()
 
 
 def _holds_dicom_ct(folder: Path, files: Iterable[str]) -> bool:

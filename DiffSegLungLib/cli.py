@@ -6,6 +6,7 @@ Nothing heavy is imported before a command runs, so that ``--help`` and wrong ar
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import sys
 from collections.abc import Sequence
@@ -43,6 +44,8 @@ exit codes: 0 done, 2 bad input, 3 cancelled, 4 out of memory, 1 anything else""
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code."""
+    if argv is None:
+        _print_whatever_comes()
     arguments = list(sys.argv[1:] if argv is None else argv) or ["--help"]
     try:
         options = _parser().parse_args(models_command.with_action(arguments))
@@ -65,6 +68,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         return run(Console(quiet=options.quiet))
     with private_stdout() as stream:
         return run(JsonLines(stream))
+
+
+def _print_whatever_comes() -> None:
+    """Show letters that a redirected output lacks (Windows knows few) by their numbers."""
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 class _Parser(argparse.ArgumentParser):

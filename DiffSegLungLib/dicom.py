@@ -13,6 +13,7 @@ from .dicomseries import SAME_PLACE_MM, Series, choose_series
 from .errors import InputError
 from .geometry import Geometry
 from .imagefile import quiet
+from .refusals import check_name
 
 _ROUNDING_MM = 0.1  # positions are often written with one decimal
 _LARGEST_GAP_MM = 10.0
@@ -54,6 +55,7 @@ def _pixels(series: Series) -> NDArray[Any]:
     reader.SetImageIO("GDCMImageIO")
     with quiet():
         for part, out in zip(series.slices, values, strict=True):
+            check_name(part.path)
             reader.SetFileName(str(part.path))
             try:
                 image = reader.Execute()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -126,11 +127,34 @@ def write_image(path: Path, array: NDArray[Any], geometry: Geometry) -> None:
 
 
 def save(path: Path, image: sitk.Image) -> None:
-    """Write a SimpleITK image, whole or not at all."""
+    """Write a SimpleITK image, whole or not at all.
+
+    Raises:
+        OSError: not all of it could be written, as on a full disk.
+    """
     import SimpleITK as sitk
 
     with replacing(path) as aside:
-        sitk.WriteImage(image, str(aside), useCompression=True)
+        try:
+            with quiet():
+                sitk.WriteImage(image, str(aside), useCompression=True)
+        except RuntimeError as error:
+            raise OSError(errno.EIO, "the disk may be full") from error
+        if path.name.endswith(".nii.gz") and _unpacked_length(aside) != _nifti_length(image):
+            raise OSError(errno.EIO, "the disk may be full")  # of which NIfTI's writer says nothing
+
+
+def _unpacked_length(path: Path) -> int:
+    """What a gzip file says at its end, which one that is cut lacks: bytes modulo 2^32."""
+    with path.open("rb") as stream:
+        stream.seek(-4, os.SEEK_END)
+        return int.from_bytes(stream.read(4), "little")
+
+
+def _nifti_length(image: sitk.Image) -> int:
+    """Bytes of an image as NIfTI, its header of 352 included, modulo 2^32."""
+    values = image.GetNumberOfPixels() * image.GetNumberOfComponentsPerPixel()
+    return int(352 + values * image.GetSizeOfPixelComponent()) % 2**32
 
 
 def _refuse_wrong_kind(path: Path) -> None:

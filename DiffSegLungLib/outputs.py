@@ -49,14 +49,9 @@ class OutputFolder:
                 f"The output {target} is a file.",
                 "A folder is needed; name another with -o.",
             )
-        existing = sorted(name for name in names if (self.target / name).exists())
-        if existing and not overwrite:
-            raise InputError(
-                "output-exists",
-                f"The folder {target} already holds results ({', '.join(existing[:3])}"
-                f"{', …' if len(existing) > 3 else ''}).",
-                "Choose another folder, or add --overwrite to replace them.",
-            )
+        self._asked = target
+        self._kept = () if overwrite else tuple(names)
+        self._refuse_to_replace()
         self._made: list[Path] = []
         try:
             self._make_parents()
@@ -78,11 +73,15 @@ class OutputFolder:
 
         A new folder appears with one rename. In an existing folder each file is replaced with one rename, the
         replaced ones being kept until all have moved, so that a failure puts them back.
+
+        Raises:
+            InputError: another run has put its results there meanwhile, and nobody said ``overwrite``.
         """
         with self._lock:
             if self._closed:
                 return False
             if self.target.exists():
+                self._refuse_to_replace()
                 self._merge()
             else:
                 self.path.rename(self.target)
@@ -100,6 +99,16 @@ class OutputFolder:
                 if not self.path.exists():
                     break
             self._remove_made()
+
+    def _refuse_to_replace(self) -> None:
+        existing = sorted(name for name in self._kept if (self.target / name).exists())
+        if existing:
+            raise InputError(
+                "output-exists",
+                f"The folder {self._asked} already holds results ({', '.join(existing[:3])}"
+                f"{', …' if len(existing) > 3 else ''}).",
+                "Choose another folder, or add --overwrite to replace them.",
+            )
 
     def _merge(self) -> None:
         names = sorted(item.name for item in self.path.iterdir() if item.is_file())

@@ -53,6 +53,11 @@ def bad_spacing(name: str, stored: str) -> InputError:
     )
 
 
+def shown_name(path: Path) -> str:
+    """A file's name for people, with question marks for bytes that are no UTF-8."""
+    return path.name.encode(errors="replace").decode()
+
+
 def check_name(path: Path) -> None:
     """Refuse a path with bytes that are no UTF-8: the libraries that read and write images end the program.
 
@@ -62,9 +67,8 @@ def check_name(path: Path) -> None:
     try:
         str(path).encode()
     except UnicodeEncodeError:
-        shown = path.name.encode(errors="replace").decode()
         raise InputError(
             "undecodable-name",
-            f"The path of {shown} holds characters that cannot be read.",
+            f"The path of {shown_name(path)} holds characters that cannot be read.",
             "Rename the file or its folder with ordinary letters and digits.",
         ) from None

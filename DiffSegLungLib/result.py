@@ -154,10 +154,8 @@ class Result:
                 progress("output", number / len(steps))
             try:
                 step(Path(folder))
-            except (OSError, RuntimeError) as error:  # SimpleITK reports a full disk as RuntimeError
-                if isinstance(error, OSError) or "rite" in str(error):
-                    raise _not_written(folder, error) from error
-                raise
+            except OSError as error:
+                raise _not_written(folder) from error
 
     def _write_segmentation(self, folder: Path) -> None:
         name = (self.provenance.get("model") or {}).get("name", "statistics")
@@ -212,7 +210,7 @@ def _finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _not_written(folder: str | Path, error: Exception) -> InputError:
+def _not_written(folder: str | Path) -> InputError:
     import shutil
 
     place = next(p for p in (Path(folder).absolute(), *Path(folder).absolute().parents) if p.exists())

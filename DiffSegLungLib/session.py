@@ -10,6 +10,7 @@ Exit codes: 0 done, 2 bad input, 3 cancelled, 4 out of memory, 1 anything else.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import signal
 import sys
@@ -20,7 +21,7 @@ from collections.abc import Callable, Iterator, Mapping
 from types import FrameType
 from typing import NoReturn
 
-from .errors import Cancelled, DiffSegLungError, OutOfMemory
+from .errors import Cancelled, DiffSegLungError, InputError, OutOfMemory
 from .outputs import OutputFolder
 from .progress import Display, Progress
 from .stdinwatch import watch_stdin
@@ -30,6 +31,8 @@ CASES_KEPT = "Finished cases are kept; the same command goes on from there."
 
 GRACE_S = 2.0
 """How long cancelled work may take to stop by itself, s; :attr:`Session.grace_s` starts from it."""
+
+_DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
 
 
 class Session:
@@ -161,7 +164,7 @@ class Session:
 
 
 def _explain(error: Exception, stage: str) -> DiffSegLungError:
-    """One sentence for what no one foresaw; memory exhaustion, of the host or a device, has its own."""
+    """One sentence for what no one foresaw; memory and disks that are exhausted have their own."""
     text = f"{type(error).__name__}: {error}".strip().splitlines()[0]
     memory = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
     if memory or "bad_alloc" in text or "Failed to allocate memory" in str(error):
@@ -169,6 +172,12 @@ def _explain(error: Exception, stage: str) -> DiffSegLungError:
             "out-of-memory",
             f"Memory ran out during {stage}.",
             "Close other programs, use --preset fast or --device cpu, or give the CT cropped to the lungs.",
+        )
+    if isinstance(error, OSError) and error.errno in _DISK_ERRORS:
+        return InputError(
+            "not-written",
+            f"Not everything could be written during {stage} ({error.strerror}).",
+            "Free some space on the disk, or choose a folder on another one.",
         )
     return DiffSegLungError(
         "unexpected",

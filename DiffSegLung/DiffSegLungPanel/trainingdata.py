@@ -73,6 +73,7 @@ class ScansPane(VTKObservationMixin):
         self._later.connect("timeout()", onChanged)
         for event in (scene.NodeAddedEvent, scene.NodeRemovedEvent, scene.EndBatchProcessEvent):
             self.addObserver(scene, event, self._onScene)
+        self.addObserver(scene, scene.StartCloseEvent, self._onStartClose)
 
     def close(self) -> None:
         """Let go of the scene."""
@@ -257,6 +258,9 @@ class ScansPane(VTKObservationMixin):
 
     def _onChoice(self, _choice: Any = None) -> None:
         self._onChanged()
+
+    def _onStartClose(self, _caller: Any, _event: Any) -> None:
+        self._unticked.clear()  # the next scene gives the same IDs to other CT
 
     def _onScene(self, _caller: Any, _event: Any) -> None:
         if not self._scene.IsBatchProcessing():

@@ -7,6 +7,7 @@ import csv
 import hashlib
 import io
 import re
+import unicodedata
 from pathlib import Path, PurePosixPath
 
 from ..dicomfiles import is_dicom_file
@@ -43,7 +44,7 @@ def read_patients(sources: list[Path], paths: list[Path]) -> dict[Path, str]:
         here = [path for path in paths if path.is_relative_to(home.absolute())]
         listed: dict[Path, str] = {}
         for path in here:
-            patient = rows.get(_below(home, path), rows.get(PurePosixPath(path.name)))
+            patient = rows.get(_composed(_below(home, path)), rows.get(_composed(path.name)))
             listed |= {path: _digest(patient)} if patient else {}
         if here and not listed:
             raise _bad_patients(
@@ -57,6 +58,11 @@ def read_patients(sources: list[Path], paths: list[Path]) -> dict[Path, str]:
 
 def _below(home: Path, path: Path) -> PurePosixPath:
     return PurePosixPath(path.relative_to(home.absolute()).as_posix())
+
+
+def _composed(path: str | PurePosixPath) -> PurePosixPath:
+    """A path by which to look it up: a Mac may store ü as two characters, a spreadsheet writes one."""
+    return PurePosixPath(unicodedata.normalize("NFC", str(path)))
 
 
 def _patients_in(listing: Path) -> dict[PurePosixPath, str]:
@@ -74,7 +80,7 @@ def _patients_in(listing: Path) -> dict[PurePosixPath, str]:
     named = ((str(row["file"] or "").strip(), str(row["patient"] or "").strip()) for row in rows)
     patients: dict[PurePosixPath, str] = {}
     for file, patient in named:
-        path = PurePosixPath(file.replace("\\", "/"))
+        path = _composed(file.replace("\\", "/"))
         if file and patient and patients.setdefault(path, patient) != patient:
             raise _bad_patients(listing, f"gives {path.name} two patients", "Leave one line for each CT.")
     return patients
@@ -124,4 +130,4 @@ def _patient_in_dicom(path: Path) -> str:
 
 
 def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
+    return hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()[:12]

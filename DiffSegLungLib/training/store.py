@@ -20,6 +20,7 @@ from ..cells import require_cells
 from ..ct import CT, Geometry
 from ..errors import Cancelled, DiffSegLungError, InputError, not_written
 from ..lungs import air_offset, segment_lungs
+from ..refusals import shown_name
 from .aside import write_aside
 from .cohort import Candidate
 from .patients import numbered, patient_groups, patient_of, read_patients
@@ -120,8 +121,9 @@ def prepare_store(
         except DiffSegLungError as error:
             if error.code == "not-written":
                 raise
-            seen.append(Candidate(path.name, patient, False, error.message))
-            report(f"{path.name}: not used. {error.message}")
+            name = shown_name(path)
+            seen.append(Candidate(name, patient, False, error.message))
+            report(f"{name}: not used. {error.message}")
         else:
             usable.append(volume)
             kept, fingerprint = volume.folder.name, volume.fingerprint
@@ -255,7 +257,8 @@ def _key(path: Path) -> str:
         stat = path.stat()
     except OSError as error:
         raise InputError("unreadable", f"It cannot be read ({error.strerror or error}).") from error
-    return hashlib.sha256(f"{path.resolve()}|{stat.st_size}|{stat.st_mtime_ns}".encode()).hexdigest()[:16]
+    seen = f"{path.resolve()}|{stat.st_size}|{stat.st_mtime_ns}"
+    return hashlib.sha256(seen.encode(errors="surrogateescape")).hexdigest()[:16]
 
 
 def _fingerprint(ct: CT) -> str:

@@ -63,6 +63,12 @@ def test_names_that_would_collide_become_distinct_in_a_stable_way(tmp_path: Path
     }
 
 
+def test_synthetic_ct_are_nobodys(tmp_path: Path) -> None:
+    touch(tmp_path, "a.nii", "b/sample-001.nii.gz", "c/samples.json", "c/sample-001.nii.gz", "c/lungs.nii.gz")
+    assert set(named(tmp_path)) == {"a", "b_sample-001", "c_lungs"}
+    assert set(named(tmp_path / "c" / "sample-001.nii.gz")) == {"sample-001"}, "named itself"
+
+
 def test_a_cohort_that_grows_keeps_its_names(tmp_path: Path) -> None:
     touch(tmp_path, "a.nii", "s/b.nii")
     before = named(tmp_path)

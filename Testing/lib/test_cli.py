@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -230,3 +231,17 @@ def test_help_and_the_library_load_without_anything_heavy() -> None:
     )
     for command in ("segment", "train", "evaluate", "models", "demo"):
         assert command in helped.stdout
+
+
+@pytest.mark.parametrize("arguments", [["segment", "--help"], ["models"]])
+def test_an_output_that_lacks_letters_fails_no_command(tmp_path: Path, arguments: list[str]) -> None:
+    folder = tmp_path / "Płuca"
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii", "DIFFSEGLUNG_MODELS": str(folder)}
+    ended = subprocess.run(
+        [sys.executable, "-m", "DiffSegLungLib", *arguments],
+        check=False,
+        capture_output=True,
+        env=environment,
+    )
+    assert (ended.returncode, ended.stderr) == (0, b"")
+    assert rb"\u" in ended.stdout

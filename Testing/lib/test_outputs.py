@@ -63,6 +63,25 @@ def test_earlier_results_are_refused_and_untouched(tmp_path: Path) -> None:
     assert tree(tmp_path) == {"a.txt": "old", "b.txt": "old"}
 
 
+@pytest.mark.parametrize("there", [False, True])
+def test_of_two_runs_at_once_the_second_to_end_replaces_nothing(
+    tmp_path: Path, there: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = tmp_path / "result"
+    if there:
+        target.mkdir()
+    first = filled(target, "first")
+    monkeypatch.setattr(os, "getpid", os.getppid)  # a process of its own, and alive
+    second = OutputFolder(target, NAMES[:1])
+    (second.path / "a.txt").write_text("second")
+    assert first.commit()
+    with pytest.raises(InputError) as caught:
+        second.commit()
+    assert caught.value.code == "output-exists"
+    second.discard()
+    assert tree(tmp_path) == {"result/a.txt": "first", "result/b.txt": "first"}
+
+
 def test_overwrite_replaces_results_and_spares_other_files(tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("mine")
     filled(tmp_path, "old").commit()

@@ -74,6 +74,6 @@ def test_own_segmentation_serves_as_lung_mask(labels: np.ndarray, tmp_path: Path
 
 
 def test_nothing_is_left_when_the_folder_is_gone(labels: np.ndarray, tmp_path: Path) -> None:
-    with pytest.raises(RuntimeError):
+    with pytest.raises(OSError):
         write_segmentation(tmp_path / "gone" / "labels.seg.nrrd", labels, GRID)
     assert list(tmp_path.iterdir()) == []

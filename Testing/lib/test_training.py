@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+import unicodedata
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -155,6 +156,18 @@ def test_a_list_of_patients_that_names_no_ct_is_refused(tmp_path: Path) -> None:
     assert read_patients([elsewhere], [elsewhere]) == {}, "a list says nothing about other folders"
 
 
+@pytest.mark.parametrize("listed", ["Müller/a.nii", "Müller\\a.nii"])
+def test_an_umlaut_is_the_same_however_it_is_stored(tmp_path: Path, listed: str) -> None:
+    place = tmp_path / unicodedata.normalize("NFD", "Müller")
+    place.mkdir()
+    (place / "a.nii").touch()
+    (tmp_path / "b.nii").touch()
+    (tmp_path / "patients.csv").write_text(f"file,patient\n{listed},1\nb.nii,1\n", encoding="utf-8")
+    groups = read_patients([tmp_path], find_volumes([tmp_path]))
+    assert len(groups) == 2
+    assert len(set(groups.values())) == 1
+
+
 def test_a_line_that_names_a_place_says_nothing_about_other_places(tmp_path: Path) -> None:
     (tmp_path / "patients.csv").write_text("file,patient\np1/ct.nii.gz,P1\n")
     paths = [tmp_path / "p1" / "ct.nii.gz", tmp_path / "p2" / "ct.nii.gz"]
@@ -225,6 +238,21 @@ def test_the_same_ct_twice_counts_once(tmp_path: Path) -> None:
     usable, refused = prepare_store([tmp_path], tmp_path / "store")
     assert [v.name for v in usable] == ["a.nii.gz"]
     assert [(one.file, one.reason) for one in refused] == [("b.nii.gz", "It is the same CT as a.nii.gz.")]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs a file system that takes any bytes for a name")
+def test_one_name_that_cannot_be_read_does_not_end_the_training_of_the_others(tmp_path: Path) -> None:
+    save(image(chest(), spacing=(3.0, 3.0, 3.0)), tmp_path / "a.nii.gz")
+    (tmp_path / os.fsdecode(b"M\xfcller.nii.gz")).write_bytes((tmp_path / "a.nii.gz").read_bytes())
+    write_dicom(tmp_path / "series", chest(seed=1))
+    slices = tmp_path / "series" / "01-001.dcm"
+    slices.rename(slices.with_name(os.fsdecode(b"sch\xfctz.dcm")))
+    usable, refused = prepare_store([tmp_path], tmp_path / "store")
+    assert [v.name for v in usable] == ["a.nii.gz"]
+    assert [(one.file, one.reason) for one in refused] == [
+        ("M?ller.nii.gz", "The path of M?ller.nii.gz holds characters that cannot be read."),
+        ("series", "The path of sch?tz.dcm holds characters that cannot be read."),
+    ]
 
 
 @pytest.fixture

@@ -60,6 +60,17 @@ def test_volumes_that_are_no_ct_say_why_and_take_no_part(opened):
     assert len(desk.training.pane._scans.data().volumes) == 3
 
 
+def test_what_was_unticked_in_one_scene_is_not_in_the_next(opened):
+    desk = opened()
+    desk.train.trainTable.item(0, 0).setCheckState(qt.Qt.Unchecked)
+    assert desk.train.trainScansLabel.text.startswith("2 of 3 volumes chosen")
+    desk.host.close_scene()
+    for number in range(3):
+        add_chest(f"Roe Richard {number}", chest(seed=number))
+    desk.wait(lambda: len(texts(desk, 0)) == 3)
+    assert desk.train.trainScansLabel.text.startswith("3 of 3 volumes chosen")
+
+
 def test_fewer_than_three_are_refused_before_anything_runs(opened):
     desk = opened(3)
     desk.train.trainTable.item(1, 0).setCheckState(qt.Qt.Unchecked)
