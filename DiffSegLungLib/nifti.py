@@ -152,6 +152,8 @@ def _orientation_notes(header: NiftiHeader, name: str) -> tuple[str, ...]:
         )
     if not _usable(sform) and not _usable(qform):
         raise bad_direction(name)
+    if sform is not None and not np.isfinite(sform).all():  # ITK may look for its axes for ever
+        raise bad_direction(name)
     if qform is None or sform is None:
         return ()
     ends = [(0, n - 1) for n in (*header.size, 1, 1)[:3]]

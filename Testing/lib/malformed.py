@@ -263,6 +263,11 @@ MALFORMED: tuple[Malformed, ...] = (
     Malformed("singular direction (NRRD)", "bad-direction", _header(".nrrd", b"(0,5,0)", b"(5,0,0)")),
     Malformed("singular direction (MHA)", "bad-direction", _header(".mha", b"1 0 0 0 1 0", b"1 0 0 1 0 0")),
     Malformed("sheared NIfTI sform", "bad-direction", _nifti((280, "4f", (5, 3, 0, 0)), (252, "h", (0,)))),
+    Malformed(
+        "NIfTI sform of infinity beside a good qform",
+        "bad-direction",
+        _nifti((312, "4f", (56.0, 4.8905316404936116e-42, float("-inf"), 0.0))),
+    ),
     Malformed("NIfTI sform of NaN", "bad-direction", _nifti((280, "f", (float("nan"),)), (252, "h", (0,)))),
     Malformed("NIfTI with negative size", "unreadable", _nifti((42, "h", (-64,)))),
     Malformed("MR series", "not-ct", _dicom(Modality="MR")),
