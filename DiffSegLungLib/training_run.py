@@ -257,6 +257,9 @@ def _prepare(
     usable, refused = prepare_store(
         list(request.sources), run.store, by_name=by_name, looked_at=looked_at, cancelled=talk.cancelled
     )
+    for volume in usable:
+        for note in volume.notes:
+            talk.note(f"{volume.name}: {note}")
     if not usable and not refused:
         raise InputError(
             "no-volumes",

@@ -39,12 +39,14 @@ class PreparedVolume:
         fingerprint: SHA-256 of the source's voxels, shortened; says which CT without naming a patient.
         patient: group that must stay on one side of a split; a number.
         name: file name of the source.
+        notes: what the user should know about how it was read, such as which of several series was taken.
     """
 
     folder: Path
     fingerprint: str
     patient: str
     name: str
+    notes: tuple[str, ...] = ()
 
     def open(self) -> tuple[NDArray[np.int16], NDArray[np.bool_]]:
         """The two arrays (z, y, x), memory-mapped read-only.
@@ -201,7 +203,8 @@ def _arrays(folder: Path) -> tuple[NDArray[np.int16], NDArray[np.bool_]]:
 def _meta(folder: Path) -> dict[str, Any]:
     """What is known of a prepared CT; empty where it is not there, or any of its files is damaged."""
     meta = _mapping(folder / "meta.json")
-    if isinstance(meta.get("fingerprint"), str) and isinstance(meta.get("lung_ml"), (int, float)):
+    known = isinstance(meta.get("fingerprint"), str) and isinstance(meta.get("lung_ml"), (int, float))
+    if known and isinstance(meta.get("notes", []), list):
         with contextlib.suppress(OSError, ValueError, EOFError):
             _arrays(folder)
             return meta
@@ -282,7 +285,8 @@ def _prepare(path: Path, store: Path, patient: str) -> tuple[PreparedVolume, flo
             write_aside(refusal, json.dumps(told).encode())
             raise
         _keep(canonical, meta, folder)
-    return PreparedVolume(folder, str(meta["fingerprint"]), patient, path.name), float(meta["lung_ml"])
+    notes = tuple(map(str, meta.get("notes", ())))  # earlier versions kept none
+    return PreparedVolume(folder, str(meta["fingerprint"]), patient, path.name, notes), float(meta["lung_ml"])
 
 
 def _seen(ct: CT) -> tuple[Canonical, dict[str, Any]]:
@@ -302,6 +306,7 @@ def _seen(ct: CT) -> tuple[Canonical, dict[str, Any]]:
         "lung_ml": round(lung_ml, 1),
         "shape": list(canonical.hu.shape),
         "cell": list(CELL),
+        "notes": [note for note in ct.notes if ct.source not in note],  # the store holds no names
     }
     return canonical, meta
 

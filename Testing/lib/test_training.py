@@ -27,7 +27,7 @@ from DiffSegLungLib.training.run_folder import RunFolder
 from DiffSegLungLib.training.settings import TrainingSettings
 from DiffSegLungLib.training.store import PreparedVolume, find_volumes, prepare_store
 from DiffSegLungLib.training.trainer import Trainer
-from DiffSegLungLib.training_run import Talk, TrainingRequest, _begun
+from DiffSegLungLib.training_run import Talk, TrainingRequest, _begun, check
 
 TINY = TrainingSettings(
     steps=60, base=8, attention_heads=2, patch=(8, 32, 32), batch=2, stage_two=20, full_weight=30,
@@ -238,6 +238,18 @@ def test_the_same_ct_twice_counts_once(tmp_path: Path) -> None:
     usable, refused = prepare_store([tmp_path], tmp_path / "store")
     assert [v.name for v in usable] == ["a.nii.gz"]
     assert [(one.file, one.reason) for one in refused] == [("b.nii.gz", "It is the same CT as a.nii.gz.")]
+
+
+def test_which_of_several_series_is_trained_on_is_said(tmp_path: Path) -> None:
+    write_dicom(tmp_path / "ct" / "scans", chest(), number=1)
+    write_dicom(tmp_path / "ct" / "scans", chest(30, seed=1), number=2)
+    request = TrainingRequest((tmp_path / "ct",), tmp_path / "run", TrainingSettings())
+    for time_of_asking in ("first", "again"):
+        said: list[str] = []
+        check(request, Talk(note=said.append))
+        assert len(said) == 1, time_of_asking
+        assert said[0].startswith("scans: The folder holds CT series 1 (24 slices")
+        assert said[0].endswith("series 2 was read.")
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs a file system that takes any bytes for a name")
