@@ -52,6 +52,8 @@ def main() -> None:
     if options.one:
         print(json.dumps(measure(options)))
         return
+    if options.against and not (options.against / "DiffSegLungLib").is_dir():
+        parser.error(f"{options.against} is no checkout: there is no DiffSegLungLib in it")
     checkouts = {"new": ROOT} | ({"old": options.against.resolve()} if options.against else {})
     medians = in_turns(checkouts, "speed", options.rounds)
     print(
