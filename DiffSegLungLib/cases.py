@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 from .commands import OUTPUT_FILES
 from .dicomfiles import headers, is_dicom_file
 from .errors import InputError
-from .generate import CARD
+from .generate import CARD, SAMPLE
 from .imagefile import FORMATS, is_volume_file
 
 _FORBIDDEN = re.compile(r'[<>:"|?*\\/\x00-\x1f\x7f\u2028\u2029\ud800-\udfff]')
@@ -28,7 +28,6 @@ _RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d|summary\.csv)(\.|$)", re.I
 _LONGEST = 120
 """Bytes of a name; file systems take 255, of which the hidden folder of a run needs some."""
 
-_SAMPLE = re.compile(r"sample-\d{3}\.nii\.gz")
 _NEVER_A_CT = (".seg.nrrd", ".seg.nhdr")
 _SYSTEM = ("lost+found", "System Volume Information", "$RECYCLE.BIN")
 
@@ -114,7 +113,7 @@ def _made_here(files: Sequence[str]) -> Iterable[str]:
     """Those files of a folder that are results, or samples: synthetic CT are nobody's."""
     if {"result.json", "labels.nii.gz"} <= set(files):
         return OUTPUT_FILES
-    return [name for name in files if _SAMPLE.fullmatch(name)] if CARD in files else ()
+    return [name for name in files if SAMPLE.fullmatch(name)] if CARD in files else ()
 
 
 def _holds_dicom_ct(folder: Path, files: Iterable[str]) -> bool:

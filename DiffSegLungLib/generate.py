@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     from .session import Session
 
 CARD = "samples.json"
+SAMPLE = re.compile(r"sample-\d{3}\.nii\.gz")
+"""Names of samples."""
+
 _LEAST_ML, _MOST_ML = 100.0, 15_000.0
 _MOST_SAMPLES, _MOST_STEPS = 999, 250
 

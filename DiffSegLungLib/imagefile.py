@@ -147,7 +147,7 @@ def save(path: Path, image: sitk.Image) -> None:
 def _unpacked_length(path: Path) -> int:
     """What a gzip file says at its end, which one that is cut lacks: bytes modulo 2^32."""
     with path.open("rb") as stream:
-        stream.seek(-4, os.SEEK_END)
+        stream.seek(max(0, path.stat().st_size - 4))
         return int.from_bytes(stream.read(4), "little")
 
 

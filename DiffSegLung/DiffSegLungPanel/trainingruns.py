@@ -8,13 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import datetime
-import enum
 import json
 import math
-import os
 import re
 import shutil
-import socket
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,9 +22,9 @@ from slicer.i18n import tr as _
 from DiffSegLungLib.errors import InputError
 from DiffSegLungLib.finetune import FEW_VOLUMES, LEAST_VOLUMES
 from DiffSegLungLib.model.library import models_folder
-from DiffSegLungLib.training.run_folder import identity
 
 from .trainingfiles import linesOf, listOf, mappingOf, numbersOf, stampOf, wholeOf
+from .trainingowner import Owner, myself, ownerOf
 
 FEWEST, ADVISED = LEAST_VOLUMES, FEW_VOLUMES
 """CT that a training needs at least, and those below which it is warned."""
@@ -91,16 +88,6 @@ class Outcome:
         return self.model != self.parent
 
 
-class _Owner(enum.Enum):
-    """Whose training it is: which Slicer works on it."""
-
-    nobody = "nobody"
-    me = "me"
-    another = "another"
-    afar = "afar"  # of another computer: whether it lives cannot be told here
-    gone = "gone"
-
-
 class TrainingRun:
     """One training on disk.
 
@@ -138,12 +125,12 @@ class TrainingRun:
     @property
     def isElsewhere(self) -> bool:
         """Whether another Slicer works on it: one that is alive, or one of another computer."""
-        return self._owner() in (_Owner.another, _Owner.afar)
+        return self._owner() in (Owner.another, Owner.afar)
 
     @property
     def isAfar(self) -> bool:
         """Whether a Slicer of another computer holds it, which may have crashed: only the user can tell."""
-        return self._owner() is _Owner.afar
+        return self._owner() is Owner.afar
 
     def elsewhereText(self) -> str:
         """What to say where another Slicer works on it."""
@@ -261,7 +248,7 @@ class TrainingRun:
                 needed = _("Pause it there; where that Slicer is gone, delete {file}.")
                 needed = needed.format(file=self.folder / _OWNER)
             raise InputError("training-elsewhere", self.elsewhereText(), needed)
-        self._write(_OWNER, _myself())
+        self._write(_OWNER, myself())
 
     def takeOver(self) -> None:
         """Free it from a Slicer of another computer, which the user knows to be gone.
@@ -308,51 +295,21 @@ class TrainingRun:
     @property
     def isAbandoned(self) -> bool:
         """Whether only its scans were checked, by a Slicer that is certainly gone."""
-        return not self.isBegun and self._owner() is _Owner.gone
+        return not self.isBegun and self._owner() is Owner.gone
 
     @property
     def isMine(self) -> bool:
         """Whether this very Slicer works on it."""
-        return self._owner() is _Owner.me
+        return self._owner() is Owner.me
 
-    def _owner(self) -> _Owner:
-        said = mappingOf(self.folder / _OWNER)
-        pid, host = said.get("pid"), said.get("host")
-        if not (isinstance(pid, int) and isinstance(host, str)):
-            return _Owner.nobody
-        return _ownerHere(said) if host == socket.gethostname() else _Owner.afar
+    def _owner(self) -> Owner:
+        return ownerOf(mappingOf(self.folder / _OWNER))
 
     def _write(self, name: str, content: Mapping[str, Any]) -> None:
         try:
             (self.folder / name).write_text(json.dumps(content) + "\n", encoding="utf-8")
         except OSError as error:
             raise _notWritten(error) from error
-
-
-def _myself() -> dict[str, Any]:
-    """What tells this Slicer from all others; without psutil not from later ones with its number."""
-    try:
-        import psutil
-    except ImportError:
-        return {"pid": os.getpid(), "host": socket.gethostname()}
-    return identity(psutil.Process())
-
-
-def _ownerHere(said: Mapping[str, Any]) -> _Owner:
-    """Which Slicer of this computer a training's folder names."""
-    if said == _myself():
-        return _Owner.me
-    try:
-        import psutil
-    except ImportError:  # who is alive cannot be told
-        return _Owner.nobody
-    try:
-        # The number may be another program's by now, or the clock was set: not gone for certain.
-        return _Owner.another if said == identity(psutil.Process(said["pid"])) else _Owner.nobody
-    except (psutil.NoSuchProcess, ValueError, OverflowError):
-        return _Owner.gone
-    except psutil.Error:
-        return _Owner.another
 
 
 def trainingsFolder() -> Path:

@@ -226,8 +226,8 @@ def flat_ct(lungs: NDArray[np.bool_], seed: int, first: int = 0) -> NDArray[np.f
         (B, D, H, W) float32 HU.
     """
     dice = [np.random.default_rng([seed, first + i, 1]).standard_normal() for i in range(len(lungs))]
-    density = LUNG_HU + LUNG_SPREAD_HU * np.clip(dice, -1.5, 1.5)
-    return np.where(lungs, density[:, None, None, None], BODY_HU).astype(np.float32)
+    density = (LUNG_HU + LUNG_SPREAD_HU * np.clip(dice, -1.5, 1.5)).astype(np.float32)
+    return np.where(lungs, density[:, None, None, None], np.float32(BODY_HU))
 
 
 def _tiles(lungs: NDArray[np.bool_], patch: tuple[int, ...], overlap: float) -> list[Tile]:

@@ -97,10 +97,6 @@ class qMRMLPlotView(SceneWidget):
     def RemovePlotSelections(self) -> None:
         """There are no selections here."""
 
-    @invokable
-    def saveAsSVG(self, path: str) -> None:
-        raise NotImplementedError("qMRMLPlotView.saveAsSVG has no stand-in")
-
     def paintEvent(self, event: QtGui.QPaintEvent) -> None:
         painter = QtGui.QPainter(self)
         painter.setRenderHint(QtGui.QPainter.RenderHint.Antialiasing)

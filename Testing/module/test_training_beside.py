@@ -12,7 +12,7 @@ import slicer
 from DiffSegLungPanel.dialogs import Room
 from DiffSegLungPanel.trainingruns import knownRuns
 from panels import Desk, StepLogic
-from training_desk import NAME, activity, texts, train, train_until, training_nodes, wait_idle
+from training_desk import NAME, activity, pause, texts, train, train_until, training_nodes, wait_idle
 
 from DiffSegLungLib.training.run_folder import identity
 
@@ -211,8 +211,7 @@ def test_a_training_of_another_computer_is_taken_over_only_after_asking(opened, 
     use_trainer(pause_s=0.05, lines=30)
     desk = opened()
     train_until(desk, 40)
-    desk.train.pauseTrainingButton.click()
-    wait_idle(desk)
+    pause(desk)
     run = desk.training.pane.run
     owner, step = run.folder / "slicer.json", run.step
     owner.write_text(json.dumps({"pid": 1, "begun": 1, "host": "ward-7"}))

@@ -17,7 +17,7 @@ from DiffSegLungPanel.trainingruns import knownRuns
 from panels import Desk, StepLogic
 from small_volume import QUICK, add_chest
 from smallchest import chest, image, save
-from training_desk import NAME, activity, texts, train, train_until, training_nodes, wait_idle
+from training_desk import NAME, activity, pause, texts, train, train_until, training_nodes, wait_idle
 
 
 class ComparingLogic(StepLogic):
@@ -284,8 +284,7 @@ def test_pausing_keeps_and_resuming_goes_on(opened, use_trainer):
     desk = opened()
     train_until(desk, 60)
     assert desk.train.pauseTrainingButton.enabled and not desk.train.startTrainingButton.enabled
-    desk.train.pauseTrainingButton.click()
-    wait_idle(desk)
+    pause(desk)
     run = desk.training.pane.run
     step = run.step
     assert (
@@ -304,8 +303,7 @@ def test_stopping_makes_the_model_of_what_was_learned(opened, use_trainer, pause
     desk = opened()
     train_until(desk, 60)
     if paused:
-        desk.train.pauseTrainingButton.click()
-        wait_idle(desk)
+        pause(desk)
     desk.train.stopTrainingButton.click()
     wait_idle(desk)
     outcome = desk.training.pane.run.outcome()
@@ -373,8 +371,7 @@ def test_discarding_asks_first(opened, use_trainer):
     use_trainer(pause_s=0.05, lines=30)
     desk = opened()
     train_until(desk, 40)
-    desk.train.pauseTrainingButton.click()
-    wait_idle(desk)
+    pause(desk)
     folder = desk.training.pane.run.folder
     desk.train.discardTrainingButton.click()
     assert folder.exists() and "is lost" in desk.dialogs.questions[-1]

@@ -32,6 +32,12 @@ def train_until(desk: Any, step: int) -> None:
     desk.wait(lambda: desk.training.pane.run is not None and desk.training.pane.run.step >= step)
 
 
+def pause(desk: Any) -> None:
+    """Pause, and wait until it does."""
+    desk.train.pauseTrainingButton.click()
+    wait_idle(desk)
+
+
 def texts(desk: Any, column: int) -> list[str]:
     """A column of the table of scans."""
     table = desk.train.trainTable
