@@ -9,7 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .ct import CT
-from .thorax import VOXEL_ML, bounding_box, chest_of, dilated
+from .geometry import bounding_box
+from .shapes import VOXEL_ML, dilated
+from .thorax import chest_of
 
 if TYPE_CHECKING:
     from .lungs import Lungs

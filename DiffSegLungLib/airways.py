@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .thorax import COARSE_MM, VOXEL_ML, Chest, Mask, components
+from .shapes import COARSE_MM, VOXEL_ML, Mask, components
+from .thorax import Chest
 
 LUMEN_HU = -750.0
 AREA_MM2 = (40.0, 650.0)

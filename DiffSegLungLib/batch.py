@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import time
@@ -14,15 +15,16 @@ from typing import TYPE_CHECKING, Any
 from . import __version__
 from .cases import Case, find_cases
 from .child import Child
-from .commands import OUTPUT_FILES
 from .config import Config
 from .errors import Cancelled, DiffSegLungError, InputError
 from .fingerprint import is_same_input
 from .outputs import OutputFolder, other_users, remove_stale
+from .own_files import OUTPUT_FILES
+from .session import CASES_KEPT
 from .summary import FILE, Row, read_rows, row, row_of_result, write_rows
 
 if TYPE_CHECKING:
-    from .session import Session
+    from .session import Session, Work
 
 GRACE_S = 3.5
 """What a cancelled batch needs: its cases take up to 2 s to clean up, and it ends after them."""
@@ -310,3 +312,53 @@ def _threads(jobs: int) -> dict[str, str]:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     share = str(max(1, cores // jobs))
     return {name: share for name in _THREADS if name not in os.environ}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of ``batch`` beside the settings that it shares with ``segment``."""
+    parser.add_argument(
+        "sources",
+        nargs="+",
+        type=Path,
+        metavar="CT",
+        help="CT files, DICOM folders, or folders that are searched for both",
+    )
+    parser.add_argument(
+        "-o",
+        "--output",
+        type=Path,
+        required=True,
+        metavar="DIR",
+        help="receives a folder a case, and summary.csv; made if missing",
+    )
+    parser.add_argument("--jobs", type=int, default=1, metavar="N", help="cases at a time (%(default)s)")
+    parser.add_argument(
+        "--overwrite",
+        action="store_true",
+        help="replace results that come from other settings, another model or another CT",
+    )
+
+
+def work(options: argparse.Namespace, config: Config) -> Work:
+    """The batch that the options ask for, as work for a session.
+
+    Raises:
+        InputError: fewer than one job.
+    """
+    if options.jobs < 1:
+        raise InputError("bad-arguments", f"There cannot be {options.jobs} jobs.", "At least one is needed.")
+
+    def segment_all(session: Session) -> None:
+        session.kept = CASES_KEPT
+
+        request = BatchRequest(
+            sources=tuple(options.sources),
+            output=options.output.expanduser(),
+            config=config,
+            bundle=options.bundle,
+            jobs=options.jobs,
+            overwrite=options.overwrite,
+        )
+        run_batch(request, session)
+
+    return segment_all

@@ -10,11 +10,10 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from .commands import OUTPUT_FILES
 from .dicomfiles import headers, is_dicom_file
 from .errors import InputError
-from .generate import CARD, SAMPLE
 from .imagefile import FORMATS, is_volume_file
+from .own_files import CARD, OUTPUT_FILES, SAMPLE
 
 _FORBIDDEN = re.compile(r'[<>:"|?*\\/\x00-\x1f\x7f\u2028\u2029\ud800-\udfff]')
 """What some file system or program does not take, undecodable bytes of a name included."""

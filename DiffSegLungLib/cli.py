@@ -15,7 +15,7 @@ from typing import Any, NoReturn, get_args
 
 from . import (
     __version__,
-    batch_command,
+    batch,
     commands,
     evaluate_command,
     generate_command,
@@ -97,11 +97,11 @@ def _parser() -> argparse.ArgumentParser:
     _add_segment(segment)
     segment.set_defaults(work=_segment)
 
-    batch = names.add_parser("batch", help="segment many CT, each in a process of its own; resumable")
-    batch_command.add_arguments(batch)
-    _add_settings(batch)
-    _add_session(batch)
-    batch.set_defaults(work=lambda options: batch_command.work(options, config_from(options)))
+    many = names.add_parser("batch", help="segment many CT, each in a process of its own; resumable")
+    batch.add_arguments(many)
+    _add_settings(many)
+    _add_session(many)
+    many.set_defaults(work=lambda options: batch.work(options, config_from(options)))
 
     demo = names.add_parser("demo", help="generate a chest CT with lesions and segment it")
     demo.add_argument(

@@ -2,33 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .errors import Cancelled
 from .fingerprint import fingerprint
 from .outputs import OutputFolder
+from .own_files import OUTPUT_FILES, PHANTOM_FILES
+from .session import Work
 
 if TYPE_CHECKING:
     from .config import Config
     from .session import Session
 
-Work = Callable[["Session"], None]
-
-OUTPUT_FILES = (
-    "labels.seg.nrrd",
-    "labels.nii.gz",
-    "regions.nii.gz",
-    "entropy.nii.gz",
-    "cells.npz",
-    "overview.png",
-    "report.html",
-    "table.csv",
-    "result.json",
-)
-
-PHANTOM_FILES = ("phantom.nii.gz", "truth.seg.nrrd")
 
 STAGE_SHARES = {
     "start": 0.5,

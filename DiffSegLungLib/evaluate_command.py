@@ -14,8 +14,7 @@ from .model.library import BUILT_IN, Library
 from .session import CASES_KEPT
 
 if TYPE_CHECKING:
-    from .commands import Work
-    from .session import Session
+    from .session import Session, Work
 
 _SUITES = ("phantom", "lesions", "real", "ablation", "all")
 

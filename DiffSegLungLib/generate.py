@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,13 +17,11 @@ from .errors import Cancelled, InputError, require_within
 from .hounsfield import AIR
 from .imagefile import opened_or_refused, read_image
 from .outputs import OutputFolder
+from .own_files import CARD
 
 if TYPE_CHECKING:
     from .session import Session
 
-CARD = "samples.json"
-SAMPLE = re.compile(r"sample-\d{3}\.nii\.gz")
-"""Names of samples."""
 
 _LEAST_ML, _MOST_ML = 100.0, 15_000.0
 _MOST_SAMPLES, _MOST_STEPS = 999, 250

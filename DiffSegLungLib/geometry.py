@@ -260,3 +260,13 @@ def _low_passed(array: NDArray[Any], source: Geometry, target: Geometry) -> NDAr
             part = gaussian_filter1d(part, sigma, axis=axis, mode="nearest", truncate=3.0)
             smooth[slab] = np.rint(part) if dtype == np.int16 else part
     return smooth
+
+
+def bounding_box(mask: NDArray[Any], margin: int = 0) -> tuple[slice, slice, slice]:
+    """The box of slices that holds every True voxel, with a margin in voxels."""
+    boxes = []
+    for axis in range(3):
+        used = np.flatnonzero(mask.any(axis=tuple(a for a in range(3) if a != axis)))
+        boxes.append(slice(max(0, int(used[0]) - margin), min(mask.shape[axis], int(used[-1]) + 1 + margin)))
+    z, y, x = boxes
+    return z, y, x

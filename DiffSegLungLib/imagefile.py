@@ -17,6 +17,7 @@ from .geometry import Geometry, to_image
 from .nifti import check_nifti
 from .refusals import THICKEST_MM, THINNEST_MM, bad_direction, bad_spacing, check_name, unreadable
 from .textheader import check_text_header
+from .training.aside import replacing
 
 if TYPE_CHECKING:
     import SimpleITK as sitk
@@ -104,21 +105,6 @@ def quiet() -> Iterator[None]:
     finally:
         os.dup2(kept, 2)
         os.close(kept)
-
-
-@contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """A name in the folder of ``path`` to write to; it becomes ``path`` when the block ends well.
-
-    A block that raises leaves neither the file nor a part of it, and an older ``path`` stays as it was.
-    The temporary name keeps every suffix of ``path``, since writers choose their format by it.
-    """
-    aside = path.with_name(f".partial-{os.getpid()}-{path.name}")
-    try:
-        yield aside
-        aside.replace(path)
-    finally:
-        aside.unlink(missing_ok=True)
 
 
 def write_image(path: Path, array: NDArray[Any], geometry: Geometry) -> None:

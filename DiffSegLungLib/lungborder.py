@@ -8,9 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .ct import CT, Geometry
-from .geometry import to_image
+from .geometry import bounding_box, to_image
 from .lungshape import LEFT, RIGHT
-from .thorax import COARSE_MM, Chest, Mask, bounding_box, dilated, distance_mm, opened, squared_steps
+from .shapes import COARSE_MM, Mask, dilated, distance_mm, opened, squared_steps
+from .thorax import Chest
 
 SLAB = 16
 """Slices at a time: a large CT never has a float copy."""
@@ -64,31 +65,6 @@ def lungs_at_full_resolution(
         side[slab] = label * (part & ~near_airway)
         lumen[slab] = near_airway & air
     return side, lumen
-
-
-def thirds_of(side: NDArray[np.uint8], geometry: Geometry) -> NDArray[np.uint8]:
-    """Cut each lung by two axial planes of the patient: 1 upper, 2 middle, 3 lower third of its volume.
-
-    Args:
-        side: uint8 (z, y, x), 0 outside, 1 right and 2 left lung.
-        geometry: their grid; it may be oblique.
-
-    Returns:
-        uint8 (z, y, x), 0 outside the lungs.
-    """
-    third = np.zeros_like(side)
-    steps = geometry.matrix[2].astype(np.float32)
-    k, j, i = (np.arange(n, dtype=np.float32) for n in side.shape)
-    in_plane = steps[1] * j[:, None] + steps[0] * i
-    for lung in (RIGHT, LEFT):
-        heights = [(in_plane + steps[2] * z)[plane == lung] for z, plane in zip(k, side, strict=True)]
-        every = np.concatenate(heights)
-        if not every.size:
-            continue
-        lower, upper = np.quantile(every, [1 / 3, 2 / 3])
-        for plane, part, height in zip(side, third, heights, strict=True):
-            part[plane == lung] = np.where(height > upper, 1, np.where(height > lower, 2, 3))
-    return third
 
 
 def _nearer_side(sides: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -12,10 +12,13 @@ from .airoffset import AirOffset, air_offset
 from .airways import airway_lumen
 from .ct import CT, resample
 from .errors import InputError
-from .lungborder import lungs_at_full_resolution, thirds_of
+from .geometry import bounding_box
+from .lungborder import lungs_at_full_resolution
 from .lungshape import LEFT, RIGHT, aerated_lung, enclosed_tissue, lung_sides, nearest_side, solid_lung
+from .regions import thirds_of
 from .ribcage import dense_lung
-from .thorax import COARSE_MM, bounding_box, chest_of, dilated
+from .shapes import COARSE_MM, dilated
+from .thorax import chest_of
 
 __all__ = ["AirOffset", "Lungs", "air_offset", "lungs_from_mask", "segment_lungs"]
 

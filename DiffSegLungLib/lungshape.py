@@ -8,19 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import InputError
-from .thorax import (
-    COARSE_MM,
-    VOXEL_ML,
-    Chest,
-    Mask,
-    bounding_box,
-    closed,
-    components,
-    dilated,
-    distance_mm,
-    eroded,
-    opened,
-)
+from .geometry import bounding_box
+from .shapes import COARSE_MM, VOXEL_ML, Mask, closed, components, dilated, distance_mm, eroded, opened
+from .thorax import Chest
 
 RIGHT, LEFT = 1, 2
 SMALLEST_LUNG_ML = 200.0

@@ -16,10 +16,10 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from .errors import InputError
+from .owners import owner_lives
 from .refusals import check_name
 
 _MARK = ".diffseglung-partial"
-_DAY_S = 86_400.0
 
 
 class OutputFolder:
@@ -164,19 +164,3 @@ def other_users(home: Path, name: str) -> list[Path]:
         for found in home.glob(f"{_MARK}-*-{name}")
         if found.name.removeprefix(f"{_MARK}-").split("-", 2)[2:] == [name]
     )
-
-
-def owner_lives(pid: int, folder: Path) -> bool:
-    """Whether the process that made a folder is still there; its number may be another program's by now.
-
-    Needs psutil. A program that started more than a day after the folder was last written cannot
-    have made it; a clock that was set by less does no harm.
-    """
-    import psutil
-
-    try:
-        return bool(psutil.Process(pid).create_time() < folder.stat().st_mtime + _DAY_S)
-    except (psutil.NoSuchProcess, FileNotFoundError):
-        return False
-    except (psutil.Error, OSError):
-        return True

@@ -55,7 +55,8 @@ def fit_population(
         Cancelled: ``cancelled`` said so; the bundle is as it was.
     """
     from .cells import DIFFUSION, Cells, pool
-    from .features import STATISTIC_COLUMNS, diffusion_features, statistics_features
+    from .diffusion_features import diffusion_features
+    from .features import STATISTIC_COLUMNS, statistics_features
     from .mixture import KINDS, Mixture
     from .training.store import as_canonical
 

@@ -24,8 +24,9 @@ from .lungs import Lungs
 from .mixture import Mixture
 from .overview import draw_montage, draw_panels, write_overview
 from .quantify import Quantities, quantify
+from .regions import region_map
 from .report import legend, summary_text, write_report
-from .uncertainty import UncertainRegion, region_map, uncertain_regions
+from .uncertainty import UncertainRegion, uncertain_regions
 
 FORMAT = 1
 """Version of result.json and cells.npz."""

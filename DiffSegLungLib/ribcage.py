@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .thorax import COARSE_MM, VOXEL_ML, Chest, Mask, closed, components, dilated, opened
+from .shapes import COARSE_MM, VOXEL_ML, Mask, closed, components, dilated, opened
+from .thorax import Chest
 
 ANGLES = 240
 BONE_HU = 160.0

@@ -202,3 +202,6 @@ def _signals(handler: Callable[[int, FrameType | None], None], *, keep: bool) ->
         for name, handler_before in before.items():
             if not keep:
                 signal.signal(getattr(signal, name), handler_before)
+
+
+Work = Callable[["Session"], None]

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from .classes import CLASSES
-from .imagefile import replacing
+from .training.aside import replacing
 
 Status = Literal["done", "failed", "refused", "cancelled", "waiting"]
 Row = dict[str, str]

@@ -18,8 +18,7 @@ from .training.settings import FREE_SETTINGS, SIZES, Precision, TrainingSettings
 from .training_run import Talk, TrainingRequest, check, train
 
 if TYPE_CHECKING:
-    from .commands import Work
-    from .session import Session
+    from .session import Session, Work
 
 _DEFAULTS = {f.name: f.default for f in fields(TrainingSettings)}
 _STAGE_SHARES = {"prepare": 5.0, "train": 90.0, "population": 5.0}

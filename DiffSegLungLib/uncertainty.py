@@ -105,18 +105,6 @@ def uncertain_regions(
     return regions
 
 
-def region_map(side: NDArray[np.uint8], third: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Sides and thirds in one label map: 1..3 right upper, middle, lower; 4..6 left; 0 outside.
-
-    Args:
-        side: (z, y, x), 1 right, 2 left lung, 0 outside.
-        third: (z, y, x), 1 upper, 2 middle, 3 lower third wherever ``side`` > 0.
-    """
-    # In one lung only, every third could be missing: its voxels then stay in the upper one, and none is lost.
-    inner = np.maximum(third, 1)
-    return np.where(side > 0, (np.maximum(side, 1) - 1) * np.uint8(3) + inner, 0).astype(np.uint8)
-
-
 def _two_most_frequent(ids: NDArray[np.uint8]) -> tuple[str, str | None]:
     counts: Mapping[int, int] = dict(enumerate(np.bincount(ids)))
     first, *others = sorted((i for i, n in counts.items() if n), key=lambda i: -counts[i])

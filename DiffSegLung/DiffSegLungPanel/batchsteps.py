@@ -12,9 +12,10 @@ from slicer.i18n import tr as _
 from DiffSegLungLib.errors import Cancelled, DiffSegLungError, InputError
 
 from .request import Request
-from .segmentationsteps import segmentationSteps, workerSteps
+from .segmentationsteps import segmentationSteps
 from .tasks import CancelRequested, Steps, TaskProgress, describedError, spanned
 from .temporary import temporaryFolder, writeText
+from .worker import workerSteps
 
 
 @dataclass(frozen=True)

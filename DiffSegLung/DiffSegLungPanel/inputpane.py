@@ -12,7 +12,7 @@ from DiffSegLungLib.errors import InputError
 
 from .inputinfo import InputInfo, describeInput
 from .parameters import DiffSegLungParameters
-from .refinepane import editedNames
+from .segments import editedNames
 
 
 class InputPane(VTKObservationMixin):

@@ -25,10 +25,10 @@ from .models import (
     requireInstalled,
     shownName,
 )
-from .segmentationsteps import workerSteps
 from .tasks import Steps, Task
 from .temporary import temporaryFolder
 from .uifiles import loadInto
+from .worker import workerSteps
 
 
 class ModelManager:

@@ -9,12 +9,10 @@ import qt
 import slicer
 from slicer.i18n import tr as _
 
-from DiffSegLungLib.classes import BY_KEY
-
 from . import results
 from .runpane import announced
 from .segmentation import EditWatcher
-from .segments import AUTOMATIC, TYPE_TAG, classSegments, tagOf
+from .segments import editedNames
 from .surfaces import hideIn3D
 from .tasks import Task
 from .wording import listText
@@ -174,14 +172,3 @@ class RefinePane:
             else _("Not edited so far.")
         )
         self._ui.editedLabel.visible = self._node is not None
-
-
-def editedNames(node: slicer.vtkMRMLSegmentationNode) -> list[str]:
-    """Names of the classes that say of themselves that a person changed them."""
-    segments = node.GetSegmentation()
-    edited = {
-        key
-        for segmentID, key in classSegments(node).items()
-        if tagOf(segments.GetSegment(segmentID), TYPE_TAG) not in ("", AUTOMATIC)
-    }
-    return [BY_KEY[key].name.lower() for key in BY_KEY if key in edited]

@@ -9,9 +9,9 @@ from typing import Any
 import slicer
 from slicer.i18n import tr as _
 
-from .segmentationsteps import workerSteps
 from .tasks import Task
 from .temporary import temporaryFolder
+from .worker import workerSteps
 
 SAMPLE_NAME = "DiffSegLungPhantom"
 

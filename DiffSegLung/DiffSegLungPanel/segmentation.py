@@ -17,15 +17,7 @@ from .exchange import checkInput, vtkArrayOf
 from .grid import asMatrix, gridOf, worldMatrix
 from .hierarchy import placeBeside
 from .masks import LABELMAP, layersOf, numbersOnGrid
-from .segments import (
-    AUTOMATIC,
-    NAME_TAG,
-    STATUS_TAG,
-    TYPE_TAG,
-    classSegments,
-    notAnEdit,
-    tagOf,
-)
+from .segments import AUTOMATIC, NAME_TAG, STATUS_TAG, TYPE_TAG, classSegments, notAnEdit, tagOf
 
 __all__ = [
     "EditWatcher",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from pathlib import Path
 
 import numpy as np
@@ -14,10 +14,9 @@ from DiffSegLungLib.errors import DiffSegLungError
 from . import exchange, results, segmentation
 from .exchange import checkInput
 from .request import Request
-from .stages import stageName
-from .tasks import CancelRequested, Steps, TaskProgress, spanned
+from .tasks import Steps, TaskProgress, spanned
 from .temporary import temporaryFolder, writeText
-from .worker import GRACE_S, Worker
+from .worker import workerSteps
 
 EXPORT_END, WORKER_END = 0.03, 0.95
 """Fractions of the whole run at which the CT has been written, and at which the worker is done."""
@@ -45,53 +44,6 @@ def segmentationSteps(scene: slicer.vtkMRMLScene, request: Request) -> Steps:
         requireNodes(scene, request)
         _requireSame(request.inputVolume, before)
         return (yield from _import(scene, request, folder / "result"))
-
-
-def workerSteps(
-    arguments: list[str],
-    folder: Path,
-    *,
-    check: Callable[[], None] = lambda: None,
-    graceS: float = GRACE_S,
-) -> Generator[TaskProgress | str | None, None, str]:
-    """Run one library command to its end and pass on its progress and log.
-
-    Args:
-        arguments: the command and its options.
-        folder: private folder of this run.
-        check: called at every poll; what it raises stops the command.
-        graceS: how long it may take to clean up once it is cancelled, s.
-
-    Returns:
-        What the command gave as its result.
-
-    Raises:
-        DiffSegLungError: what the command said went wrong.
-        Cancelled: it was cancelled.
-    """
-    worker = Worker(arguments, folder, graceS=graceS)
-    try:
-        worker.start()
-        while worker.isRunning:
-            check()
-            for news in _newsOf(worker):
-                try:
-                    yield news
-                except CancelRequested:
-                    worker.cancel()
-    finally:
-        worker.kill()
-    if worker.error is not None:
-        raise worker.error
-    return worker.result or ""
-
-
-def _newsOf(worker: Worker) -> list[TaskProgress | str | None]:
-    """What the worker said since the last poll; one None when it said nothing."""
-    news: list[TaskProgress | str | None] = [
-        TaskProgress(stageName(said.stage), said.fraction, said.etaS) for said in worker.poll()
-    ]
-    return [*news, worker.newLog() or None]
 
 
 def _export(

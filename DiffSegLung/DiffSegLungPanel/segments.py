@@ -47,3 +47,14 @@ def notAnEdit(segmentationNode: slicer.vtkMRMLSegmentationNode) -> Iterator[None
 def isOwnChange(segmentation: slicer.vtkSegmentation) -> bool:
     """Whether the module itself is changing this segmentation just now."""
     return segmentation.__this__ in _ownChanges
+
+
+def editedNames(node: slicer.vtkMRMLSegmentationNode) -> list[str]:
+    """Names of the classes that say of themselves that a person changed them."""
+    segments = node.GetSegmentation()
+    edited = {
+        key
+        for segmentID, key in classSegments(node).items()
+        if tagOf(segments.GetSegment(segmentID), TYPE_TAG) not in ("", AUTOMATIC)
+    }
+    return [BY_KEY[key].name.lower() for key in BY_KEY if key in edited]

@@ -14,7 +14,7 @@ import slicer
 from slicer.i18n import tr as _
 
 from DiffSegLungLib.errors import InputError
-from DiffSegLungLib.outputs import owner_lives
+from DiffSegLungLib.owners import owner_lives
 
 _PREFIX = "DiffSegLung-"
 

@@ -8,7 +8,7 @@ import socket
 from collections.abc import Mapping
 from typing import Any
 
-from DiffSegLungLib.training.run_folder import identity
+from DiffSegLungLib.owners import identity
 
 
 class Owner(enum.Enum):

@@ -5,12 +5,16 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from slicer.i18n import tr as _
+
 from DiffSegLungLib.child import GRACE_S, Child
 from DiffSegLungLib.errors import DiffSegLungError
+
+from .tasks import CancelRequested, TaskProgress
 
 __all__ = ["GRACE_S", "Progress", "Worker", "pythonExecutable"]
 
@@ -109,3 +113,73 @@ def pythonExecutable() -> str:
     launcher = home / "bin" / ("PythonSlicer.exe" if os.name == "nt" else "PythonSlicer")
     # A build tree has it elsewhere, but Slicer always puts it on the path.
     return str(launcher) if launcher.is_file() else shutil.which("PythonSlicer") or sys.executable
+
+
+def workerSteps(
+    arguments: list[str],
+    folder: Path,
+    *,
+    check: Callable[[], None] = lambda: None,
+    graceS: float = GRACE_S,
+) -> Generator[TaskProgress | str | None, None, str]:
+    """Run one library command to its end and pass on its progress and log.
+
+    Args:
+        arguments: the command and its options.
+        folder: private folder of this run.
+        check: called at every poll; what it raises stops the command.
+        graceS: how long it may take to clean up once it is cancelled, s.
+
+    Returns:
+        What the command gave as its result.
+
+    Raises:
+        DiffSegLungError: what the command said went wrong.
+        Cancelled: it was cancelled.
+    """
+    worker = Worker(arguments, folder, graceS=graceS)
+    try:
+        worker.start()
+        while worker.isRunning:
+            check()
+            for news in _newsOf(worker):
+                try:
+                    yield news
+                except CancelRequested:
+                    worker.cancel()
+    finally:
+        worker.kill()
+    if worker.error is not None:
+        raise worker.error
+    return worker.result or ""
+
+
+def _newsOf(worker: Worker) -> list[TaskProgress | str | None]:
+    """What the worker said since the last poll; one None when it said nothing."""
+    news: list[TaskProgress | str | None] = [
+        TaskProgress(stageName(said.stage), said.fraction, said.etaS) for said in worker.poll()
+    ]
+    return [*news, worker.newLog() or None]
+
+
+def stageName(stage: str) -> str:
+    """What a stage of the library does, for people; a case's name before a colon is kept (batch)."""
+    case, colon, name = stage.rpartition(": ")
+    names = {
+        "start": _("Starting"),
+        "read": _("Reading the CT"),
+        "lungs": _("Finding the lungs"),
+        "grid": _("Preparing the lungs"),
+        "features": _("Computing features"),
+        "mixture": _("Clustering"),
+        "labels": _("Naming the clusters"),
+        "fusion": _("Refining the borders"),
+        "output": _("Measuring and writing"),
+        "sample": _("Drawing the samples"),
+        "phantom": _("Generating a CT"),
+        "prepare": _("Preparing the scans"),
+        "train": _("Training"),
+        "validate": _("Testing on the held-out CT"),
+        "population": _("Fitting the mixture of tissues"),
+    }
+    return f"{case}{colon}{names.get(name, name)}"

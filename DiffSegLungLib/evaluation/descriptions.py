@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ..canonical import CELL, SPACING_ZYX, Canonical, normalise
 from ..cells import Lattice, spread
-from ..features import tile_cells, tile_weight, world_noise
+from ..tiles import tile_cells, tile_weight, world_noise
 
 if TYPE_CHECKING:
     from torch import Tensor

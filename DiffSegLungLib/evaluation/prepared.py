@@ -14,7 +14,8 @@ from ..airoffset import air_offset
 from ..canonical import SPACING_ZYX, Canonical, working_volume
 from ..config import Config
 from ..ct import Geometry, resample
-from ..features import diffusion_features, smoothed, statistics_features
+from ..diffusion_features import diffusion_features
+from ..features import smoothed, statistics_features
 from ..lungs import lungs_from_mask, segment_lungs
 from ..vessels import vessel_mask
 

@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..errors import InputError, not_written
+from ..mixture import KINDS, Mixture
 from .archive import CARD, FORMAT, WEIGHTS, read
 from .diffusion import NoiseSchedule
 from .heads import StudentHead
 from .library import Library
-from .loadcheck import fault_of
 from .network import Architecture, NoiseUNet
 
 
@@ -157,3 +157,37 @@ def describe_size(network: NoiseUNet) -> str:
     """Number of parameters as a person reads it, e.g. ``"3.1 M"``."""
     count = sum(math.prod(p.shape) for p in network.parameters())
     return f"{count / 1e6:.1f} M"
+
+
+_DESCRIPTORS = 34
+
+
+def fault_of(bundle: Bundle) -> str:
+    """Why a bundle is of no use, in the middle of a sentence; empty where it is."""
+    if bundle.schedule.timesteps != bundle.network.architecture.timesteps:
+        return "its schedule has another number of timesteps than its network"
+    signal = bundle.schedule.alpha_bar
+    if not (signal.isfinite().all() and ((signal >= 0) & (signal <= 1)).all()):
+        return "its noise schedule is not one"
+    tensors = [*bundle.network.state_dict().values(), *bundle.head.state_dict().values()]
+    tensors += [bundle.descriptor_mean, bundle.descriptor_sd]
+    if not all(torch.isfinite(tensor).all() for tensor in tensors):
+        return "some weights are not numbers"
+    if any(tuple(t.shape) != (_DESCRIPTORS,) for t in (bundle.descriptor_mean, bundle.descriptor_sd)):
+        return f"its descriptor statistics are not {_DESCRIPTORS} numbers"
+    return _fault_of_mixtures(bundle)
+
+
+def _fault_of_mixtures(bundle: Bundle) -> str:
+    names = {key.split(".")[0] for key in bundle.mixture}
+    if not names <= set(KINDS) or not all(np.isfinite(array).all() for array in bundle.mixture.values()):
+        return "its population mixture is not one"
+    for name in names:
+        arrays = {
+            k.removeprefix(f"{name}."): v for k, v in bundle.mixture.items() if k.startswith(f"{name}.")
+        }
+        mixture = Mixture.from_arrays(arrays)
+        count, width = mixture.means.shape
+        if mixture.weights.shape != (count,) or mixture.covariances.shape != (count, width, width):
+            return "the parts of its population mixture do not fit together"
+    return ""

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from ..canonical import CELL, HU_CEILING, HU_FLOOR, denormalise, normalise
 from ..errors import Cancelled
-from ..features import tile_cells, tile_weight
+from ..tiles import tile_cells, tile_weight
 from .bundle import Bundle
 from .diffusion import Denoiser, sample
 from .network import bfloat16_pays

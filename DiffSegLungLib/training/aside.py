@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
@@ -39,3 +40,18 @@ def opened_aside(path: Path, aside: Path) -> Iterator[BinaryIO]:
         with contextlib.suppress(OSError):  # a full disk needs its room
             aside.unlink(missing_ok=True)
         raise not_written(path, error) from error
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A name in the folder of ``path`` to write to; it becomes ``path`` when the block ends well.
+
+    A block that raises leaves neither the file nor a part of it, and an older ``path`` stays as it was.
+    The temporary name keeps every suffix of ``path``, since writers choose their format by it.
+    """
+    aside = path.with_name(f".partial-{os.getpid()}-{path.name}")
+    try:
+        yield aside
+        aside.replace(path)
+    finally:
+        aside.unlink(missing_ok=True)

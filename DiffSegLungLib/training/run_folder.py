@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import json
-import socket
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..errors import InputError, not_written
+from ..owners import identity
 from .aside import opened_aside, write_aside
 from .cohort import Candidate
 from .settings import FREE_SETTINGS, TrainingSettings
 
 if TYPE_CHECKING:
-    import psutil
     import torch
 
 Content = TypeVar("Content", dict[str, Any], list[Any])
@@ -271,11 +270,6 @@ class RunFolder:
     def _cut_log(self, step: int) -> None:
         kept = [entry for entry in self.entries() if entry["step"] <= step]
         write_aside(self.log, "".join(json.dumps(entry) + "\n" for entry in kept).encode())
-
-
-def identity(process: psutil.Process) -> dict[str, Any]:
-    """What tells a process from others, also from later ones with its number."""
-    return {"pid": process.pid, "begun": round(process.create_time()), "host": socket.gethostname()}
 
 
 def _write_json(path: Path, content: Any) -> None:

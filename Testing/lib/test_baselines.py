@@ -11,6 +11,7 @@ from tinymodel import tiny_bundle
 from DiffSegLungLib.canonical import Canonical
 from DiffSegLungLib.classes import CONSOLIDATION, EMPHYSEMA, FIBROSIS, GROUND_GLASS, HEALTHY
 from DiffSegLungLib.ct import Geometry
+from DiffSegLungLib.diffusion_features import diffusion_features
 from DiffSegLungLib.evaluation.attention import attention_maps, merged_segments
 from DiffSegLungLib.evaluation.baselines import DiffSeg, HUBands, NetworkMixture, kmeans, rivals, untrained
 from DiffSegLungLib.evaluation.descriptions import (
@@ -20,10 +21,15 @@ from DiffSegLungLib.evaluation.descriptions import (
     encoder_features,
     plain_statistics,
 )
-from DiffSegLungLib.evaluation.naming import NAMES, cell_looks, label_by_clusters, label_by_segments, names_of
+from DiffSegLungLib.evaluation.naming import (
+    NAMES,
+    cell_looks,
+    label_by_clusters,
+    label_by_segments,
+    names_of,
+)
 from DiffSegLungLib.evaluation.noise import Noise
 from DiffSegLungLib.evaluation.prepared import Prepared
-from DiffSegLungLib.features import diffusion_features
 from DiffSegLungLib.lungs import Lungs
 
 BLOCKS = (3, 6, 6)

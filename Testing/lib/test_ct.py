@@ -12,7 +12,7 @@ from smallchest import chest, image, save
 
 from DiffSegLungLib.ct import CT, Geometry, read_mask, resample, write_image
 from DiffSegLungLib.errors import InputError
-from DiffSegLungLib.imagefile import replacing
+from DiffSegLungLib.training.aside import replacing
 
 
 @pytest.mark.parametrize("suffix", [".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd"])

@@ -13,11 +13,12 @@ from DiffSegLungLib.cells import pool
 from DiffSegLungLib.config import Config
 from DiffSegLungLib.ct import CT, Geometry, resample
 from DiffSegLungLib.evaluation.phantom import generate_phantom
-from DiffSegLungLib.features import STATISTIC_COLUMNS, statistics_features, world_noise
+from DiffSegLungLib.features import STATISTIC_COLUMNS, statistics_features
 from DiffSegLungLib.lungs import Lungs, lungs_from_mask
 from DiffSegLungLib.mixture import KINDS, Mixture
 from DiffSegLungLib.pipeline import Segmenter
 from DiffSegLungLib.result import Result
+from DiffSegLungLib.tiles import world_noise
 
 CONFIG = Config(descriptor="statistics", mode="adapted")
 

@@ -14,7 +14,7 @@ from scipy.ndimage import distance_transform_edt
 from DiffSegLungLib.ct import CT, Geometry, read_mask, resample
 from DiffSegLungLib.errors import InputError
 from DiffSegLungLib.lungs import Lungs, air_offset, lungs_from_mask, segment_lungs
-from DiffSegLungLib.thorax import COARSE_MM, dilated, eroded, squared_steps
+from DiffSegLungLib.shapes import COARSE_MM, dilated, eroded, squared_steps
 
 
 def dice(a: NDArray[np.bool_], b: NDArray[np.bool_]) -> float:

@@ -12,13 +12,7 @@ import slicer
 import slicer.util
 import vtk
 from DiffSegLungPanel import exchange, terminology
-from DiffSegLungPanel.segmentation import (
-    classMap,
-    createRegions,
-    createSegmentation,
-    isEdited,
-    regionMap,
-)
+from DiffSegLungPanel.segmentation import classMap, createRegions, createSegmentation, isEdited, regionMap
 from mrml_scenes import (
     SHAPE,
     add_ct,
