@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from . import gabor, glcm, lbp, statistics
+from . import first_order as statistics
+from . import gabor, glcm, lbp
 
 NAMES: tuple[str, ...] = (*statistics.NAMES, *glcm.NAMES, *lbp.NAMES, *gabor.NAMES)
 HU_MIN = -1000.0

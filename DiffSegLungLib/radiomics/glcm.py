@@ -7,7 +7,7 @@ import functools
 import torch
 from torch import Tensor
 
-from .statistics import grey_levels, occurrences
+from .first_order import grey_levels, occurrences
 
 NAMES: tuple[str, ...] = (
     "glcm_contrast",

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from .statistics import masked_histogram
+from .first_order import masked_histogram
 
 NAMES: tuple[str, ...] = (*(f"lbp_{ones}" for ones in range(9)), "lbp_other")
 

@@ -12,8 +12,9 @@ from test_training import TINY, trainer, volume
 from torch import Tensor, nn
 
 from DiffSegLungLib.errors import DiffSegLungError
-from DiffSegLungLib.radiomics import describe, glcm, statistics
-from DiffSegLungLib.radiomics.statistics import scattered_occurrences
+from DiffSegLungLib.radiomics import describe, glcm
+from DiffSegLungLib.radiomics import first_order as statistics
+from DiffSegLungLib.radiomics.first_order import scattered_occurrences
 from DiffSegLungLib.training.distillation import info_nce, soft_targets
 from DiffSegLungLib.training.store import PreparedVolume
 from DiffSegLungLib.training.trainer import SKIPS_IN_A_ROW, Trainer
