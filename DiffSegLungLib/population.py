@@ -99,7 +99,7 @@ def fit_population(
 
 def _made_ill(canonical: Canonical, rng: np.random.Generator) -> Canonical:
     """The volume with lesions of random kinds at random places."""
-    from .evaluation.lesions import insert_random
+    from .lesions.lesions import insert_random
 
     hu, _ = insert_random(
         canonical.hu, canonical.lungs, SPACING_ZYX, rng, probability=1.0, most=POPULATION_LESIONS

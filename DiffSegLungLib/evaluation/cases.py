@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from ..classes import HEALTHY, VESSEL
 from ..ct import CT
+from ..lesions.lesions import PlacedLesion, insert_each
+from ..lesions.patterns import Family
 from .disease import FULL_CHEST, own_disease
-from .lesions import PlacedLesion, insert_each
-from .patterns import Family
 from .phantom import Size, generate_phantom
 
 __all__ = [

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .textures import Field, Grid, ball_depth, spline_field
+from ..lesions.textures import Field, Grid, ball_depth, spline_field
 
 AIR, FAT, MUSCLE, BLOOD, LIVER = -1000.0, -100.0, 55.0, 42.0, 58.0
 CANCELLOUS, CORTICAL, CARTILAGE = 180.0, 650.0, 90.0

@@ -12,9 +12,9 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
+from ..lesions.patterns import TISSUE_HU, Brush, Paint
+from ..lesions.textures import Field, smoothstep
 from .lobules_d import Place, layered_seeds, power_cells, swayed
-from .patterns import TISSUE_HU, Brush, Paint
-from .textures import Field, smoothstep
 from .textures_d import bronchial_tree, crooked_tubes, ellipsoid_depth, faceted_body, matern_field
 
 

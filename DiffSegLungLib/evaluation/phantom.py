@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from ..classes import HEALTHY, VESSEL
 from ..ct import CT, Geometry
 from ..errors import InputError
+from ..lesions.lesions import insert_lesion
+from ..lesions.noise import Noise
+from ..lesions.patterns import Family
+from ..lesions.textures import Field, Grid, spline_field
 from .chest import AIR, HILA, Chest, build_chest
-from .lesions import insert_lesion
-from .noise import Noise
-from .patterns import Family
-from .textures import Field, Grid, spline_field
 from .trees import Tree, grow, occupancy
 
 Size = Literal["small", "standard"]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .textures import Field, Grid, ball_depth
+from ..lesions.textures import Field, Grid, ball_depth
 
 Points = NDArray[np.float64]
 

@@ -13,7 +13,7 @@ from torch.utils.data import Dataset
 
 from ..canonical import CELL, SPACING_ZYX
 from ..errors import InputError
-from ..evaluation.lesions import insert_random
+from ..lesions.lesions import insert_random
 from .store import PreparedVolume
 
 _LEAST_LUNG = 0.25

@@ -22,9 +22,9 @@ from DiffSegLungLib.classes import BY_ID, CAVITY, GROUND_GLASS, HEALTHY
 from DiffSegLungLib.ct import CT, resample
 from DiffSegLungLib.evaluation.cases import Case, CaseKey, full_chest_paths, lesion_plan, make_case
 from DiffSegLungLib.evaluation.disease import own_disease
-from DiffSegLungLib.evaluation.lesions import KINDS
-from DiffSegLungLib.evaluation.patterns import Family
 from DiffSegLungLib.features import statistics_features
+from DiffSegLungLib.lesions.lesions import KINDS
+from DiffSegLungLib.lesions.patterns import Family
 from DiffSegLungLib.lungs import Lungs, air_offset, lungs_from_mask
 
 FAMILIES: tuple[Family, ...] = ("a", "b")

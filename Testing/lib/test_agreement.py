@@ -13,7 +13,7 @@ from DiffSegLungLib.classes import CAVITY, CONSOLIDATION, GROUND_GLASS, HEALTHY
 from DiffSegLungLib.ct import CT, Geometry
 from DiffSegLungLib.evaluation.agreement import Truth
 from DiffSegLungLib.evaluation.cases import Case
-from DiffSegLungLib.evaluation.lesions import PlacedLesion
+from DiffSegLungLib.lesions.lesions import PlacedLesion
 
 SHAPE = (12, 40, 60)
 LEFT = (slice(2, 8), slice(5, 15), slice(5, 15))

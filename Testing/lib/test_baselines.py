@@ -28,8 +28,8 @@ from DiffSegLungLib.evaluation.naming import (
     label_by_segments,
     names_of,
 )
-from DiffSegLungLib.evaluation.noise import Noise
 from DiffSegLungLib.evaluation.prepared import Prepared
+from DiffSegLungLib.lesions.noise import Noise
 from DiffSegLungLib.lungs import Lungs
 
 BLOCKS = (3, 6, 6)

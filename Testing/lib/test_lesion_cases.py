@@ -20,9 +20,9 @@ from DiffSegLungLib.evaluation.cases import (
     make_case,
 )
 from DiffSegLungLib.evaluation.disease import OWN_DISEASE, own_disease
-from DiffSegLungLib.evaluation.lesions import KINDS
-from DiffSegLungLib.evaluation.patterns import Family
 from DiffSegLungLib.evaluation.phantom import generate_phantom
+from DiffSegLungLib.lesions.lesions import KINDS
+from DiffSegLungLib.lesions.patterns import Family
 
 VOLUMES_ML = (3.0, 12.0)
 """Small enough for ten lesions in the generated chest."""

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from DiffSegLungLib.classes import BY_ID, CAVITY, CONSOLIDATION, EMPHYSEMA, FIBROSIS, GROUND_GLASS
 from DiffSegLungLib.errors import InputError
-from DiffSegLungLib.evaluation.lesions import (
+from DiffSegLungLib.lesions.lesions import (
     KINDS,
     TRAINING_FAMILIES,
     InsertedLesion,
@@ -16,8 +16,8 @@ from DiffSegLungLib.evaluation.lesions import (
     insert_lesion,
     insert_random,
 )
-from DiffSegLungLib.evaluation.noise import Noise, estimate_noise, scanner_noise
-from DiffSegLungLib.evaluation.patterns import Family
+from DiffSegLungLib.lesions.noise import Noise, estimate_noise, scanner_noise
+from DiffSegLungLib.lesions.patterns import Family
 
 SPACING = (2.0, 1.0, 1.0)
 SHAPE = (48, 96, 96)

@@ -9,9 +9,9 @@ import pytest
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from DiffSegLungLib.evaluation.lesions import KINDS, InsertedLesion, insert_lesion
-from DiffSegLungLib.evaluation.noise import Noise
-from DiffSegLungLib.evaluation.patterns import Family
+from DiffSegLungLib.lesions.lesions import KINDS, InsertedLesion, insert_lesion
+from DiffSegLungLib.lesions.noise import Noise
+from DiffSegLungLib.lesions.patterns import Family
 
 SPACING = (1.2, 0.8, 0.8)
 SHAPE = (64, 96, 96)

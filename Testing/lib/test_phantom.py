@@ -19,8 +19,8 @@ from DiffSegLungLib.classes import (
 from DiffSegLungLib.errors import InputError
 from DiffSegLungLib.evaluation.metrics import dice
 from DiffSegLungLib.evaluation.phantom import Phantom, generate_phantom
-from DiffSegLungLib.evaluation.textures import Grid
 from DiffSegLungLib.evaluation.trees import grow, occupancy
+from DiffSegLungLib.lesions.textures import Grid
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from DiffSegLungLib.evaluation.textures import Grid
 from DiffSegLungLib.evaluation.textures_c import (
     airway,
     gradient_noise,
@@ -17,6 +16,7 @@ from DiffSegLungLib.evaluation.textures_c import (
     split_cells,
     star_body,
 )
+from DiffSegLungLib.lesions.textures import Grid
 
 CUBE = np.arange(-24, 24.5, 1.0)
 

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from DiffSegLungLib.evaluation.lobules_d import Place, layered_seeds, power_cells, shaken_lattice, swayed
-from DiffSegLungLib.evaluation.textures import Grid
 from DiffSegLungLib.evaluation.textures_d import (
     Tubes,
     bronchial_tree,
@@ -15,6 +14,7 @@ from DiffSegLungLib.evaluation.textures_d import (
     faceted_body,
     matern_field,
 )
+from DiffSegLungLib.lesions.textures import Grid
 
 CUBE = np.arange(-24, 24.5, 1.0)
 

@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..classes import CONSOLIDATION
+from ..evaluation.patterns_c import PAINTERS_C
+from ..evaluation.patterns_d import PAINTERS_D
 from .noise import Noise, estimate_noise
 from .patterns import PAINTERS, Brush, Family, Paint
-from .patterns_c import PAINTERS_C
-from .patterns_d import PAINTERS_D
 from .textures import Field, Grid
 
 Box = tuple[slice, slice, slice]
