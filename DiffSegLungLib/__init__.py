@@ -12,8 +12,8 @@ from typing import Any
 __version__ = "0.1.0"
 
 _HOMES = {
-    "CT": "ct",
-    "Geometry": "ct",
+    "CT": "io.ct",
+    "Geometry": "io.ct",
     "Config": "config",
     "Segmenter": "pipeline",
     "Result": "pipeline",

@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from . import __version__
-from .cases import Case, find_cases
 from .child import Child
 from .config import Config
 from .errors import Cancelled, DiffSegLungError, InputError
-from .fingerprint import is_same_input
+from .io.cases import Case, find_cases
+from .io.fingerprint import is_same_input
+from .io.own_files import OUTPUT_FILES
 from .outputs import OutputFolder, other_users, remove_stale
-from .own_files import OUTPUT_FILES
 from .session import CASES_KEPT
 from .summary import FILE, Row, read_rows, row, row_of_result, write_rows
 

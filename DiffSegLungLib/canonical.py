@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from .ct import CT, Geometry, resample
 from .errors import InputError
+from .io.ct import CT, Geometry, resample
 
 if TYPE_CHECKING:
     from .lungs import Lungs

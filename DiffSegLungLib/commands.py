@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .errors import Cancelled
-from .fingerprint import fingerprint
+from .io.fingerprint import fingerprint
+from .io.own_files import OUTPUT_FILES, PHANTOM_FILES
 from .outputs import OutputFolder
-from .own_files import OUTPUT_FILES, PHANTOM_FILES
 from .session import Work
 
 if TYPE_CHECKING:
@@ -115,8 +115,8 @@ def card_text(card: Mapping[str, object], indent: str = "") -> str:
 
 def _generate_into(folder: Path, seed: int) -> Path:
     """Write a generated chest and its truth; the path of the CT."""
-    from .ct import write_image, write_segmentation
     from .evaluation.phantom import generate_phantom
+    from .io.ct import write_image, write_segmentation
 
     made = generate_phantom(seed, "standard")
     ct, truth = (folder / name for name in PHANTOM_FILES)

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from .errors import InputError
+from .io.whole_file import write_aside
 from .model.archive import CARD, check_identity, read
 from .model.library import BUILT_IN, SHIPPED, Library, Model
-from .training.aside import write_aside
 from .training.settings import SIZES, TrainingSettings
 
 LEAST_VOLUMES = 3

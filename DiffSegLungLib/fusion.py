@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from .canonical import Canonical
     from .cells import Cells
     from .config import Config
-    from .ct import Geometry
+    from .io.ct import Geometry
 
 Field = NDArray[np.float32]
 Cancel = Callable[[], bool]
@@ -77,7 +77,7 @@ class Fusion:
         Raises:
             Cancelled: ``cancelled`` said so.
         """
-        from .ct import resample
+        from .io.ct import resample
 
         labels = np.zeros(lungs.shape, np.uint8)
         entropy = np.zeros(lungs.shape, np.float16)

@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 
 from . import __version__
 from .canonical import resample_mask, working_geometry
-from .ct import CT, Geometry, read_mask, resample, write_image
 from .errors import Cancelled, InputError, require_within
-from .hounsfield import AIR
-from .imagefile import opened_or_refused, read_image
+from .io.ct import CT, Geometry, read_mask, resample, write_image
+from .io.hounsfield import AIR
+from .io.image_file import opened_or_refused, read_image
+from .io.own_files import CARD
 from .outputs import OutputFolder
-from .own_files import CARD
 
 if TYPE_CHECKING:
     from .session import Session

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from .airoffset import AirOffset, air_offset
 from .airways import airway_lumen
-from .ct import CT, resample
 from .errors import InputError
-from .geometry import bounding_box
+from .io.ct import CT, resample
+from .io.geometry import bounding_box
 from .lungborder import lungs_at_full_resolution
 from .lungshape import LEFT, RIGHT, aerated_lung, enclosed_tissue, lung_sides, nearest_side, solid_lung
 from .regions import thirds_of

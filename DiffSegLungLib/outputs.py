@@ -16,8 +16,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from .errors import InputError
+from .io.refusals import check_name
 from .owners import owner_lives
-from .refusals import check_name
 
 _MARK = ".diffseglung-partial"
 

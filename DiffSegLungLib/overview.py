@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .classes import CLASSES, HEALTHY, PATHOLOGY, VESSEL
-from .geometry import Geometry
+from .io.geometry import Geometry
 
 WINDOW_HU = (-1350.0, 150.0)
 """Lung window: level -600, width 1500 HU."""

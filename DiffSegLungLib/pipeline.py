@@ -18,11 +18,11 @@ from .canonical import SPACING_ZYX, Canonical, working_volume
 from .cavities import find_cavities
 from .cells import DIFFUSION, STATISTICS, Cells, require_cells
 from .config import Config
-from .ct import CT, read_mask
 from .diffusion_features import diffusion_features
 from .errors import Cancelled, InputError
 from .features import STATISTIC_COLUMNS, smoothed, statistics_features
 from .fusion import fuse
+from .io.ct import CT, read_mask
 from .labels import cell_posterior, name_components
 from .lungs import lungs_from_mask, segment_lungs
 from .mixture import KINDS, Mixture

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from . import __version__
 
 if TYPE_CHECKING:
-    from .geometry import Geometry
+    from .io.geometry import Geometry
     from .model.bundle import Bundle
 
 _PACKAGES = ("torch", "numpy", "scipy", "SimpleITK", "scikit-learn")

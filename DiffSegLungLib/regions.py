@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from .ct import Geometry
+from .io.ct import Geometry
 from .lungshape import LEFT, RIGHT
 
 

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 
 from .cells import Cells
 from .config import Config
-from .ct import CT, write_image, write_segmentation
 from .errors import Cancelled, InputError
-from .geometry import Geometry
+from .io.ct import CT, write_image, write_segmentation
+from .io.geometry import Geometry
 from .labels import Assignment
 from .lungs import Lungs
 from .mixture import Mixture

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from .classes import CLASSES
-from .training.aside import replacing
+from .io.whole_file import replacing
 
 Status = Literal["done", "failed", "refused", "cancelled", "waiting"]
 Row = dict[str, str]

@@ -17,7 +17,7 @@ import vtk
 from vtk.util.numpy_support import vtk_to_numpy
 
 from DiffSegLungLib.classes import BY_ID, BY_KEY
-from DiffSegLungLib.segfile import CLASS_TAG
+from DiffSegLungLib.io.segmentation_file import CLASS_TAG
 
 from .grid import Grid, asArray
 from .masks import LABELMAP, layersOf, numbersOnGrid

@@ -20,7 +20,7 @@ from slicer.i18n import tr as _
 from vtk.util.numpy_support import get_vtk_array_type, numpy_to_vtk, vtk_to_numpy
 
 from DiffSegLungLib.errors import DiffSegLungError, InputError
-from DiffSegLungLib.geometry import Geometry
+from DiffSegLungLib.io.geometry import Geometry
 
 from .grid import Grid, gridOf
 from .masks import maskSlabs

@@ -11,7 +11,7 @@ import vtk
 from slicer.i18n import tr as _
 
 from DiffSegLungLib.errors import InputError
-from DiffSegLungLib.geometry import Geometry
+from DiffSegLungLib.io.geometry import Geometry
 
 SLAB_VOXELS = 1 << 20
 """Voxels of one piece of work; every operation on that many takes some ten milliseconds."""

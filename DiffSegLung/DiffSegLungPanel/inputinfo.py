@@ -10,7 +10,7 @@ import slicer
 from slicer.i18n import tr as _
 
 from DiffSegLungLib.errors import InputError
-from DiffSegLungLib.hounsfield import to_hounsfield
+from DiffSegLungLib.io.hounsfield import to_hounsfield
 
 from . import segmentation
 

@@ -10,9 +10,9 @@ import slicer
 from slicer.i18n import tr as _
 
 from DiffSegLungLib.errors import DiffSegLungError
-from DiffSegLungLib.hounsfield import AIR, PADDING_BELOW
+from DiffSegLungLib.io.hounsfield import AIR, PADDING_BELOW
+from DiffSegLungLib.io.refusals import not_finite
 from DiffSegLungLib.quantify import Quantities, Tally
-from DiffSegLungLib.refusals import not_finite
 
 from .edits import settleTags
 from .exchange import checkInput

@@ -11,7 +11,7 @@ import numpy as np
 import slicer
 
 from DiffSegLungLib.classes import CLASSES
-from DiffSegLungLib.geometry import Box
+from DiffSegLungLib.io.geometry import Box
 from DiffSegLungLib.overview import draw_montage, each_panel
 from DiffSegLungLib.report import write_report
 

@@ -10,7 +10,7 @@ import slicer
 from slicer.i18n import tr as _
 
 from DiffSegLungLib.classes import BY_KEY, CLASSES
-from DiffSegLungLib.segfile import CLASS_TAG
+from DiffSegLungLib.io.segmentation_file import CLASS_TAG
 
 from .edits import EditWatcher, isEdited, markEdited
 from .exchange import checkInput, vtkArrayOf

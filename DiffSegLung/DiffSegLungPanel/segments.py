@@ -9,7 +9,7 @@ import slicer
 import vtk
 
 from DiffSegLungLib.classes import BY_KEY
-from DiffSegLungLib.segfile import CLASS_TAG
+from DiffSegLungLib.io.segmentation_file import CLASS_TAG
 
 AUTOMATIC, SEMIAUTOMATIC = "AUTOMATIC", "SEMIAUTOMATIC"
 TYPE_TAG = "DICOM.SegmentAlgorithmType"

@@ -16,7 +16,7 @@ from typing import Any
 
 from ..config import Config
 from ..errors import InputError
-from ..fingerprint import fingerprint
+from ..io.fingerprint import fingerprint
 from .ablation_tables import difference, inference_table, training_table
 from .bench import Bench, Normalisation, Switch, plain
 from .folder import digest_of, file_name, write_json, write_whole

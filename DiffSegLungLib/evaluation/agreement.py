@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..classes import BY_ID, HEALTHY, PATHOLOGY, VESSEL
-from ..geometry import Box, Geometry
+from ..io.geometry import Box, Geometry
 from .cases import Case, classes_of
 from .metrics import doubt_histogram, error_auroc, hausdorff95_mm, score
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..classes import HEALTHY, VESSEL
-from ..ct import CT
+from ..io.ct import CT
 from ..lesions.lesions import PlacedLesion, insert_each
 from ..lesions.patterns import Family
 from .disease import FULL_CHEST, own_disease

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from ..geometry import Geometry
+from ..io.geometry import Geometry
 
 FULL_CHEST: tuple[str, ...] = (
     "acrin-flt-breast_001_soft",

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..canonical import SPACING_ZYX, resample_mask, working_geometry
-from ..ct import resample
 from ..errors import Cancelled, InputError, require_within
 from ..generate import require_walk
-from ..hounsfield import AIR
+from ..io.ct import resample
+from ..io.hounsfield import AIR
 from ..outputs import OutputFolder
 from ..training.dataset import PatchDataset, PatchSettings, split_by_patient
 from ..training.store import PreparedVolume, prepare_store

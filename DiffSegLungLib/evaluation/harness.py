@@ -7,10 +7,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..cases import find_cases
 from ..config import Config
 from ..errors import InputError
-from ..fingerprint import fingerprint
+from ..io.cases import find_cases
+from ..io.fingerprint import fingerprint
 from ..outputs import OutputFolder, other_users
 from .folder import EvaluationFolder, digest_of
 from .methods import chosen_names

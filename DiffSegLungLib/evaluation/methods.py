@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..config import Config
-from ..ct import CT, resample
 from ..errors import InputError
+from ..io.ct import CT, resample
 from .agreement import Truth
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..classes import HEALTHY, VESSEL
-from ..ct import CT, Geometry
 from ..errors import InputError
+from ..io.ct import CT, Geometry
 from ..lesions.lesions import insert_lesion
 from ..lesions.noise import Noise
 from ..lesions.patterns import Family

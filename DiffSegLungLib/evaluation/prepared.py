@@ -13,16 +13,16 @@ from numpy.typing import NDArray
 from ..airoffset import air_offset
 from ..canonical import SPACING_ZYX, Canonical, working_volume
 from ..config import Config
-from ..ct import Geometry, resample
 from ..diffusion_features import diffusion_features
 from ..features import smoothed, statistics_features
+from ..io.ct import Geometry, resample
 from ..lungs import lungs_from_mask, segment_lungs
 from ..vessels import vessel_mask
 
 if TYPE_CHECKING:
     from ..aeration import Aeration
     from ..cells import Cells
-    from ..ct import CT
+    from ..io.ct import CT
     from ..lungs import Lungs
     from ..model.bundle import Bundle
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..classes import CLASSES
-from ..ct import CT, read_mask
+from ..io.ct import CT, read_mask
 from .metrics import dice, score
 
 if TYPE_CHECKING:

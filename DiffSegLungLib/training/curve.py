@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .aside import write_aside
+from ..io.whole_file import write_aside
 from .settings import TrainingSettings
 
 

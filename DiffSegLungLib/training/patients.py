@@ -10,8 +10,8 @@ import re
 import unicodedata
 from pathlib import Path, PurePosixPath
 
-from ..dicomfiles import is_dicom_file
 from ..errors import InputError
+from ..io.dicom_headers import is_dicom_file
 
 _VOLUME = re.compile(r"\.(nii|nii\.gz|nrrd|nhdr|mha|mhd)$", re.IGNORECASE)
 _KERNEL = re.compile(r"[_-](b\d{2}[a-z]?|soft|lung|body|bone|standard|sharp|smooth|chest)$", re.IGNORECASE)

@@ -15,13 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..canonical import CELL, SPACING_ZYX, Canonical, working_volume
-from ..cases import find_cases
 from ..cells import require_cells
-from ..ct import CT, Geometry
 from ..errors import Cancelled, DiffSegLungError, InputError, not_written
+from ..io.cases import find_cases
+from ..io.ct import CT, Geometry
+from ..io.refusals import shown_name
+from ..io.whole_file import write_aside
 from ..lungs import air_offset, segment_lungs
-from ..refusals import shown_name
-from .aside import write_aside
 from .cohort import Candidate
 from .patients import numbered, patient_groups, patient_of, read_patients
 

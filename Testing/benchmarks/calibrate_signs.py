@@ -19,10 +19,10 @@ import DiffSegLungLib
 from DiffSegLungLib.canonical import working_volume
 from DiffSegLungLib.cells import HALF_CELL, Cells, cell_of
 from DiffSegLungLib.classes import BY_ID, CAVITY, GROUND_GLASS, HEALTHY
-from DiffSegLungLib.ct import CT, resample
 from DiffSegLungLib.evaluation.cases import Case, CaseKey, full_chest_paths, lesion_plan, make_case
 from DiffSegLungLib.evaluation.disease import own_disease
 from DiffSegLungLib.features import statistics_features
+from DiffSegLungLib.io.ct import CT, resample
 from DiffSegLungLib.lesions.lesions import KINDS
 from DiffSegLungLib.lesions.patterns import Family
 from DiffSegLungLib.lungs import Lungs, air_offset, lungs_from_mask

@@ -16,7 +16,7 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 
 from DiffSegLungLib.classes import BY_ID
-from DiffSegLungLib.geometry import Geometry, resample
+from DiffSegLungLib.io.geometry import Geometry, resample
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "lib"))
 from variants import VARIANTS, dice_by_class

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from DiffSegLungLib.ct import CT, Geometry
+from DiffSegLungLib.io.ct import CT, Geometry
 
 CENTRE_RIGHT, CENTRE_LEFT = (-72.0, 0.0, 0.0), (72.0, 0.0, 0.0)
 SEMI_AXES = (58.0, 85.0, 110.0)

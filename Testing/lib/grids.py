@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from DiffSegLungLib.ct import Geometry
+from DiffSegLungLib.io.ct import Geometry
 
 
 def rotation(degrees_x: float, degrees_z: float) -> tuple[float, ...]:

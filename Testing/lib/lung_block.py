@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from DiffSegLungLib.canonical import Canonical
-from DiffSegLungLib.ct import Geometry
+from DiffSegLungLib.io.ct import Geometry
 
 SHAPE = (48, 96, 96)
 LEVEL_HU = -860.0

@@ -14,7 +14,6 @@ from tinymodel import tiny_bundle
 from DiffSegLungLib.cells import DIFFUSION, pool
 from DiffSegLungLib.classes import CAVITY, HEALTHY, VESSEL
 from DiffSegLungLib.config import Config
-from DiffSegLungLib.ct import CT
 from DiffSegLungLib.evaluation import ablation, probe
 from DiffSegLungLib.evaluation.ablation import run_ablation, training_volumes
 from DiffSegLungLib.evaluation.bench import Bench, Switch, decide
@@ -24,6 +23,7 @@ from DiffSegLungLib.evaluation.prepared import Prepared
 from DiffSegLungLib.evaluation.short_trainings import VARIANTS, Budget, train_variants
 from DiffSegLungLib.evaluation.switches import DEFAULT, SWITCHES
 from DiffSegLungLib.features import STATISTIC_COLUMNS
+from DiffSegLungLib.io.ct import CT
 from DiffSegLungLib.mixture import KINDS, Mixture
 from DiffSegLungLib.model.bundle import Bundle
 from DiffSegLungLib.pipeline import Segmenter

@@ -10,9 +10,9 @@ import pytest
 from numpy.typing import NDArray
 
 from DiffSegLungLib.classes import CAVITY, CONSOLIDATION, GROUND_GLASS, HEALTHY
-from DiffSegLungLib.ct import CT, Geometry
 from DiffSegLungLib.evaluation.agreement import Truth
 from DiffSegLungLib.evaluation.cases import Case
+from DiffSegLungLib.io.ct import CT, Geometry
 from DiffSegLungLib.lesions.lesions import PlacedLesion
 
 SHAPE = (12, 40, 60)

@@ -11,8 +11,8 @@ import pytest
 from malformed import MALFORMED, Malformed
 from smallchest import chest, image, save, write_dicom
 
-from DiffSegLungLib.ct import CT
 from DiffSegLungLib.errors import InputError
+from DiffSegLungLib.io.ct import CT
 
 REFUSED = [case for case in MALFORMED if not case.readable]
 

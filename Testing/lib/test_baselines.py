@@ -10,7 +10,6 @@ from tinymodel import tiny_bundle
 
 from DiffSegLungLib.canonical import Canonical
 from DiffSegLungLib.classes import CONSOLIDATION, EMPHYSEMA, FIBROSIS, GROUND_GLASS, HEALTHY
-from DiffSegLungLib.ct import Geometry
 from DiffSegLungLib.diffusion_features import diffusion_features
 from DiffSegLungLib.evaluation.attention import attention_maps, merged_segments
 from DiffSegLungLib.evaluation.baselines import DiffSeg, HUBands, NetworkMixture, kmeans, rivals, untrained
@@ -29,6 +28,7 @@ from DiffSegLungLib.evaluation.naming import (
     names_of,
 )
 from DiffSegLungLib.evaluation.prepared import Prepared
+from DiffSegLungLib.io.ct import Geometry
 from DiffSegLungLib.lesions.noise import Noise
 from DiffSegLungLib.lungs import Lungs
 

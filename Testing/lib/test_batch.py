@@ -25,7 +25,7 @@ from cohort import (
 )
 from smallchest import chest, image, save
 
-from DiffSegLungLib.own_files import OUTPUT_FILES
+from DiffSegLungLib.io.own_files import OUTPUT_FILES
 from DiffSegLungLib.summary import COLUMNS
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from DiffSegLungLib.canonical import CELL, denormalise, normalise, working_geometry, working_volume
-from DiffSegLungLib.ct import CT, Geometry
+from DiffSegLungLib.io.ct import CT, Geometry
 from DiffSegLungLib.lungs import Lungs
 
 IDENTITY = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from smallchest import chest, write_dicom
 
-from DiffSegLungLib.cases import find_cases
 from DiffSegLungLib.errors import InputError
-from DiffSegLungLib.fingerprint import fingerprint, is_same_input
+from DiffSegLungLib.io.cases import find_cases
+from DiffSegLungLib.io.fingerprint import fingerprint, is_same_input
 
 
 def touch(root: Path, *names: str) -> None:

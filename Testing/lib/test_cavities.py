@@ -11,7 +11,7 @@ from scipy.ndimage import gaussian_filter
 
 from DiffSegLungLib.canonical import slice_mm
 from DiffSegLungLib.cavities import find_cavities
-from DiffSegLungLib.geometry import Geometry
+from DiffSegLungLib.io.geometry import Geometry
 
 Parts = tuple[tuple[Array, float], ...]
 VOXEL_ML = float(np.prod(SPACING)) / 1000

@@ -16,7 +16,7 @@ import SimpleITK as sitk
 from malformed import MALFORMED, Malformed
 
 from DiffSegLungLib.cli import main
-from DiffSegLungLib.own_files import OUTPUT_FILES
+from DiffSegLungLib.io.own_files import OUTPUT_FILES
 
 QUICK = ["--descriptor", "statistics", "--mode", "per-volume", "--components", "4"]
 

@@ -10,9 +10,9 @@ import SimpleITK as sitk
 from grids import DIRECTIONS, GRIDS, ramp, rotation
 from smallchest import chest, image, save
 
-from DiffSegLungLib.ct import CT, Geometry, read_mask, resample, write_image
 from DiffSegLungLib.errors import InputError
-from DiffSegLungLib.training.aside import replacing
+from DiffSegLungLib.io.ct import CT, Geometry, read_mask, resample, write_image
+from DiffSegLungLib.io.whole_file import replacing
 
 
 @pytest.mark.parametrize("suffix", [".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd"])

@@ -10,9 +10,9 @@ import pytest
 from pydicom.uid import RLELossless
 from smallchest import SPACING, chest, edit_dicom, write_dicom
 
-from DiffSegLungLib.ct import CT, Geometry, resample
-from DiffSegLungLib.dicomseries import choose_series
 from DiffSegLungLib.errors import InputError
+from DiffSegLungLib.io.ct import CT, Geometry, resample
+from DiffSegLungLib.io.dicom_series import choose_series
 
 
 def test_series_is_read_in_place(tmp_path: Path) -> None:

@@ -13,7 +13,6 @@ from smallchest import chest, image, save
 from tinymodel import tiny_bundle
 
 from DiffSegLungLib.cli import main
-from DiffSegLungLib.ct import CT
 from DiffSegLungLib.evaluation import phantom
 from DiffSegLungLib.evaluation.fidelity import (
     Patches,
@@ -23,6 +22,7 @@ from DiffSegLungLib.evaluation.fidelity import (
     tissue_ranges,
 )
 from DiffSegLungLib.evaluation.fidelity_run import FidelityRequest, measure
+from DiffSegLungLib.io.ct import CT
 from DiffSegLungLib.session import Session
 
 

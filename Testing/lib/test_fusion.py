@@ -9,7 +9,6 @@ from lung_block import LEVEL_HU, ball, block, geometry_of
 from DiffSegLungLib.aeration import Aeration, Line
 from DiffSegLungLib.classes import CAVITY, CONSOLIDATION, EMPHYSEMA, GROUND_GLASS, HEALTHY, VESSEL
 from DiffSegLungLib.config import Config
-from DiffSegLungLib.ct import Geometry
 from DiffSegLungLib.errors import Cancelled, InputError
 from DiffSegLungLib.features import statistics_features
 from DiffSegLungLib.fusion import (
@@ -21,6 +20,7 @@ from DiffSegLungLib.fusion import (
     take_from_below,
     upsample,
 )
+from DiffSegLungLib.io.ct import Geometry
 from DiffSegLungLib.islands import merge_islands
 from DiffSegLungLib.likelihood import HU_BINS, hu_likelihood
 from DiffSegLungLib.signs import TISSUES, tissue_probability

@@ -8,7 +8,7 @@ import SimpleITK as sitk
 from grids import DIRECTIONS, GRIDS, ramp
 from smallchest import image
 
-from DiffSegLungLib.ct import Geometry, resample
+from DiffSegLungLib.io.ct import Geometry, resample
 
 
 def test_index_and_world_by_hand() -> None:

@@ -10,7 +10,6 @@ import pytest
 from smallchest import image, save
 
 from DiffSegLungLib.classes import BY_ID, CAVITY, CONSOLIDATION, HEALTHY, PATHOLOGY
-from DiffSegLungLib.ct import CT, Geometry
 from DiffSegLungLib.evaluation.cases import (
     FULL_CHEST,
     Case,
@@ -21,6 +20,7 @@ from DiffSegLungLib.evaluation.cases import (
 )
 from DiffSegLungLib.evaluation.disease import OWN_DISEASE, own_disease
 from DiffSegLungLib.evaluation.phantom import generate_phantom
+from DiffSegLungLib.io.ct import CT, Geometry
 from DiffSegLungLib.lesions.lesions import KINDS
 from DiffSegLungLib.lesions.patterns import Family
 

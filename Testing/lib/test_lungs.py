@@ -11,8 +11,8 @@ from analytic_chest import LUNG_ML, AnalyticChest, analytic_chest
 from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt
 
-from DiffSegLungLib.ct import CT, Geometry, read_mask, resample
 from DiffSegLungLib.errors import InputError
+from DiffSegLungLib.io.ct import CT, Geometry, read_mask, resample
 from DiffSegLungLib.lungs import Lungs, air_offset, lungs_from_mask, segment_lungs
 from DiffSegLungLib.shapes import COARSE_MM, dilated, eroded, squared_steps
 

@@ -15,9 +15,9 @@ from tinymodel import tiny_bundle
 
 from DiffSegLungLib.classes import CLASSES
 from DiffSegLungLib.config import Config
-from DiffSegLungLib.ct import CT
 from DiffSegLungLib.errors import Cancelled, InputError
 from DiffSegLungLib.features import STATISTIC_COLUMNS
+from DiffSegLungLib.io.ct import CT
 from DiffSegLungLib.pipeline import Segmenter
 from DiffSegLungLib.result import Result
 

@@ -9,7 +9,7 @@ import pytest
 import SimpleITK as sitk
 from matplotlib import colormaps
 
-from DiffSegLungLib.geometry import Geometry
+from DiffSegLungLib.io.geometry import Geometry
 from DiffSegLungLib.overview import draw_panels
 from DiffSegLungLib.png import encode_png
 

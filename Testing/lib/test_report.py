@@ -12,7 +12,7 @@ import SimpleITK as sitk
 from smallchest import image
 
 from DiffSegLungLib.classes import CLASSES, EMPHYSEMA, HEALTHY
-from DiffSegLungLib.geometry import Geometry
+from DiffSegLungLib.io.geometry import Geometry
 from DiffSegLungLib.overview import draw_montage, draw_panels, patient_axes, write_overview
 from DiffSegLungLib.quantify import quantify
 from DiffSegLungLib.report import legend, summary_text, write_report

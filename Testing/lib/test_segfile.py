@@ -9,7 +9,7 @@ import pytest
 import slicerio
 
 from DiffSegLungLib.classes import CLASSES
-from DiffSegLungLib.ct import Geometry, read_mask, write_segmentation
+from DiffSegLungLib.io.ct import Geometry, read_mask, write_segmentation
 
 GRID = Geometry((12, 11, 10), (0.8, 0.8, 2.5), (-30.0, 20.0, -400.0), (0.8, 0.6, 0, -0.6, 0.8, 0, 0, 0, 1))
 

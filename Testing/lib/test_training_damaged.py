@@ -20,8 +20,8 @@ from test_training import TINY
 
 from DiffSegLungLib.cli import main
 from DiffSegLungLib.errors import Cancelled, InputError
+from DiffSegLungLib.io.whole_file import write_aside
 from DiffSegLungLib.training import run_folder
-from DiffSegLungLib.training.aside import write_aside
 from DiffSegLungLib.training.dataset import split_by_patient
 from DiffSegLungLib.training.run_folder import RunFolder
 from DiffSegLungLib.training.store import prepare_store

@@ -9,8 +9,8 @@ import numpy as np
 import SimpleITK as sitk
 from numpy.typing import NDArray
 
-from DiffSegLungLib.ct import CT
-from DiffSegLungLib.geometry import Geometry, resample
+from DiffSegLungLib.io.ct import CT
+from DiffSegLungLib.io.geometry import Geometry, resample
 
 AIR_HU = -1024
 

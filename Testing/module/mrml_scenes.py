@@ -13,8 +13,8 @@ import slicer.util
 import vtk
 
 from DiffSegLungLib.classes import CONSOLIDATION, EMPHYSEMA, FIBROSIS, GROUND_GLASS, HEALTHY, VESSEL
-from DiffSegLungLib.ct import write_image
-from DiffSegLungLib.geometry import Geometry
+from DiffSegLungLib.io.ct import write_image
+from DiffSegLungLib.io.geometry import Geometry
 from DiffSegLungLib.quantify import quantify
 
 SHAPE = (24, 40, 44)

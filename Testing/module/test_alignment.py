@@ -24,8 +24,8 @@ from mrml_scenes import (
 )
 
 from DiffSegLungLib.classes import CONSOLIDATION, EMPHYSEMA, FIBROSIS, GROUND_GLASS
-from DiffSegLungLib.ct import write_image
-from DiffSegLungLib.geometry import Geometry
+from DiffSegLungLib.io.ct import write_image
+from DiffSegLungLib.io.geometry import Geometry
 
 LESIONS = (EMPHYSEMA, GROUND_GLASS, FIBROSIS, CONSOLIDATION)
 

@@ -25,8 +25,8 @@ from mrml_scenes import (
     write_worker_output,
 )
 
-from DiffSegLungLib.ct import CT, read_mask, write_image
 from DiffSegLungLib.errors import DiffSegLungError, InputError
+from DiffSegLungLib.io.ct import CT, read_mask, write_image
 
 
 @pytest.fixture(autouse=True)

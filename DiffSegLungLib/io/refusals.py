@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from .errors import InputError
+from ..errors import InputError
 
 THINNEST_MM, THICKEST_MM = 0.05, 20.0
 """Between these lies the spacing of every chest CT."""

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .dicomfiles import Header
-from .dicomseries import SAME_PLACE_MM, Series, choose_series
-from .errors import InputError
+from ..errors import InputError
+from .dicom_headers import Header
+from .dicom_series import SAME_PLACE_MM, Series, choose_series
 from .geometry import Geometry
-from .imagefile import quiet
+from .image_file import quiet
 from .refusals import check_name
 
 _ROUNDING_MM = 0.1  # positions are often written with one decimal

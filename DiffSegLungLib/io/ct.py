@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .dicom import read_series
-from .dicomfiles import folder_of, is_dicom_file
-from .errors import InputError
+from ..errors import InputError
+from .dicom_headers import folder_of, is_dicom_file
+from .dicom_volume import read_series
 from .geometry import Geometry, resample, to_image
 from .hounsfield import AIR, to_hounsfield
-from .imagefile import is_volume_file, opened_or_refused, read_image, write_image
-from .segfile import write_segmentation
+from .image_file import is_volume_file, opened_or_refused, read_image, write_image
+from .segmentation_file import write_segmentation
 
 if TYPE_CHECKING:
     import SimpleITK as sitk

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from .dicomfiles import Header, folder_of, headers
-from .errors import InputError
+from ..errors import InputError
+from .dicom_headers import Header, folder_of, headers
 
 LEAST_SLICES = 5
 SAME_PLACE_MM = 0.01

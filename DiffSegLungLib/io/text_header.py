@@ -11,7 +11,7 @@ import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from .errors import InputError
+from ..errors import InputError
 from .refusals import truncated, unreadable
 
 _LONGEST_HEADER = 1 << 22  # a segmentation with many segments has a long one

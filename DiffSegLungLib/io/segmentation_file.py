@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .classes import CLASSES, TissueClass
+from ..classes import CLASSES, TissueClass
 from .geometry import Geometry, to_image
-from .imagefile import save
+from .image_file import save
 
 CLASS_TAG = "DiffSegLung.class"
 

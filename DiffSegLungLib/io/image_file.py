@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import InputError
+from ..errors import InputError
 from .geometry import Geometry, to_image
 from .nifti import check_nifti
 from .refusals import THICKEST_MM, THINNEST_MM, bad_direction, bad_spacing, check_name, unreadable
-from .textheader import check_text_header
-from .training.aside import replacing
+from .text_header import check_text_header
+from .whole_file import replacing
 
 if TYPE_CHECKING:
     import SimpleITK as sitk

@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from .dicomfiles import headers, is_dicom_file
-from .errors import InputError
-from .imagefile import FORMATS, is_volume_file
+from ..errors import InputError
+from .dicom_headers import headers, is_dicom_file
+from .image_file import FORMATS, is_volume_file
 from .own_files import CARD, OUTPUT_FILES, SAMPLE
 
 _FORBIDDEN = re.compile(r'[<>:"|?*\\/\x00-\x1f\x7f\u2028\u2029\ud800-\udfff]')
