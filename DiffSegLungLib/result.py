@@ -22,10 +22,10 @@ from .io.geometry import Geometry
 from .labels import Assignment
 from .lungs import Lungs
 from .mixture import Mixture
-from .overview import draw_montage, draw_panels, write_overview
-from .quantify import Quantities, quantify
 from .regions import region_map
-from .report import legend, summary_text, write_report
+from .report.page import legend, summary_text, write_report
+from .report.pictures import draw_montage, draw_panels, write_overview
+from .report.quantify import Quantities, quantify
 from .uncertainty import UncertainRegion, uncertain_regions
 
 FORMAT = 1

@@ -12,7 +12,7 @@ from slicer.i18n import tr as _
 from DiffSegLungLib.errors import DiffSegLungError
 from DiffSegLungLib.io.hounsfield import AIR, PADDING_BELOW
 from DiffSegLungLib.io.refusals import not_finite
-from DiffSegLungLib.quantify import Quantities, Tally
+from DiffSegLungLib.report.quantify import Quantities, Tally
 
 from .edits import settleTags
 from .exchange import checkInput

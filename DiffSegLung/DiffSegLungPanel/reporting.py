@@ -12,8 +12,8 @@ import slicer
 
 from DiffSegLungLib.classes import CLASSES
 from DiffSegLungLib.io.geometry import Box
-from DiffSegLungLib.overview import draw_montage, each_panel
-from DiffSegLungLib.report import write_report
+from DiffSegLungLib.report.page import write_report
+from DiffSegLungLib.report.pictures import draw_montage, each_panel
 
 from .grid import Grid, gridOf
 from .measure import measure

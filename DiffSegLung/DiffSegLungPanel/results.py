@@ -15,7 +15,7 @@ from slicer.i18n import tr as _
 
 from DiffSegLungLib.classes import BY_KEY
 from DiffSegLungLib.errors import DiffSegLungError
-from DiffSegLungLib.quantify import Quantities
+from DiffSegLungLib.report.quantify import Quantities
 
 from . import charts, exchange, tables
 from .edits import rememberUnedited

@@ -12,10 +12,10 @@ import slicer
 import vtk
 from slicer.i18n import tr as _
 
-from DiffSegLungLib.charts import region_name
 from DiffSegLungLib.classes import BY_ID, BY_KEY, PATHOLOGY
 from DiffSegLungLib.errors import InputError
-from DiffSegLungLib.quantify import Quantities
+from DiffSegLungLib.report.charts import region_name
+from DiffSegLungLib.report.quantify import Quantities
 
 Column = tuple[str, str, str, Sequence[str] | Sequence[float]]
 """Name, unit, description and values; text where the values are text."""

@@ -44,9 +44,9 @@ def measure_real(
         mask: a lung mask that someone drew, to compare with.
         repeat: segment twice more, with the same and with another seed.
     """
-    from ..overview import draw_panels, write_overview
     from ..pipeline import Segmenter
-    from ..report import legend
+    from ..report.page import legend
+    from ..report.pictures import draw_panels, write_overview
 
     ct = CT.read(path)
     segmenter = Segmenter(bundle, config)

@@ -10,8 +10,8 @@ import SimpleITK as sitk
 from matplotlib import colormaps
 
 from DiffSegLungLib.io.geometry import Geometry
-from DiffSegLungLib.overview import draw_panels
-from DiffSegLungLib.png import encode_png
+from DiffSegLungLib.report.pictures import draw_panels
+from DiffSegLungLib.report.png import encode_png
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 3), (37, 53, 3), (200, 1, 3)])

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from DiffSegLungLib.classes import CONSOLIDATION, EMPHYSEMA, HEALTHY
-from DiffSegLungLib.quantify import Quantities, Tally, quantify
+from DiffSegLungLib.report.quantify import Quantities, Tally, quantify
 
 VOXEL_ML = 0.002
 

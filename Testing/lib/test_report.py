@@ -13,9 +13,9 @@ from smallchest import image
 
 from DiffSegLungLib.classes import CLASSES, EMPHYSEMA, HEALTHY
 from DiffSegLungLib.io.geometry import Geometry
-from DiffSegLungLib.overview import draw_montage, draw_panels, patient_axes, write_overview
-from DiffSegLungLib.quantify import quantify
-from DiffSegLungLib.report import legend, summary_text, write_report
+from DiffSegLungLib.report.page import legend, summary_text, write_report
+from DiffSegLungLib.report.pictures import draw_montage, draw_panels, patient_axes, write_overview
+from DiffSegLungLib.report.quantify import quantify
 
 DIRECTIONS = [
     (1, 0, 0, 0, 1, 0, 0, 0, 1),

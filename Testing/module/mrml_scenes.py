@@ -15,7 +15,7 @@ import vtk
 from DiffSegLungLib.classes import CONSOLIDATION, EMPHYSEMA, FIBROSIS, GROUND_GLASS, HEALTHY, VESSEL
 from DiffSegLungLib.io.ct import write_image
 from DiffSegLungLib.io.geometry import Geometry
-from DiffSegLungLib.quantify import quantify
+from DiffSegLungLib.report.quantify import quantify
 
 SHAPE = (24, 40, 44)
 """Slices, rows, columns: no two alike, so that swapped axes are seen."""

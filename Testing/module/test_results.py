@@ -25,7 +25,7 @@ from test_edits import BOX, edited, ml_of, paint
 
 from DiffSegLungLib.classes import CLASSES, PATHOLOGY
 from DiffSegLungLib.errors import DiffSegLungError, InputError
-from DiffSegLungLib.quantify import Quantities
+from DiffSegLungLib.report.quantify import Quantities
 
 OWN = [
     "uncertainty",

@@ -16,8 +16,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from .classes import CLASSES, HEALTHY, PATHOLOGY, VESSEL
-from .io.geometry import Geometry
+from ..classes import CLASSES, HEALTHY, PATHOLOGY, VESSEL
+from ..io.geometry import Geometry
 
 WINDOW_HU = (-1350.0, 150.0)
 """Lung window: level -600, width 1500 HU."""

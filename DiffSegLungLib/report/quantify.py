@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .classes import CLASSES
+from ..classes import CLASSES
 
 HISTOGRAM_EDGES = np.arange(-1100, 301, 20)
 """Bin edges of the HU histogram per class, in HU; the outer bins also take what lies beyond."""

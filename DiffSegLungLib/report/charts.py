@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .classes import BY_KEY, CLASSES, TissueClass
+from ..classes import BY_KEY, CLASSES, TissueClass
 from .quantify import Quantities, Region
 
 

@@ -8,12 +8,12 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ..classes import BY_KEY, HEALTHY, PATHOLOGY
 from .charts import colour, colour_key, hu_histogram, number, region_name, stacked_bars
-from .classes import BY_KEY, HEALTHY, PATHOLOGY
-from .overview import Panel, Picture
+from .pictures import Panel, Picture
 from .png import encode_png
 from .quantify import Quantities, Region
-from .report_style import CSS, NOTICE
+from .style import CSS, NOTICE
 
 _DENSITY_REGIONS = ("lungs", "right", "left")
 
