@@ -13,18 +13,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from . import __version__
-from .child import Child
 from .config import Config
 from .errors import Cancelled, DiffSegLungError, InputError
 from .io.cases import Case, find_cases
 from .io.fingerprint import is_same_input
 from .io.own_files import OUTPUT_FILES
-from .outputs import OutputFolder, other_users, remove_stale
-from .session import CASES_KEPT
+from .running.child import Child
+from .running.output_folder import OutputFolder, other_users, remove_stale
+from .running.session import CASES_KEPT
 from .summary import FILE, Row, read_rows, row, row_of_result, write_rows
 
 if TYPE_CHECKING:
-    from .session import Session, Work
+    from .running.session import Session, Work
 
 GRACE_S = 3.5
 """What a cancelled batch needs: its cases take up to 2 s to clean up, and it ends after them."""

@@ -25,8 +25,8 @@ from . import (
 from .config import PRESETS, Config, Descriptor, Device, Mode
 from .errors import DiffSegLungError, InputError
 from .model.library import Library
-from .progress import Console, Display, JsonLines, private_stdout
-from .session import Session
+from .running.progress import Console, Display, JsonLines, private_stdout
+from .running.session import Session
 
 _DESCRIPTION = """\
 Segment lung pathology in chest CT without annotations: emphysema, ground glass, fibrosis, consolidation and

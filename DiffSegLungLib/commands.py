@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 from .errors import Cancelled
 from .io.fingerprint import fingerprint
 from .io.own_files import OUTPUT_FILES, PHANTOM_FILES
-from .outputs import OutputFolder
-from .session import Work
+from .running.output_folder import OutputFolder
+from .running.session import Work
 
 if TYPE_CHECKING:
     from .config import Config
-    from .session import Session
+    from .running.session import Session
 
 
 STAGE_SHARES = {

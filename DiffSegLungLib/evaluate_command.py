@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 from .config import Config
 from .errors import InputError
 from .model.library import BUILT_IN, Library
-from .session import CASES_KEPT
+from .running.session import CASES_KEPT
 
 if TYPE_CHECKING:
-    from .session import Session, Work
+    from .running.session import Session, Work
 
 _SUITES = ("phantom", "lesions", "real", "ablation", "all")
 

@@ -17,10 +17,10 @@ from .io.ct import CT, Geometry, read_mask, resample, write_image
 from .io.hounsfield import AIR
 from .io.image_file import opened_or_refused, read_image
 from .io.own_files import CARD
-from .outputs import OutputFolder
+from .running.output_folder import OutputFolder
 
 if TYPE_CHECKING:
-    from .session import Session
+    from .running.session import Session
 
 
 _LEAST_ML, _MOST_ML = 100.0, 15_000.0

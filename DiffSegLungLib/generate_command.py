@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, get_args
 from .config import Device
 
 if TYPE_CHECKING:
-    from .session import Session, Work
+    from .running.session import Session, Work
 
 
 def add_generate(parser: argparse.ArgumentParser) -> None:

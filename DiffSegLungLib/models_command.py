@@ -13,7 +13,7 @@ from .model.comparison import compare, comparison_text
 from .model.library import BUILT_IN, DEFAULT, VARIABLE, Library, Model
 
 if TYPE_CHECKING:
-    from .session import Session, Work
+    from .running.session import Session, Work
 
 _DESCRIPTION = """\
 List the models on this computer, the one that ships and those that were imported, or do one of the actions.

@@ -12,13 +12,13 @@ from . import finetune
 from .config import Device
 from .errors import InputError
 from .model.archive import check_identity
-from .progress import Silent
+from .running.progress import Silent
 from .training.run_folder import RunFolder
 from .training.settings import FREE_SETTINGS, SIZES, Precision, TrainingSettings
 from .training_run import Talk, TrainingRequest, check, train
 
 if TYPE_CHECKING:
-    from .session import Session, Work
+    from .running.session import Session, Work
 
 _DEFAULTS = {f.name: f.default for f in fields(TrainingSettings)}
 _STAGE_SHARES = {"prepare": 5.0, "train": 90.0, "population": 5.0}

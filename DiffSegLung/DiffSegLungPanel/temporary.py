@@ -14,7 +14,7 @@ import slicer
 from slicer.i18n import tr as _
 
 from DiffSegLungLib.errors import InputError
-from DiffSegLungLib.owners import owner_lives
+from DiffSegLungLib.running.owners import owner_lives
 
 _PREFIX = "DiffSegLung-"
 

@@ -8,7 +8,7 @@ import socket
 from collections.abc import Mapping
 from typing import Any
 
-from DiffSegLungLib.owners import identity
+from DiffSegLungLib.running.owners import identity
 
 
 class Owner(enum.Enum):

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from slicer.i18n import tr as _
 
-from DiffSegLungLib.child import GRACE_S, Child
 from DiffSegLungLib.errors import DiffSegLungError
+from DiffSegLungLib.running.child import GRACE_S, Child
 
 from .tasks import CancelRequested, TaskProgress
 

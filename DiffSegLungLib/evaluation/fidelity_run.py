@@ -14,7 +14,7 @@ from ..errors import Cancelled, InputError, require_within
 from ..generate import require_walk
 from ..io.ct import resample
 from ..io.hounsfield import AIR
-from ..outputs import OutputFolder
+from ..running.output_folder import OutputFolder
 from ..training.dataset import PatchDataset, PatchSettings, split_by_patient
 from ..training.store import PreparedVolume, prepare_store
 from .fidelity import Distances, Patches, Reference, similarity, tissue_ranges
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from ..model.bundle import Bundle
     from ..model.sampling import Sampling
-    from ..session import Session
+    from ..running.session import Session
 
 FLOOR, SAME, DRAWN, PURE = (
     "real, other patients",

@@ -11,7 +11,7 @@ from ..config import Config
 from ..errors import InputError
 from ..io.cases import find_cases
 from ..io.fingerprint import fingerprint
-from ..outputs import OutputFolder, other_users
+from ..running.output_folder import OutputFolder, other_users
 from .folder import EvaluationFolder, digest_of
 from .methods import chosen_names
 from .metrics import require_monai
@@ -22,7 +22,7 @@ from .writing import ablation_section, describe_run, real_section, truth_section
 
 if TYPE_CHECKING:
     from ..model.bundle import Bundle
-    from ..session import Session
+    from ..running.session import Session
 
 GRACE_S = 6.0
 """What a cancelled evaluation needs to end its processes."""

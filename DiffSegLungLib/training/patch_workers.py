@@ -18,7 +18,7 @@ from pathlib import Path
 
 import torch
 
-from ..owners import owner_lives
+from ..running.owners import owner_lives
 
 
 def mark_of(run: Path, rank: int) -> str:

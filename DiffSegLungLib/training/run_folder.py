@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..errors import InputError, not_written
 from ..io.whole_file import opened_aside, write_aside
-from ..owners import identity
+from ..running.owners import identity
 from .cohort import Candidate
 from .settings import FREE_SETTINGS, TrainingSettings
 

@@ -28,7 +28,7 @@ import torch
 from smallchest import chest, image, save
 
 from DiffSegLungLib.model.archive import read
-from DiffSegLungLib.processtree import own_group
+from DiffSegLungLib.running.process_tree import own_group
 
 ROOT = Path(__file__).resolve().parents[2]
 OPTIONS = [

@@ -14,8 +14,8 @@ from smallchest import chest, image, save
 from DiffSegLungLib.batch import BatchRequest
 from DiffSegLungLib.batch import run_batch as run_here
 from DiffSegLungLib.errors import InputError
-from DiffSegLungLib.outputs import OutputFolder
-from DiffSegLungLib.session import Session
+from DiffSegLungLib.running.output_folder import OutputFolder
+from DiffSegLungLib.running.session import Session
 
 
 def test_odd_names_and_spoilt_results_cost_no_other_case(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from DiffSegLungLib.evaluation.fidelity import (
 )
 from DiffSegLungLib.evaluation.fidelity_run import FidelityRequest, measure
 from DiffSegLungLib.io.ct import CT
-from DiffSegLungLib.session import Session
+from DiffSegLungLib.running.session import Session
 
 
 def some_patches(seed: int, mean: float = -850.0, sd: float = 60.0, count: int = 60) -> Patches:

@@ -12,16 +12,16 @@ from pathlib import Path
 import pytest
 
 from DiffSegLungLib.errors import DiffSegLungError, InputError
-from DiffSegLungLib.progress import Progress
-from DiffSegLungLib.session import Session
+from DiffSegLungLib.running.progress import Progress
+from DiffSegLungLib.running.session import Session
 
 PROLOGUE = """
 import sys, time
 from pathlib import Path
 from DiffSegLungLib.errors import Cancelled
-from DiffSegLungLib.outputs import OutputFolder
-from DiffSegLungLib.progress import JsonLines, private_stdout
-from DiffSegLungLib.session import Session
+from DiffSegLungLib.running.output_folder import OutputFolder
+from DiffSegLungLib.running.progress import JsonLines, private_stdout
+from DiffSegLungLib.running.session import Session
 
 def work(session):
     session.plan({"one": 1.0, "two": 1.0})

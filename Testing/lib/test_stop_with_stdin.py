@@ -14,9 +14,9 @@ import pytest
 PROGRAM = """
 import sys, time
 from pathlib import Path
-from DiffSegLungLib.outputs import OutputFolder
-from DiffSegLungLib.progress import JsonLines, private_stdout
-from DiffSegLungLib.session import Session
+from DiffSegLungLib.running.output_folder import OutputFolder
+from DiffSegLungLib.running.progress import JsonLines, private_stdout
+from DiffSegLungLib.running.session import Session
 
 def work(session):
     session.plan({"one": 1.0})

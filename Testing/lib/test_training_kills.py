@@ -18,7 +18,7 @@ import pytest
 import torch
 from killing import OPTIONS, Training, differences, make_ct
 
-from DiffSegLungLib.processtree import own_group
+from DiffSegLungLib.running.process_tree import own_group
 from DiffSegLungLib.training.patch_workers import clear, mark_of
 from DiffSegLungLib.training.run_folder import RunFolder
 

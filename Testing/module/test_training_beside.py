@@ -14,7 +14,7 @@ from DiffSegLungPanel.trainingruns import knownRuns
 from panels import Desk, StepLogic
 from training_desk import NAME, activity, pause, texts, train, train_until, training_nodes, wait_idle
 
-from DiffSegLungLib.owners import identity
+from DiffSegLungLib.running.owners import identity
 
 
 class HeldLogic(StepLogic):

@@ -16,8 +16,8 @@ import slicer
 from DiffSegLungPanel.worker import GRACE_S, Worker, pythonExecutable
 from odd_worker import odd_worker
 
-from DiffSegLungLib.child import Child
 from DiffSegLungLib.errors import Cancelled, DiffSegLungError, InputError, OutOfMemory
+from DiffSegLungLib.running.child import Child
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 QUICK = ["--descriptor", "statistics", "--mode", "per-volume", "--components", "4"]
@@ -336,7 +336,7 @@ OWNER = """
 import sys, time
 sys.path[:0] = {paths!r}
 from pathlib import Path
-from DiffSegLungLib.child import Child
+from DiffSegLungLib.running.child import Child
 child = Child(["segment", {ct!r}, "-o", {target!r}, *{quick!r}], Path({folder!r}))
 child.start()
 while not any(r.stage == "lungs" for r in child.poll()):

@@ -21,8 +21,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from . import processtree
-from .errors import Cancelled, DiffSegLungError, InputError, OutOfMemory
+from ..errors import Cancelled, DiffSegLungError, InputError, OutOfMemory
+from . import process_tree as processtree
 
 GRACE_S = 4.0
 """How long most cancelled commands may take, see :class:`Child`, s."""
@@ -69,7 +69,7 @@ class Child:
         background: bool = False,
         grace_s: float = GRACE_S,
     ) -> None:
-        self._command = [python or sys.executable, "-m", __package__, *arguments]
+        self._command = [python or sys.executable, "-m", "DiffSegLungLib", *arguments]
         self._command += ["--json-progress", "--stop-with-stdin"]
         self._folder = folder
         self._environment = dict(environment or {})
@@ -238,7 +238,7 @@ class Child:
 
     def _variables(self) -> dict[str, str]:
         """The environment: a copy, in which this very library is found first, wherever the command runs."""
-        home = str(Path(__file__).resolve().parent.parent)
+        home = str(Path(__file__).resolve().parents[2])
         variables = {**os.environ, **self._environment}
         paths = [home, *variables.get("PYTHONPATH", "").split(os.pathsep)]
         variables["PYTHONPATH"] = os.pathsep.join(dict.fromkeys(p for p in paths if p))

@@ -15,8 +15,8 @@ import threading
 from collections.abc import Iterable
 from pathlib import Path
 
-from .errors import InputError
-from .io.refusals import check_name
+from ..errors import InputError
+from ..io.refusals import check_name
 from .owners import owner_lives
 
 _MARK = ".diffseglung-partial"

@@ -21,10 +21,10 @@ from collections.abc import Callable, Iterator, Mapping
 from types import FrameType
 from typing import NoReturn
 
-from .errors import Cancelled, DiffSegLungError, InputError, OutOfMemory
-from .outputs import OutputFolder
+from ..errors import Cancelled, DiffSegLungError, InputError, OutOfMemory
+from .output_folder import OutputFolder
 from .progress import Display, Progress
-from .stdinwatch import watch_stdin
+from .stdin_watch import watch_stdin
 
 CASES_KEPT = "Finished cases are kept; the same command goes on from there."
 """What a user reads when a command of many cases was cancelled."""

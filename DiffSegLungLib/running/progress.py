@@ -16,7 +16,7 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import Protocol, TextIO
 
-from .errors import DiffSegLungError
+from ..errors import DiffSegLungError
 
 
 class Display(Protocol):
