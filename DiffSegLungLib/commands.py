@@ -115,8 +115,8 @@ def card_text(card: Mapping[str, object], indent: str = "") -> str:
 
 def _generate_into(folder: Path, seed: int) -> Path:
     """Write a generated chest and its truth; the path of the CT."""
-    from .evaluation.phantom import generate_phantom
     from .io.ct import write_image, write_segmentation
+    from .phantom.phantom import generate_phantom
 
     made = generate_phantom(seed, "standard")
     ct, truth = (folder / name for name in PHANTOM_FILES)

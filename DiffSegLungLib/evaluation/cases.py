@@ -15,8 +15,8 @@ from ..classes import HEALTHY, VESSEL
 from ..io.ct import CT
 from ..lesions.lesions import PlacedLesion, insert_each
 from ..lesions.patterns import Family
+from ..phantom.phantom import Size, generate_phantom
 from .disease import FULL_CHEST, own_disease
-from .phantom import Size, generate_phantom
 
 __all__ = [
     "FULL_CHEST",

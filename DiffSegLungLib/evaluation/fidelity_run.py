@@ -221,7 +221,7 @@ def _draw(volumes: list[PreparedVolume], size: tuple[int, int, int], numbers: ra
 
 def _phantoms(folder: Path, seed: int) -> list[PreparedVolume]:
     """Generated chests with lesions, prepared like CT."""
-    from .phantom import generate_phantom
+    from ..phantom.phantom import generate_phantom
 
     made = []
     for number in range(seed, seed + _PHANTOMS):

@@ -13,7 +13,6 @@ from smallchest import chest, image, save
 from tinymodel import tiny_bundle
 
 from DiffSegLungLib.cli import main
-from DiffSegLungLib.evaluation import phantom
 from DiffSegLungLib.evaluation.fidelity import (
     Patches,
     Reference,
@@ -23,6 +22,7 @@ from DiffSegLungLib.evaluation.fidelity import (
 )
 from DiffSegLungLib.evaluation.fidelity_run import FidelityRequest, measure
 from DiffSegLungLib.io.ct import CT
+from DiffSegLungLib.phantom import phantom
 from DiffSegLungLib.running.session import Session
 
 

@@ -11,11 +11,11 @@ from variants import VARIANTS, dice_by_class
 from DiffSegLungLib.canonical import working_volume
 from DiffSegLungLib.cells import pool
 from DiffSegLungLib.config import Config
-from DiffSegLungLib.evaluation.phantom import generate_phantom
 from DiffSegLungLib.features import STATISTIC_COLUMNS, statistics_features
 from DiffSegLungLib.io.ct import CT, Geometry, resample
 from DiffSegLungLib.lungs import Lungs, lungs_from_mask
 from DiffSegLungLib.mixture import KINDS, Mixture
+from DiffSegLungLib.phantom.phantom import generate_phantom
 from DiffSegLungLib.pipeline import Segmenter
 from DiffSegLungLib.result import Result
 from DiffSegLungLib.tiles import world_noise

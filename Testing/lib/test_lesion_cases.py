@@ -19,10 +19,10 @@ from DiffSegLungLib.evaluation.cases import (
     make_case,
 )
 from DiffSegLungLib.evaluation.disease import OWN_DISEASE, own_disease
-from DiffSegLungLib.evaluation.phantom import generate_phantom
 from DiffSegLungLib.io.ct import CT, Geometry
 from DiffSegLungLib.lesions.lesions import KINDS
 from DiffSegLungLib.lesions.patterns import Family
+from DiffSegLungLib.phantom.phantom import generate_phantom
 
 VOLUMES_ML = (3.0, 12.0)
 """Small enough for ten lesions in the generated chest."""

@@ -18,9 +18,9 @@ from DiffSegLungLib.classes import (
 )  # fmt: skip
 from DiffSegLungLib.errors import InputError
 from DiffSegLungLib.evaluation.metrics import dice
-from DiffSegLungLib.evaluation.phantom import Phantom, generate_phantom
-from DiffSegLungLib.evaluation.trees import grow, occupancy
 from DiffSegLungLib.lesions.textures import Grid
+from DiffSegLungLib.phantom.phantom import Phantom, generate_phantom
+from DiffSegLungLib.phantom.trees import grow, occupancy
 
 
 @pytest.fixture(scope="module")
@@ -117,7 +117,7 @@ def test_tree_reaches_every_point_and_thickens_towards_the_root() -> None:
 
 def test_thin_tubes_keep_their_volume() -> None:
     """A tube of radius 0.4 mm on a 1 mm grid: no voxel is full, yet the volume is pi r^2 l."""
-    from DiffSegLungLib.evaluation.trees import Tree
+    from DiffSegLungLib.phantom.trees import Tree
 
     axis = np.arange(-5.0, 36.0)
     tube = Tree(np.array([[0.0, 0.3, 0.4]]), np.array([[30.0, 0.3, 0.4]]), np.array([0.4]))

@@ -1,0 +1,1 @@
+"""A chest CT generated from nothing, with lesions of every class and their truth."""
