@@ -12,7 +12,7 @@ from .errors import InputError
 from .io.ct import CT, Geometry, resample
 
 if TYPE_CHECKING:
-    from .lungs import Lungs
+    from .anatomy.lungs import Lungs
 
 SPACING_ZYX = (2.0, 1.0, 1.0)
 CELL = (4, 8, 8)

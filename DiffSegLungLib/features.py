@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .aeration import Aeration, measure_aeration
+from .anatomy.vessels import vessel_mask
 from .canonical import SPACING_ZYX, Canonical
 from .cells import HALF_CELL, STATISTICS, Cells, Lattice, inner, pooled, spread
 from .texture import fine_energy, ridges
-from .vessels import vessel_mask
 
 SMOOTHING_MM = 1.0
 """Gaussian sigma of the CT on which statistics and voxel likelihoods are read, mm."""

@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .airoffset import AirOffset, air_offset
+from .anatomy.air_offset import AirOffset, air_offset
+from .anatomy.cavities import find_cavities
+from .anatomy.lungs import lungs_from_mask, segment_lungs
+from .anatomy.vessels import vessel_mask
 from .canonical import SPACING_ZYX, Canonical, working_volume
-from .cavities import find_cavities
 from .cells import DIFFUSION, STATISTICS, Cells, require_cells
 from .config import Config
 from .diffusion_features import diffusion_features
@@ -24,11 +26,9 @@ from .features import STATISTIC_COLUMNS, smoothed, statistics_features
 from .fusion import fuse
 from .io.ct import CT, read_mask
 from .labels import cell_posterior, name_components
-from .lungs import lungs_from_mask, segment_lungs
 from .mixture import KINDS, Mixture
 from .provenance import describe_grid, describe_model, describe_software, now
 from .result import CellCache, Result
-from .vessels import vessel_mask
 
 if TYPE_CHECKING:
     from .model.bundle import Bundle

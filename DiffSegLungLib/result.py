@@ -14,15 +14,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .anatomy.lungs import Lungs
+from .anatomy.regions import region_map
 from .cells import Cells
 from .config import Config
 from .errors import Cancelled, InputError
 from .io.ct import CT, write_image, write_segmentation
 from .io.geometry import Geometry
 from .labels import Assignment
-from .lungs import Lungs
 from .mixture import Mixture
-from .regions import region_map
 from .report.page import legend, summary_text, write_report
 from .report.pictures import draw_montage, draw_panels, write_overview
 from .report.quantify import Quantities, quantify

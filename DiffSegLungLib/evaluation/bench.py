@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from ..anatomy.cavities import find_cavities
 from ..canonical import SPACING_ZYX
-from ..cavities import find_cavities
 from ..cells import DIFFUSION, Cells
 from ..config import Config
 from ..fusion import Fusion, fuse
@@ -92,7 +92,7 @@ class Bench:
     @cached_property
     def lungs(self) -> NDArray[np.bool_]:
         """The mask that every switch gets."""
-        from ..lungs import segment_lungs
+        from ..anatomy.lungs import segment_lungs
 
         return segment_lungs(self._case.ct).mask if self._case.lungs is None else self._case.lungs
 

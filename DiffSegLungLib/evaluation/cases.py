@@ -154,7 +154,7 @@ def classes_of(case: Case) -> list[int]:
 @lru_cache(maxsize=1)
 def _volume(path: Path) -> tuple[CT, NDArray[np.bool_], NDArray[np.bool_], NDArray[np.bool_]]:
     """CT, lungs, large airways, and where the patient was ill before."""
-    from ..lungs import segment_lungs
+    from ..anatomy.lungs import segment_lungs
 
     ct = CT.read(path)
     lungs = segment_lungs(ct)

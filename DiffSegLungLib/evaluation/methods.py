@@ -49,7 +49,7 @@ class Methods:
 
     def measure(self, case: Case) -> dict[str, Any]:
         """Every method on one case: a mapping of names to :meth:`~.agreement.Truth.measure` and seconds."""
-        from ..lungs import segment_lungs
+        from ..anatomy.lungs import segment_lungs
 
         lungs = segment_lungs(case.ct).mask if case.lungs is None else case.lungs
         truth = Truth(case)

@@ -10,20 +10,20 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ..airoffset import air_offset
+from ..anatomy.air_offset import air_offset
+from ..anatomy.lungs import lungs_from_mask, segment_lungs
+from ..anatomy.vessels import vessel_mask
 from ..canonical import SPACING_ZYX, Canonical, working_volume
 from ..config import Config
 from ..diffusion_features import diffusion_features
 from ..features import smoothed, statistics_features
 from ..io.ct import Geometry, resample
-from ..lungs import lungs_from_mask, segment_lungs
-from ..vessels import vessel_mask
 
 if TYPE_CHECKING:
     from ..aeration import Aeration
+    from ..anatomy.lungs import Lungs
     from ..cells import Cells
     from ..io.ct import CT
-    from ..lungs import Lungs
     from ..model.bundle import Bundle
 
 T = TypeVar("T")

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..anatomy.lungs import air_offset, segment_lungs
 from ..canonical import CELL, SPACING_ZYX, Canonical, working_volume
 from ..cells import require_cells
 from ..errors import Cancelled, DiffSegLungError, InputError, not_written
@@ -21,7 +22,6 @@ from ..io.cases import find_cases
 from ..io.ct import CT, Geometry
 from ..io.refusals import shown_name
 from ..io.whole_file import write_aside
-from ..lungs import air_offset, segment_lungs
 from .cohort import Candidate
 from .patients import numbered, patient_groups, patient_of, read_patients
 

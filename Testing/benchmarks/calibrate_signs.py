@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import DiffSegLungLib
+from DiffSegLungLib.anatomy.lungs import Lungs, air_offset, lungs_from_mask
 from DiffSegLungLib.canonical import working_volume
 from DiffSegLungLib.cells import HALF_CELL, Cells, cell_of
 from DiffSegLungLib.classes import BY_ID, CAVITY, GROUND_GLASS, HEALTHY
@@ -25,7 +26,6 @@ from DiffSegLungLib.features import statistics_features
 from DiffSegLungLib.io.ct import CT, resample
 from DiffSegLungLib.lesions.lesions import KINDS
 from DiffSegLungLib.lesions.patterns import Family
-from DiffSegLungLib.lungs import Lungs, air_offset, lungs_from_mask
 
 FAMILIES: tuple[Family, ...] = ("a", "b")
 SEEDS = (2, 3)

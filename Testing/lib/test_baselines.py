@@ -8,6 +8,7 @@ import torch
 from numpy.typing import NDArray
 from tinymodel import tiny_bundle
 
+from DiffSegLungLib.anatomy.lungs import Lungs
 from DiffSegLungLib.canonical import Canonical
 from DiffSegLungLib.classes import CONSOLIDATION, EMPHYSEMA, FIBROSIS, GROUND_GLASS, HEALTHY
 from DiffSegLungLib.diffusion_features import diffusion_features
@@ -30,7 +31,6 @@ from DiffSegLungLib.evaluation.naming import (
 from DiffSegLungLib.evaluation.prepared import Prepared
 from DiffSegLungLib.io.ct import Geometry
 from DiffSegLungLib.lesions.noise import Noise
-from DiffSegLungLib.lungs import Lungs
 
 BLOCKS = (3, 6, 6)
 LOOKS = {

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from DiffSegLungLib.anatomy.lungs import Lungs
 from DiffSegLungLib.canonical import CELL, denormalise, normalise, working_geometry, working_volume
 from DiffSegLungLib.io.ct import CT, Geometry
-from DiffSegLungLib.lungs import Lungs
 
 IDENTITY = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
 

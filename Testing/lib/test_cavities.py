@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from scipy.interpolate import interp1d
 from scipy.ndimage import gaussian_filter
 
+from DiffSegLungLib.anatomy.cavities import find_cavities
 from DiffSegLungLib.canonical import slice_mm
-from DiffSegLungLib.cavities import find_cavities
 from DiffSegLungLib.io.geometry import Geometry
 
 Parts = tuple[tuple[Array, float], ...]

@@ -94,7 +94,7 @@ def test_same_seed_same_voxels_and_another_seed_another_chest(phantom: Phantom, 
 
 
 def test_lung_segmentation_finds_the_lungs(phantom: Phantom) -> None:
-    from DiffSegLungLib.lungs import segment_lungs
+    from DiffSegLungLib.anatomy.lungs import segment_lungs
 
     assert dice(segment_lungs(phantom.ct).mask, phantom.lungs) > 0.95
 

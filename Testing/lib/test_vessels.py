@@ -9,7 +9,7 @@ import pytest
 from lung_scene import LUNGS, POSITION, SHAPE, SPACING, Array, ball, plate, scene, tube
 from scipy.ndimage import gaussian_filter
 
-from DiffSegLungLib.vessels import vessel_mask
+from DiffSegLungLib.anatomy.vessels import vessel_mask
 
 WELL_INSIDE = ((POSITION[1] - 65) / 45) ** 2 + ((POSITION[2] - 75) / 52) ** 2 < 1
 AWAY_FROM_ENDS = WELL_INSIDE & (POSITION[0] > 8) & (POSITION[0] < 110)
@@ -75,9 +75,9 @@ def test_outside_the_lungs_nothing_is_marked() -> None:
 @pytest.mark.realct
 def test_share_of_vessels_in_a_healthy_lung(real_data: Path) -> None:
     """Above -500 HU on 2 × 1 × 1 mm a healthy lung holds 1 to 5 % of its volume in vessels it can resolve."""
+    from DiffSegLungLib.anatomy.lungs import segment_lungs
     from DiffSegLungLib.canonical import working_volume
     from DiffSegLungLib.io.ct import CT
-    from DiffSegLungLib.lungs import segment_lungs
 
     ct = CT.read(real_data / "ct" / "rider-pilot_0117_standard.nii.gz")
     canonical = working_volume(ct, segment_lungs(ct))

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .io.geometry import bounding_box
+from ..io.geometry import bounding_box
 
 Mask = NDArray[np.bool_]
 Spacing = Sequence[float]

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from .io.ct import CT
-from .io.geometry import bounding_box
+from ..io.ct import CT
+from ..io.geometry import bounding_box
 from .shapes import VOXEL_ML, dilated
 from .thorax import chest_of
 

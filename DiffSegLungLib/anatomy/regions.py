@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from .io.ct import Geometry
-from .lungshape import LEFT, RIGHT
+from ..io.ct import Geometry
+from .lung_shape import LEFT, RIGHT
 
 
 def thirds_of(side: NDArray[np.uint8], geometry: Geometry) -> NDArray[np.uint8]:

@@ -7,8 +7,8 @@ from itertools import product
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import InputError
-from .io.geometry import bounding_box
+from ..errors import InputError
+from ..io.geometry import bounding_box
 from .shapes import COARSE_MM, VOXEL_ML, Mask, closed, components, dilated, distance_mm, eroded, opened
 from .thorax import Chest
 

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .io.ct import CT, Geometry
-from .io.geometry import bounding_box, to_image
-from .lungshape import LEFT, RIGHT
+from ..io.ct import CT, Geometry
+from ..io.geometry import bounding_box, to_image
+from .lung_shape import LEFT, RIGHT
 from .shapes import COARSE_MM, Mask, dilated, distance_mm, opened, squared_steps
 from .thorax import Chest
 

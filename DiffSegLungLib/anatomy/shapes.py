@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .io.geometry import bounding_box
+from ..io.geometry import bounding_box
 
 COARSE_MM = 2.5
 

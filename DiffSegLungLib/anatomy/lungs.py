@@ -8,15 +8,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .airoffset import AirOffset, air_offset
+from ..errors import InputError
+from ..io.ct import CT, resample
+from ..io.geometry import bounding_box
+from .air_offset import AirOffset, air_offset
 from .airways import airway_lumen
-from .errors import InputError
-from .io.ct import CT, resample
-from .io.geometry import bounding_box
-from .lungborder import lungs_at_full_resolution
-from .lungshape import LEFT, RIGHT, aerated_lung, enclosed_tissue, lung_sides, nearest_side, solid_lung
+from .dense_lung import dense_lung
+from .lung_border import lungs_at_full_resolution
+from .lung_shape import LEFT, RIGHT, aerated_lung, enclosed_tissue, lung_sides, nearest_side, solid_lung
 from .regions import thirds_of
-from .ribcage import dense_lung
 from .shapes import COARSE_MM, dilated
 from .thorax import chest_of
 

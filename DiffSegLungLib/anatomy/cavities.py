@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .io.geometry import bounding_box
+from ..io.geometry import bounding_box
 
 Mask = NDArray[np.bool_]
 HU = NDArray[np.float32]

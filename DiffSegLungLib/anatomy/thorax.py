@@ -12,8 +12,8 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from numpy.typing import NDArray
 
-from .io.ct import CT, Geometry, resample
-from .io.geometry import bounding_box
+from ..io.ct import CT, Geometry, resample
+from ..io.geometry import bounding_box
 from .shapes import COARSE_MM, VOXEL_ML, Mask, components, opened
 
 OUTSIDE_FIELD = -5000.0
