@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from .canonical import CELL, Canonical, normalise
-from .cells import Cells
 from .errors import Cancelled
-from .tiles import tile_cells, tile_weight, world_noise
+from .grid.canonical import CELL, Canonical, normalise
+from .grid.cells import Cells
+from .grid.tiles import tile_cells, tile_weight, world_noise
 
 if TYPE_CHECKING:
     import torch

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from .aeration import Aeration, measure_aeration
 from .anatomy.vessels import vessel_mask
-from .canonical import SPACING_ZYX, Canonical
-from .cells import HALF_CELL, STATISTICS, Cells, Lattice, inner, pooled, spread
+from .grid.canonical import SPACING_ZYX, Canonical
+from .grid.cells import HALF_CELL, STATISTICS, Cells, Lattice, inner, pooled, spread
 from .texture import fine_energy, ridges
 
 SMOOTHING_MM = 1.0

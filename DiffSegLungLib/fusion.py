@@ -9,19 +9,19 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from .canonical import SPACING_ZYX
 from .classes import CAVITY, CONSOLIDATION, FIBROSIS, HEALTHY, VESSEL
 from .errors import Cancelled
 from .features import smoothed
+from .grid.canonical import SPACING_ZYX
 from .islands import merge_islands
 from .likelihood import voxel_likelihood
 from .signs import TISSUES
 
 if TYPE_CHECKING:
     from .aeration import Aeration
-    from .canonical import Canonical
-    from .cells import Cells
     from .config import Config
+    from .grid.canonical import Canonical
+    from .grid.cells import Cells
     from .io.ct import Geometry
 
 Field = NDArray[np.float32]

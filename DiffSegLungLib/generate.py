@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import __version__
-from .canonical import resample_mask, working_geometry
 from .errors import Cancelled, InputError, require_within
+from .grid.canonical import resample_mask, working_geometry
 from .io.ct import CT, Geometry, read_mask, resample, write_image
 from .io.hounsfield import AIR
 from .io.image_file import opened_or_refused, read_image

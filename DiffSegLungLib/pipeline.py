@@ -17,13 +17,13 @@ from .anatomy.air_offset import AirOffset, air_offset
 from .anatomy.cavities import find_cavities
 from .anatomy.lungs import lungs_from_mask, segment_lungs
 from .anatomy.vessels import vessel_mask
-from .canonical import SPACING_ZYX, Canonical, working_volume
-from .cells import DIFFUSION, STATISTICS, Cells, require_cells
 from .config import Config
 from .diffusion_features import diffusion_features
 from .errors import Cancelled, InputError
 from .features import STATISTIC_COLUMNS, smoothed, statistics_features
 from .fusion import fuse
+from .grid.canonical import SPACING_ZYX, Canonical, working_volume
+from .grid.cells import DIFFUSION, STATISTICS, Cells, require_cells
 from .io.ct import CT, read_mask
 from .labels import cell_posterior, name_components
 from .mixture import KINDS, Mixture

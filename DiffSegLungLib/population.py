@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .canonical import SPACING_ZYX, Canonical
 from .config import Config
 from .errors import Cancelled
+from .grid.canonical import SPACING_ZYX, Canonical
 
 if TYPE_CHECKING:
     from .model.bundle import Bundle
@@ -54,9 +54,9 @@ def fit_population(
     Raises:
         Cancelled: ``cancelled`` said so; the bundle is as it was.
     """
-    from .cells import DIFFUSION, Cells, pool
     from .diffusion_features import diffusion_features
     from .features import STATISTIC_COLUMNS, statistics_features
+    from .grid.cells import DIFFUSION, Cells, pool
     from .mixture import KINDS, Mixture
     from .training.store import as_canonical
 

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 
 from .anatomy.lungs import Lungs
 from .anatomy.regions import region_map
-from .cells import Cells
 from .config import Config
 from .errors import Cancelled, InputError
+from .grid.cells import Cells
 from .io.ct import CT, write_image, write_segmentation
 from .io.geometry import Geometry
 from .labels import Assignment

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from ..canonical import CELL, SPACING_ZYX, Canonical
 from ..classes import CONSOLIDATION, EMPHYSEMA, FIBROSIS, GROUND_GLASS, HEALTHY
 from ..config import Config
+from ..grid.canonical import CELL, SPACING_ZYX, Canonical
 from .descriptions import block_radiomics, encoder_features, noisy_tiles, plain_statistics
 from .naming import NAMES, label_by_clusters, label_by_segments, names_of
 from .prepared import Prepared

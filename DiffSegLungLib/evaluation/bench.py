@@ -16,10 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..anatomy.cavities import find_cavities
-from ..canonical import SPACING_ZYX
-from ..cells import DIFFUSION, Cells
 from ..config import Config
 from ..fusion import Fusion, fuse
+from ..grid.canonical import SPACING_ZYX
+from ..grid.cells import DIFFUSION, Cells
 from ..labels import cell_posterior, name_components
 from ..mixture import KINDS, Mixture
 from ..training.dataset import level_and_spread, z_scored

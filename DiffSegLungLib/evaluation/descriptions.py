@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..canonical import CELL, SPACING_ZYX, Canonical, normalise
-from ..cells import Lattice, spread
-from ..tiles import tile_cells, tile_weight, world_noise
+from ..grid.canonical import CELL, SPACING_ZYX, Canonical, normalise
+from ..grid.cells import Lattice, spread
+from ..grid.tiles import tile_cells, tile_weight, world_noise
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ..cells import Cells
+    from ..grid.cells import Cells
     from ..model.bundle import Bundle
     from .prepared import Prepared
 

@@ -18,7 +18,7 @@ from torch import nn
 from torch.nn import functional
 
 from ..anatomy.vessels import vessel_mask
-from ..canonical import HU_CEILING, HU_FLOOR, SPACING_ZYX, normalise
+from ..grid.canonical import HU_CEILING, HU_FLOOR, SPACING_ZYX, normalise
 from ..model.heads import tamed
 from ..radiomics import describe
 from .metrics import require_monai

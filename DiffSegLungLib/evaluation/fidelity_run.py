@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..canonical import SPACING_ZYX, resample_mask, working_geometry
 from ..errors import Cancelled, InputError, require_within
 from ..generate import require_walk
+from ..grid.canonical import SPACING_ZYX, resample_mask, working_geometry
 from ..io.ct import resample
 from ..io.hounsfield import AIR
 from ..running.output_folder import OutputFolder
@@ -188,7 +188,7 @@ def _reconstructions(
     """Real patches taken back from noise: by the model, by the best Gaussian, and left as they are."""
     from scipy.ndimage import gaussian_filter
 
-    from ..canonical import denormalise, normalise
+    from ..grid.canonical import denormalise, normalise
     from ..model.sampling import noise_field, reconstruct_patches
 
     truth, found = real.hu.clip(-1000, 400), []

@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..aeration import FULL_INSPIRATION_HU
-from ..cells import Lattice
 from ..classes import CONSOLIDATION, EMPHYSEMA, FIBROSIS, GROUND_GLASS, HEALTHY
 from ..fusion import cell_prior
+from ..grid.cells import Lattice
 
 if TYPE_CHECKING:
     from .prepared import Prepared

@@ -13,16 +13,16 @@ from numpy.typing import NDArray
 from ..anatomy.air_offset import air_offset
 from ..anatomy.lungs import lungs_from_mask, segment_lungs
 from ..anatomy.vessels import vessel_mask
-from ..canonical import SPACING_ZYX, Canonical, working_volume
 from ..config import Config
 from ..diffusion_features import diffusion_features
 from ..features import smoothed, statistics_features
+from ..grid.canonical import SPACING_ZYX, Canonical, working_volume
 from ..io.ct import Geometry, resample
 
 if TYPE_CHECKING:
     from ..aeration import Aeration
     from ..anatomy.lungs import Lungs
-    from ..cells import Cells
+    from ..grid.cells import Cells
     from ..io.ct import CT
     from ..model.bundle import Bundle
 

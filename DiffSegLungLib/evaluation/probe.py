@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from ..canonical import normalise
+from ..grid.canonical import normalise
 
 if TYPE_CHECKING:
     from ..model.bundle import Bundle

@@ -280,7 +280,7 @@ def _cohort(patches: PatchDataset, settings: TrainingSettings) -> tuple[Any, Any
     """Mean and standard deviation (34,) of the tamed descriptors of whole patches."""
     import torch
 
-    from ..canonical import CELL
+    from ..grid.canonical import CELL
     from ..model.heads import tamed
     from ..training.distillation import block_descriptors
 

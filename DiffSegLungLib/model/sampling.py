@@ -19,9 +19,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..canonical import CELL, HU_CEILING, HU_FLOOR, denormalise, normalise
 from ..errors import Cancelled
-from ..tiles import tile_cells, tile_weight
+from ..grid.canonical import CELL, HU_CEILING, HU_FLOOR, denormalise, normalise
+from ..grid.tiles import tile_cells, tile_weight
 from .bundle import Bundle
 from .diffusion import Denoiser, sample
 from .network import bfloat16_pays

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from ..canonical import CELL, SPACING_ZYX
 from ..errors import InputError
+from ..grid.canonical import CELL, SPACING_ZYX
 from ..lesions.lesions import insert_random
 from .store import PreparedVolume
 

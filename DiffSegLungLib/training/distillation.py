@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..canonical import CELL
+from ..grid.canonical import CELL
 from ..radiomics import describe
 
 _FAR = 1e6

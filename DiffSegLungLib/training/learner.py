@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel
 
-from ..canonical import CELL, normalise
+from ..grid.canonical import CELL, normalise
 from ..model.bundle import Bundle
 from ..model.diffusion import NoiseSchedule
 from ..model.heads import StudentHead, TeacherHead, standardise

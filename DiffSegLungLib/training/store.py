@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..anatomy.lungs import air_offset, segment_lungs
-from ..canonical import CELL, SPACING_ZYX, Canonical, working_volume
-from ..cells import require_cells
 from ..errors import Cancelled, DiffSegLungError, InputError, not_written
+from ..grid.canonical import CELL, SPACING_ZYX, Canonical, working_volume
+from ..grid.cells import require_cells
 from ..io.cases import find_cases
 from ..io.ct import CT, Geometry
 from ..io.refusals import shown_name

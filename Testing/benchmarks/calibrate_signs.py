@@ -17,12 +17,12 @@ from numpy.typing import NDArray
 
 import DiffSegLungLib
 from DiffSegLungLib.anatomy.lungs import Lungs, air_offset, lungs_from_mask
-from DiffSegLungLib.canonical import working_volume
-from DiffSegLungLib.cells import HALF_CELL, Cells, cell_of
 from DiffSegLungLib.classes import BY_ID, CAVITY, GROUND_GLASS, HEALTHY
 from DiffSegLungLib.evaluation.cases import Case, CaseKey, full_chest_paths, lesion_plan, make_case
 from DiffSegLungLib.evaluation.disease import own_disease
 from DiffSegLungLib.features import statistics_features
+from DiffSegLungLib.grid.canonical import working_volume
+from DiffSegLungLib.grid.cells import HALF_CELL, Cells, cell_of
 from DiffSegLungLib.io.ct import CT, resample
 from DiffSegLungLib.lesions.lesions import KINDS
 from DiffSegLungLib.lesions.patterns import Family

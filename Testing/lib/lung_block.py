@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from DiffSegLungLib.canonical import Canonical
+from DiffSegLungLib.grid.canonical import Canonical
 from DiffSegLungLib.io.ct import Geometry
 
 SHAPE = (48, 96, 96)

@@ -11,7 +11,6 @@ import pytest
 from smallchest import chest, image, save
 from tinymodel import tiny_bundle
 
-from DiffSegLungLib.cells import DIFFUSION, pool
 from DiffSegLungLib.classes import CAVITY, HEALTHY, VESSEL
 from DiffSegLungLib.config import Config
 from DiffSegLungLib.evaluation import ablation, probe
@@ -23,6 +22,7 @@ from DiffSegLungLib.evaluation.prepared import Prepared
 from DiffSegLungLib.evaluation.short_trainings import VARIANTS, Budget, train_variants
 from DiffSegLungLib.evaluation.switches import DEFAULT, SWITCHES
 from DiffSegLungLib.features import STATISTIC_COLUMNS
+from DiffSegLungLib.grid.cells import DIFFUSION, pool
 from DiffSegLungLib.io.ct import CT
 from DiffSegLungLib.mixture import KINDS, Mixture
 from DiffSegLungLib.model.bundle import Bundle

@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 from tinymodel import tiny_bundle
 
 from DiffSegLungLib.anatomy.lungs import Lungs
-from DiffSegLungLib.canonical import Canonical
 from DiffSegLungLib.classes import CONSOLIDATION, EMPHYSEMA, FIBROSIS, GROUND_GLASS, HEALTHY
 from DiffSegLungLib.diffusion_features import diffusion_features
 from DiffSegLungLib.evaluation.attention import attention_maps, merged_segments
@@ -29,6 +28,7 @@ from DiffSegLungLib.evaluation.naming import (
     names_of,
 )
 from DiffSegLungLib.evaluation.prepared import Prepared
+from DiffSegLungLib.grid.canonical import Canonical
 from DiffSegLungLib.io.ct import Geometry
 from DiffSegLungLib.lesions.noise import Noise
 

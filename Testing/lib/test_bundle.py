@@ -11,8 +11,8 @@ import pytest
 import torch
 from safetensors import safe_open
 
-from DiffSegLungLib.canonical import CELL
 from DiffSegLungLib.errors import InputError
+from DiffSegLungLib.grid.canonical import CELL
 from DiffSegLungLib.model.archive import _CELL
 from DiffSegLungLib.model.bundle import Bundle
 from DiffSegLungLib.model.diffusion import NoiseSchedule

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from DiffSegLungLib.anatomy.lungs import Lungs
-from DiffSegLungLib.canonical import CELL, denormalise, normalise, working_geometry, working_volume
+from DiffSegLungLib.grid.canonical import CELL, denormalise, normalise, working_geometry, working_volume
 from DiffSegLungLib.io.ct import CT, Geometry
 
 IDENTITY = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)

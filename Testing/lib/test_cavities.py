@@ -10,7 +10,7 @@ from scipy.interpolate import interp1d
 from scipy.ndimage import gaussian_filter
 
 from DiffSegLungLib.anatomy.cavities import find_cavities
-from DiffSegLungLib.canonical import slice_mm
+from DiffSegLungLib.grid.canonical import slice_mm
 from DiffSegLungLib.io.geometry import Geometry
 
 Parts = tuple[tuple[Array, float], ...]

@@ -10,11 +10,11 @@ import pytest
 from lung_block import LEVEL_HU, block, geometry_of
 
 from DiffSegLungLib.aeration import measure_aeration
-from DiffSegLungLib.cells import Lattice, spread
 from DiffSegLungLib.diffusion_features import diffusion_features
 from DiffSegLungLib.errors import Cancelled
 from DiffSegLungLib.features import smoothed, statistics_features
-from DiffSegLungLib.tiles import tile_cells, tile_weight, world_noise
+from DiffSegLungLib.grid.cells import Lattice, spread
+from DiffSegLungLib.grid.tiles import tile_cells, tile_weight, world_noise
 
 
 def test_lattice_takes_cells_from_a_quarter_of_lung():

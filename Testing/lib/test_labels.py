@@ -9,9 +9,9 @@ import pytest
 from lung_block import LEVEL_HU, ball, block
 from scipy.ndimage import gaussian_filter
 
-from DiffSegLungLib.cells import Cells
 from DiffSegLungLib.classes import CONSOLIDATION, EMPHYSEMA, FIBROSIS, GROUND_GLASS, HEALTHY
 from DiffSegLungLib.features import STATISTIC_COLUMNS, statistics_features
+from DiffSegLungLib.grid.cells import Cells
 from DiffSegLungLib.labels import cell_posterior, interpolated, name_components, neighbourly
 from DiffSegLungLib.signs import TISSUES, load_signs, sign_probability, tissue_probability
 

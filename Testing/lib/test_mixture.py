@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from DiffSegLungLib.cells import DIFFUSION, STATISTICS, Cells
+from DiffSegLungLib.grid.cells import DIFFUSION, STATISTICS, Cells
 from DiffSegLungLib.mixture import Mixture, Projection
 
 CENTRES = np.array([[0.0, 0.0, 0.0], [8.0, 0.0, 0.0], [0.0, 8.0, 4.0]])

@@ -76,7 +76,7 @@ def test_outside_the_lungs_nothing_is_marked() -> None:
 def test_share_of_vessels_in_a_healthy_lung(real_data: Path) -> None:
     """Above -500 HU on 2 × 1 × 1 mm a healthy lung holds 1 to 5 % of its volume in vessels it can resolve."""
     from DiffSegLungLib.anatomy.lungs import segment_lungs
-    from DiffSegLungLib.canonical import working_volume
+    from DiffSegLungLib.grid.canonical import working_volume
     from DiffSegLungLib.io.ct import CT
 
     ct = CT.read(real_data / "ct" / "rider-pilot_0117_standard.nii.gz")

@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from ..errors import InputError
 from .canonical import CELL
-from .errors import InputError
 
 HALF_CELL = (CELL[0] // 2, CELL[1] // 2, CELL[2] // 2)
 """Canonical voxels (z, y, x) in a half cell of 4 mm, the finer lattice on which tissues are told."""

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import InputError
-from .io.ct import CT, Geometry, resample
+from ..errors import InputError
+from ..io.ct import CT, Geometry, resample
 
 if TYPE_CHECKING:
-    from .anatomy.lungs import Lungs
+    from ..anatomy.lungs import Lungs
 
 SPACING_ZYX = (2.0, 1.0, 1.0)
 CELL = (4, 8, 8)
