@@ -26,7 +26,7 @@ from .grid.canonical import SPACING_ZYX, Canonical, working_volume
 from .grid.cells import DIFFUSION, STATISTICS, Cells, require_cells
 from .io.ct import CT, read_mask
 from .labels import cell_posterior, name_components
-from .mixture import KINDS, Mixture
+from .model.mixture import KINDS, Mixture
 from .provenance import describe_grid, describe_model, describe_software, now
 from .result import CellCache, Result
 

@@ -57,7 +57,7 @@ def fit_population(
     from .diffusion_features import diffusion_features
     from .features import STATISTIC_COLUMNS, statistics_features
     from .grid.cells import DIFFUSION, Cells, pool
-    from .mixture import KINDS, Mixture
+    from .model.mixture import KINDS, Mixture
     from .training.store import as_canonical
 
     config = Config()

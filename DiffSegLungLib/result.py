@@ -22,7 +22,7 @@ from .grid.cells import Cells
 from .io.ct import CT, write_image, write_segmentation
 from .io.geometry import Geometry
 from .labels import Assignment
-from .mixture import Mixture
+from .model.mixture import Mixture
 from .report.page import legend, summary_text, write_report
 from .report.pictures import draw_montage, draw_panels, write_overview
 from .report.quantify import Quantities, quantify

@@ -21,7 +21,7 @@ from ..fusion import Fusion, fuse
 from ..grid.canonical import SPACING_ZYX
 from ..grid.cells import DIFFUSION, Cells
 from ..labels import cell_posterior, name_components
-from ..mixture import KINDS, Mixture
+from ..model.mixture import KINDS, Mixture
 from ..training.dataset import level_and_spread, z_scored
 from .agreement import Truth
 from .descriptions import encoder_features

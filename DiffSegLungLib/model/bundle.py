@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..errors import InputError, not_written
-from ..mixture import KINDS, Mixture
 from .archive import CARD, FORMAT, WEIGHTS, read
 from .diffusion import NoiseSchedule
 from .heads import StudentHead
 from .library import Library
+from .mixture import KINDS, Mixture
 from .network import Architecture, NoiseUNet
 
 

@@ -24,8 +24,8 @@ from DiffSegLungLib.evaluation.switches import DEFAULT, SWITCHES
 from DiffSegLungLib.features import STATISTIC_COLUMNS
 from DiffSegLungLib.grid.cells import DIFFUSION, pool
 from DiffSegLungLib.io.ct import CT
-from DiffSegLungLib.mixture import KINDS, Mixture
 from DiffSegLungLib.model.bundle import Bundle
+from DiffSegLungLib.model.mixture import KINDS, Mixture
 from DiffSegLungLib.pipeline import Segmenter
 from DiffSegLungLib.training.dataset import level_and_spread, z_scored
 

@@ -15,7 +15,7 @@ from DiffSegLungLib.grid.canonical import working_volume
 from DiffSegLungLib.grid.cells import pool
 from DiffSegLungLib.grid.tiles import world_noise
 from DiffSegLungLib.io.ct import CT, Geometry, resample
-from DiffSegLungLib.mixture import KINDS, Mixture
+from DiffSegLungLib.model.mixture import KINDS, Mixture
 from DiffSegLungLib.phantom.phantom import generate_phantom
 from DiffSegLungLib.pipeline import Segmenter
 from DiffSegLungLib.result import Result

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from DiffSegLungLib.grid.cells import DIFFUSION, STATISTICS, Cells
-from DiffSegLungLib.mixture import Mixture, Projection
+from DiffSegLungLib.model.mixture import Mixture, Projection
 
 CENTRES = np.array([[0.0, 0.0, 0.0], [8.0, 0.0, 0.0], [0.0, 8.0, 4.0]])
 

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from .grid.cells import DIFFUSION, STATISTICS, Cells
+from ..grid.cells import DIFFUSION, STATISTICS, Cells
 
 Array = NDArray[np.float64]
 Covariance = Literal["full", "tied", "diag"]
