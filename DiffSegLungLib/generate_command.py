@@ -80,7 +80,7 @@ def generate_work(options: argparse.Namespace) -> Work:
     Raises:
         InputError: a number outside its range.
     """
-    from .generate import GenerationRequest, generate
+    from .generation.samples import GenerationRequest, generate
 
     request = GenerationRequest(
         lungs=options.lungs.expanduser(),

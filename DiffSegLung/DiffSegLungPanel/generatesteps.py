@@ -87,7 +87,7 @@ class GenerateRequest:
                 _("{count} samples are asked for.").format(count=self.count),
                 _("Give 1 to {most}.").format(most=MOST_SAMPLES),
             )
-        from DiffSegLungLib.generate import require_walk  # with SimpleITK: not while Slicer starts
+        from DiffSegLungLib.generation.samples import require_walk  # with SimpleITK: not while Slicer starts
 
         require_walk(self.steps, self.start, self.seed)
 

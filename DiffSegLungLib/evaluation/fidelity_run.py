@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..errors import Cancelled, InputError, require_within
-from ..generate import require_walk
+from ..generation.samples import require_walk
 from ..grid.canonical import SPACING_ZYX, resample_mask, working_geometry
 from ..io.ct import resample
 from ..io.hounsfield import AIR
@@ -24,8 +24,8 @@ from .metrics import require_monai
 if TYPE_CHECKING:
     import torch
 
+    from ..generation.sampling import Sampling
     from ..model.bundle import Bundle
-    from ..model.sampling import Sampling
     from ..running.session import Session
 
 FLOOR, SAME, DRAWN, PURE = (
@@ -92,9 +92,9 @@ def measure(request: FidelityRequest, session: Session) -> None:
     session.output = OutputFolder(request.output, names, overwrite=request.overwrite)
     aside = session.output.path / "aside"
 
+    from ..generation.sampling import Sampling, first_timestep, flat_ct, sample_patches
     from ..model.bundle import Bundle
     from ..model.network import pick_device
-    from ..model.sampling import Sampling, first_timestep, flat_ct, sample_patches
 
     bundle, place = Bundle.load(request.bundle), pick_device(request.device)
     if request.store is not None:
@@ -188,8 +188,8 @@ def _reconstructions(
     """Real patches taken back from noise: by the model, by the best Gaussian, and left as they are."""
     from scipy.ndimage import gaussian_filter
 
+    from ..generation.sampling import noise_field, reconstruct_patches
     from ..grid.canonical import denormalise, normalise
-    from ..model.sampling import noise_field, reconstruct_patches
 
     truth, found = real.hu.clip(-1000, 400), []
     noise = np.stack([noise_field(truth.shape[1:], how.seed, i) for i in range(len(truth))])

@@ -19,9 +19,8 @@ from tinymodel import tiny_bundle
 
 from DiffSegLungLib.cli import main
 from DiffSegLungLib.errors import Cancelled
-from DiffSegLungLib.model import sampling
-from DiffSegLungLib.model.bundle import Bundle
-from DiffSegLungLib.model.sampling import (
+from DiffSegLungLib.generation import sampling
+from DiffSegLungLib.generation.sampling import (
     LUNG_HU,
     Sampling,
     flat_ct,
@@ -29,6 +28,7 @@ from DiffSegLungLib.model.sampling import (
     sample_lungs,
     sample_patches,
 )
+from DiffSegLungLib.model.bundle import Bundle
 
 QUICK = Sampling(steps=3)
 

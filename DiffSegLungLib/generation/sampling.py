@@ -22,9 +22,9 @@ from torch import Tensor
 from ..errors import Cancelled
 from ..grid.canonical import CELL, HU_CEILING, HU_FLOOR, denormalise, normalise
 from ..grid.tiles import tile_cells, tile_weight
-from .bundle import Bundle
-from .diffusion import Denoiser, sample
-from .network import bfloat16_pays
+from ..model.bundle import Bundle
+from ..model.diffusion import Denoiser, sample
+from ..model.network import bfloat16_pays
 
 Tile = tuple[slice, ...]
 

@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from . import __version__
-from .errors import Cancelled, InputError, require_within
-from .grid.canonical import resample_mask, working_geometry
-from .io.ct import CT, Geometry, read_mask, resample, write_image
-from .io.hounsfield import AIR
-from .io.image_file import opened_or_refused, read_image
-from .io.own_files import CARD
-from .running.output_folder import OutputFolder
+from .. import __version__
+from ..errors import Cancelled, InputError, require_within
+from ..grid.canonical import resample_mask, working_geometry
+from ..io.ct import CT, Geometry, read_mask, resample, write_image
+from ..io.hounsfield import AIR
+from ..io.image_file import opened_or_refused, read_image
+from ..io.own_files import CARD
+from ..running.output_folder import OutputFolder
 
 if TYPE_CHECKING:
-    from .running.session import Session
+    from ..running.session import Session
 
 
 _LEAST_ML, _MOST_ML = 100.0, 15_000.0
@@ -102,9 +102,9 @@ def generate(request: GenerationRequest, session: Session) -> None:
     lungs = resample_mask(mask, geometry, grid)
     around = None if ct is None else resample(ct.hu, geometry, grid, order="linear", fill=AIR)
 
-    from .model.bundle import Bundle
-    from .model.network import pick_device
-    from .model.sampling import Sampling, first_timestep, sample_lungs
+    from ..model.bundle import Bundle
+    from ..model.network import pick_device
+    from .sampling import Sampling, first_timestep, sample_lungs
 
     bundle, place = Bundle.load(request.bundle), pick_device(request.device)
     session.check("sample")

@@ -1,0 +1,1 @@
+"""CT drawn from the diffusion model, given a lung mask."""
