@@ -245,7 +245,7 @@ class _Batch:
 
 def _checked_model(request: BatchRequest) -> str:
     """SHA-256 of the model, empty where none is needed; settings that it cannot serve are refused once."""
-    from .pipeline import Segmenter, needs_bundle
+    from .segmentation.pipeline import Segmenter, needs_bundle
 
     if not needs_bundle(request.config):
         return ""

@@ -135,7 +135,7 @@ def _segment_into(
     lungs: Path | None = None,
     series: str | None = None,
 ) -> None:
-    from .pipeline import Segmenter  # numpy and SimpleITK load here, torch with the bundle
+    from .segmentation.pipeline import Segmenter  # numpy and SimpleITK load here, torch with the bundle
 
     segmenter = Segmenter(bundle, config)
     result = segmenter.run(

@@ -147,7 +147,7 @@ def _import(options: argparse.Namespace) -> Work:
 def _use(model: Model) -> str:
     """How to use a model with the usual settings, or why those do not fit it."""
     from .model.bundle import Bundle
-    from .pipeline import Segmenter
+    from .segmentation.pipeline import Segmenter
 
     try:
         Segmenter(Bundle.load(model.place)).load_bundle()

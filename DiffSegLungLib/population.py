@@ -54,10 +54,10 @@ def fit_population(
     Raises:
         Cancelled: ``cancelled`` said so; the bundle is as it was.
     """
-    from .diffusion_features import diffusion_features
-    from .features import STATISTIC_COLUMNS, statistics_features
     from .grid.cells import DIFFUSION, Cells, pool
     from .model.mixture import KINDS, Mixture
+    from .segmentation.diffusion_features import diffusion_features
+    from .segmentation.statistics import STATISTIC_COLUMNS, statistics_features
     from .training.store import as_canonical
 
     config = Config()

@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 
 from ..anatomy.cavities import find_cavities
 from ..config import Config
-from ..fusion import Fusion, fuse
 from ..grid.canonical import SPACING_ZYX
 from ..grid.cells import DIFFUSION, Cells
-from ..labels import cell_posterior, name_components
 from ..model.mixture import KINDS, Mixture
+from ..segmentation.fusion import Fusion, fuse
+from ..segmentation.naming import cell_posterior, name_components
 from ..training.dataset import level_and_spread, z_scored
 from .agreement import Truth
 from .descriptions import encoder_features

@@ -70,7 +70,7 @@ def run_evaluation(request: EvaluationRequest, session: Session) -> None:
             output folder that cannot be written or that another evaluation is writing into.
         Cancelled: asked to stop; finished cases stay.
     """
-    from ..pipeline import Segmenter
+    from ..segmentation.pipeline import Segmenter
 
     session.plan({"start": 1.0, **{suite: _SHARES[suite] for suite in request.suites}})
     session.grace_s = GRACE_S

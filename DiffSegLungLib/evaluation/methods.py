@@ -17,7 +17,7 @@ from .agreement import Truth
 
 if TYPE_CHECKING:
     from ..model.bundle import Bundle
-    from ..pipeline import Segmenter
+    from ..segmentation.pipeline import Segmenter
     from .baselines import Method
     from .cases import Case
 
@@ -43,7 +43,7 @@ class Methods:
     @cached_property
     def product(self) -> Segmenter:
         """The product itself."""
-        from ..pipeline import Segmenter
+        from ..segmentation.pipeline import Segmenter
 
         return Segmenter(self._bundle, self._config)
 

@@ -13,7 +13,7 @@ from .metrics import dice, score
 
 if TYPE_CHECKING:
     from ..config import Config
-    from ..result import Result
+    from ..segmentation.result import Result
 
 NEAR_HEALTHY = ("lidc-idri_0001_standard", "cmb-crc_msb-01068_lung")
 """Volumes that show next to no disease; the nodule of the first is real."""
@@ -44,9 +44,9 @@ def measure_real(
         mask: a lung mask that someone drew, to compare with.
         repeat: segment twice more, with the same and with another seed.
     """
-    from ..pipeline import Segmenter
     from ..report.page import legend
     from ..report.pictures import draw_panels, write_overview
+    from ..segmentation.pipeline import Segmenter
 
     ct = CT.read(path)
     segmenter = Segmenter(bundle, config)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import __version__
-from ..provenance import now
+from ..segmentation.provenance import now
 from .folder import FORMAT, EvaluationFolder, write_json, write_whole
 from .plots import draw_plots
 from .pool import cores

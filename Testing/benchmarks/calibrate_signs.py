@@ -2,7 +2,7 @@
 
 Tissue of every kind is made by the lesion generator's families "a" (training sees it) and "b", never by the
 two that measure, inside real, near-healthy lungs; every kind's half cells become one to three Gaussians, and
-the untouched lung 24. Writes ``DiffSegLungLib/signs.json``; ``SHARES``, how common a sign is, is set by hand.
+the untouched lung 24. Writes ``DiffSegLungLib/segmentation/signs.json``; ``SHARES``, how common a sign is, is set by hand.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from DiffSegLungLib.anatomy.lungs import Lungs, air_offset, lungs_from_mask
 from DiffSegLungLib.classes import BY_ID, CAVITY, GROUND_GLASS, HEALTHY
 from DiffSegLungLib.evaluation.cases import Case, CaseKey, full_chest_paths, lesion_plan, make_case
 from DiffSegLungLib.evaluation.disease import own_disease
-from DiffSegLungLib.features import statistics_features
 from DiffSegLungLib.grid.canonical import working_volume
 from DiffSegLungLib.grid.cells import HALF_CELL, Cells, cell_of
 from DiffSegLungLib.io.ct import CT, resample
 from DiffSegLungLib.lesions.lesions import KINDS
 from DiffSegLungLib.lesions.patterns import Family
+from DiffSegLungLib.segmentation.statistics import statistics_features
 
 FAMILIES: tuple[Family, ...] = ("a", "b")
 SEEDS = (2, 3)

@@ -21,12 +21,12 @@ from DiffSegLungLib.evaluation.pool import Outcome
 from DiffSegLungLib.evaluation.prepared import Prepared
 from DiffSegLungLib.evaluation.short_trainings import VARIANTS, Budget, train_variants
 from DiffSegLungLib.evaluation.switches import DEFAULT, SWITCHES
-from DiffSegLungLib.features import STATISTIC_COLUMNS
 from DiffSegLungLib.grid.cells import DIFFUSION, pool
 from DiffSegLungLib.io.ct import CT
 from DiffSegLungLib.model.bundle import Bundle
 from DiffSegLungLib.model.mixture import KINDS, Mixture
-from DiffSegLungLib.pipeline import Segmenter
+from DiffSegLungLib.segmentation.pipeline import Segmenter
+from DiffSegLungLib.segmentation.statistics import STATISTIC_COLUMNS
 from DiffSegLungLib.training.dataset import level_and_spread, z_scored
 
 CONFIG = Config(components=4, timesteps=(3, 10))

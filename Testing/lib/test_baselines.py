@@ -10,7 +10,6 @@ from tinymodel import tiny_bundle
 
 from DiffSegLungLib.anatomy.lungs import Lungs
 from DiffSegLungLib.classes import CONSOLIDATION, EMPHYSEMA, FIBROSIS, GROUND_GLASS, HEALTHY
-from DiffSegLungLib.diffusion_features import diffusion_features
 from DiffSegLungLib.evaluation.attention import attention_maps, merged_segments
 from DiffSegLungLib.evaluation.baselines import DiffSeg, HUBands, NetworkMixture, kmeans, rivals, untrained
 from DiffSegLungLib.evaluation.descriptions import (
@@ -31,6 +30,7 @@ from DiffSegLungLib.evaluation.prepared import Prepared
 from DiffSegLungLib.grid.canonical import Canonical
 from DiffSegLungLib.io.ct import Geometry
 from DiffSegLungLib.lesions.noise import Noise
+from DiffSegLungLib.segmentation.diffusion_features import diffusion_features
 
 BLOCKS = (3, 6, 6)
 LOOKS = {

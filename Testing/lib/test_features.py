@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from lung_block import LEVEL_HU, block, geometry_of
 
-from DiffSegLungLib.aeration import measure_aeration
-from DiffSegLungLib.diffusion_features import diffusion_features
 from DiffSegLungLib.errors import Cancelled
-from DiffSegLungLib.features import smoothed, statistics_features
 from DiffSegLungLib.grid.cells import Lattice, spread
 from DiffSegLungLib.grid.tiles import tile_cells, tile_weight, world_noise
+from DiffSegLungLib.segmentation.aeration import measure_aeration
+from DiffSegLungLib.segmentation.diffusion_features import diffusion_features
+from DiffSegLungLib.segmentation.statistics import smoothed, statistics_features
 
 
 def test_lattice_takes_cells_from_a_quarter_of_lung():

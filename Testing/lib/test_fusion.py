@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from lung_block import LEVEL_HU, ball, block, geometry_of
 
-from DiffSegLungLib.aeration import Aeration, Line
 from DiffSegLungLib.classes import CAVITY, CONSOLIDATION, EMPHYSEMA, GROUND_GLASS, HEALTHY, VESSEL
 from DiffSegLungLib.config import Config
 from DiffSegLungLib.errors import Cancelled, InputError
-from DiffSegLungLib.features import statistics_features
-from DiffSegLungLib.fusion import (
+from DiffSegLungLib.io.ct import Geometry
+from DiffSegLungLib.segmentation.aeration import Aeration, Line
+from DiffSegLungLib.segmentation.fusion import (
     CLASS_ORDER,
     diffuse,
     fuse,
@@ -20,10 +20,10 @@ from DiffSegLungLib.fusion import (
     take_from_below,
     upsample,
 )
-from DiffSegLungLib.io.ct import Geometry
-from DiffSegLungLib.islands import merge_islands
-from DiffSegLungLib.likelihood import HU_BINS, hu_likelihood
-from DiffSegLungLib.signs import TISSUES, tissue_probability
+from DiffSegLungLib.segmentation.islands import merge_islands
+from DiffSegLungLib.segmentation.likelihood import HU_BINS, hu_likelihood
+from DiffSegLungLib.segmentation.signs import TISSUES, tissue_probability
+from DiffSegLungLib.segmentation.statistics import statistics_features
 
 
 def test_diffusion_conserves_the_total_without_flux_through_the_border():

@@ -10,15 +10,15 @@ from variants import VARIANTS, dice_by_class
 
 from DiffSegLungLib.anatomy.lungs import Lungs, lungs_from_mask
 from DiffSegLungLib.config import Config
-from DiffSegLungLib.features import STATISTIC_COLUMNS, statistics_features
 from DiffSegLungLib.grid.canonical import working_volume
 from DiffSegLungLib.grid.cells import pool
 from DiffSegLungLib.grid.tiles import world_noise
 from DiffSegLungLib.io.ct import CT, Geometry, resample
 from DiffSegLungLib.model.mixture import KINDS, Mixture
 from DiffSegLungLib.phantom.phantom import generate_phantom
-from DiffSegLungLib.pipeline import Segmenter
-from DiffSegLungLib.result import Result
+from DiffSegLungLib.segmentation.pipeline import Segmenter
+from DiffSegLungLib.segmentation.result import Result
+from DiffSegLungLib.segmentation.statistics import STATISTIC_COLUMNS, statistics_features
 
 CONFIG = Config(descriptor="statistics", mode="adapted")
 

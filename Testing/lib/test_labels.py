@@ -10,10 +10,10 @@ from lung_block import LEVEL_HU, ball, block
 from scipy.ndimage import gaussian_filter
 
 from DiffSegLungLib.classes import CONSOLIDATION, EMPHYSEMA, FIBROSIS, GROUND_GLASS, HEALTHY
-from DiffSegLungLib.features import STATISTIC_COLUMNS, statistics_features
 from DiffSegLungLib.grid.cells import Cells
-from DiffSegLungLib.labels import cell_posterior, interpolated, name_components, neighbourly
-from DiffSegLungLib.signs import TISSUES, load_signs, sign_probability, tissue_probability
+from DiffSegLungLib.segmentation.naming import cell_posterior, interpolated, name_components, neighbourly
+from DiffSegLungLib.segmentation.signs import TISSUES, load_signs, sign_probability, tissue_probability
+from DiffSegLungLib.segmentation.statistics import STATISTIC_COLUMNS, statistics_features
 
 SIGNS = load_signs()
 PARENCHYMA = max(SIGNS, key=lambda s: s.share)

@@ -16,10 +16,10 @@ from tinymodel import tiny_bundle
 from DiffSegLungLib.classes import CLASSES
 from DiffSegLungLib.config import Config
 from DiffSegLungLib.errors import Cancelled, InputError
-from DiffSegLungLib.features import STATISTIC_COLUMNS
 from DiffSegLungLib.io.ct import CT
-from DiffSegLungLib.pipeline import Segmenter
-from DiffSegLungLib.result import Result
+from DiffSegLungLib.segmentation.pipeline import Segmenter
+from DiffSegLungLib.segmentation.result import Result
+from DiffSegLungLib.segmentation.statistics import STATISTIC_COLUMNS
 
 STAGES = ("read", "lungs", "grid", "features", "mixture", "labels", "fusion")
 CONFIG = Config(descriptor="statistics", mode="per-volume", components=4)

@@ -15,7 +15,7 @@ from DiffSegLungLib.anatomy.regions import region_map
 from DiffSegLungLib.classes import BY_ID, CONSOLIDATION, FIBROSIS, GROUND_GLASS, HEALTHY
 from DiffSegLungLib.cli import main
 from DiffSegLungLib.io.geometry import Geometry
-from DiffSegLungLib.uncertainty import LEAST_ML, MOST_REGIONS, STOP_MM, uncertain_regions
+from DiffSegLungLib.segmentation.uncertainty import LEAST_ML, MOST_REGIONS, STOP_MM, uncertain_regions
 
 SPACING = (1.0, 2.0, 4.0)
 

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .classes import BY_ID
-from .grid.cells import STATISTICS, Cells, pooled, spread
+from ..classes import BY_ID
+from ..grid.cells import STATISTICS, Cells, pooled, spread
 from .signs import TISSUES, tissue_probability
 
 _LEAST = np.float32(1e-6)

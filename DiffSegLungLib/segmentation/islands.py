@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import Cancelled
+from ..errors import Cancelled
 
 
 def merge_islands(

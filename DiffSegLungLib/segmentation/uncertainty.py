@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .classes import BY_ID
-from .io.geometry import Geometry
+from ..classes import BY_ID
+from ..io.geometry import Geometry
 
 UNDECIDED = 0.5
 """Entropy (0 certain .. 1 no idea) from which on a voxel is undecided."""

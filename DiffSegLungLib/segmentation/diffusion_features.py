@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import Cancelled
-from .grid.canonical import CELL, Canonical, normalise
-from .grid.cells import Cells
-from .grid.tiles import tile_cells, tile_weight, world_noise
+from ..errors import Cancelled
+from ..grid.canonical import CELL, Canonical, normalise
+from ..grid.cells import Cells
+from ..grid.tiles import tile_cells, tile_weight, world_noise
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-    from .model.bundle import Bundle
+    from ..model.bundle import Bundle
 
 
 Batch = list[tuple[slice, ...]]
@@ -68,7 +68,7 @@ def diffusion_features(
     """
     import torch
 
-    from .model.network import pick_device
+    from ..model.network import pick_device
 
     place = pick_device(device)
     noise = world_noise(canonical, seed)
@@ -108,7 +108,7 @@ def _encoder(
     """What turns tiles of CT, noise and lung mask (B, 1, D, H, W) into codes (B, timesteps, 128, d, h, w)."""
     import torch
 
-    from .model.network import bfloat16_pays
+    from ..model.network import bfloat16_pays
 
     network, head = bundle.network.to(place), bundle.head.to(place)
     half = bfloat16_pays(place)

@@ -9,20 +9,20 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from .classes import CAVITY, CONSOLIDATION, FIBROSIS, HEALTHY, VESSEL
-from .errors import Cancelled
-from .features import smoothed
-from .grid.canonical import SPACING_ZYX
+from ..classes import CAVITY, CONSOLIDATION, FIBROSIS, HEALTHY, VESSEL
+from ..errors import Cancelled
+from ..grid.canonical import SPACING_ZYX
 from .islands import merge_islands
 from .likelihood import voxel_likelihood
 from .signs import TISSUES
+from .statistics import smoothed
 
 if TYPE_CHECKING:
+    from ..config import Config
+    from ..grid.canonical import Canonical
+    from ..grid.cells import Cells
+    from ..io.ct import Geometry
     from .aeration import Aeration
-    from .config import Config
-    from .grid.canonical import Canonical
-    from .grid.cells import Cells
-    from .io.ct import Geometry
 
 Field = NDArray[np.float32]
 Cancel = Callable[[], bool]
@@ -77,7 +77,7 @@ class Fusion:
         Raises:
             Cancelled: ``cancelled`` said so.
         """
-        from .io.ct import resample
+        from ..io.ct import resample
 
         labels = np.zeros(lungs.shape, np.uint8)
         entropy = np.zeros(lungs.shape, np.float16)

@@ -7,10 +7,10 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from ..anatomy.vessels import vessel_mask
+from ..grid.canonical import SPACING_ZYX, Canonical
+from ..grid.cells import HALF_CELL, STATISTICS, Cells, Lattice, inner, pooled, spread
 from .aeration import Aeration, measure_aeration
-from .anatomy.vessels import vessel_mask
-from .grid.canonical import SPACING_ZYX, Canonical
-from .grid.cells import HALF_CELL, STATISTICS, Cells, Lattice, inner, pooled, spread
 from .texture import fine_energy, ridges
 
 SMOOTHING_MM = 1.0

@@ -14,18 +14,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .anatomy.lungs import Lungs
-from .anatomy.regions import region_map
-from .config import Config
-from .errors import Cancelled, InputError
-from .grid.cells import Cells
-from .io.ct import CT, write_image, write_segmentation
-from .io.geometry import Geometry
-from .labels import Assignment
-from .model.mixture import Mixture
-from .report.page import legend, summary_text, write_report
-from .report.pictures import draw_montage, draw_panels, write_overview
-from .report.quantify import Quantities, quantify
+from ..anatomy.lungs import Lungs
+from ..anatomy.regions import region_map
+from ..config import Config
+from ..errors import Cancelled, InputError
+from ..grid.cells import Cells
+from ..io.ct import CT, write_image, write_segmentation
+from ..io.geometry import Geometry
+from ..model.mixture import Mixture
+from ..report.page import legend, summary_text, write_report
+from ..report.pictures import draw_montage, draw_panels, write_overview
+from ..report.quantify import Quantities, quantify
+from .naming import Assignment
 from .uncertainty import UncertainRegion, uncertain_regions
 
 FORMAT = 1

@@ -13,25 +13,25 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .anatomy.air_offset import AirOffset, air_offset
-from .anatomy.cavities import find_cavities
-from .anatomy.lungs import lungs_from_mask, segment_lungs
-from .anatomy.vessels import vessel_mask
-from .config import Config
+from ..anatomy.air_offset import AirOffset, air_offset
+from ..anatomy.cavities import find_cavities
+from ..anatomy.lungs import lungs_from_mask, segment_lungs
+from ..anatomy.vessels import vessel_mask
+from ..config import Config
+from ..errors import Cancelled, InputError
+from ..grid.canonical import SPACING_ZYX, Canonical, working_volume
+from ..grid.cells import DIFFUSION, STATISTICS, Cells, require_cells
+from ..io.ct import CT, read_mask
+from ..model.mixture import KINDS, Mixture
 from .diffusion_features import diffusion_features
-from .errors import Cancelled, InputError
-from .features import STATISTIC_COLUMNS, smoothed, statistics_features
 from .fusion import fuse
-from .grid.canonical import SPACING_ZYX, Canonical, working_volume
-from .grid.cells import DIFFUSION, STATISTICS, Cells, require_cells
-from .io.ct import CT, read_mask
-from .labels import cell_posterior, name_components
-from .model.mixture import KINDS, Mixture
+from .naming import cell_posterior, name_components
 from .provenance import describe_grid, describe_model, describe_software, now
 from .result import CellCache, Result
+from .statistics import STATISTIC_COLUMNS, smoothed, statistics_features
 
 if TYPE_CHECKING:
-    from .model.bundle import Bundle
+    from ..model.bundle import Bundle
 
 __all__ = ["Result", "Segmenter"]
 
@@ -148,7 +148,7 @@ class Segmenter:
 
     def load_bundle(self) -> Bundle:
         """The model, loaded once."""
-        from .model.bundle import Bundle
+        from ..model.bundle import Bundle
 
         if not isinstance(self._bundle, Bundle):
             self._bundle = Bundle.load(self._bundle)
@@ -229,7 +229,7 @@ def _device(bundle: Bundle | None, config: Config) -> str:
     """Where the network ran; everything else runs on the CPU."""
     if bundle is None or DIFFUSION not in KINDS[config.descriptor]:
         return "cpu"
-    from .model.network import pick_device
+    from ..model.network import pick_device
 
     return str(pick_device(config.device))
 

@@ -8,11 +8,11 @@ from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
-from . import __version__
+from .. import __version__
 
 if TYPE_CHECKING:
-    from .io.geometry import Geometry
-    from .model.bundle import Bundle
+    from ..io.geometry import Geometry
+    from ..model.bundle import Bundle
 
 _PACKAGES = ("torch", "numpy", "scipy", "SimpleITK", "scikit-learn")
 

@@ -1,0 +1,1 @@
+"""From a CT to labels: features, mixture, names, fusion; the pipeline that everybody calls."""
