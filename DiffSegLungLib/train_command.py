@@ -8,14 +8,14 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
-from . import finetune
 from .config import Device
 from .errors import InputError
 from .model.archive import check_identity
 from .running.progress import Silent
+from .training import finetune
+from .training.run import Talk, TrainingRequest, check, train
 from .training.run_folder import RunFolder
 from .training.settings import FREE_SETTINGS, SIZES, Precision, TrainingSettings
-from .training_run import Talk, TrainingRequest, check, train
 
 if TYPE_CHECKING:
     from .running.session import Session, Work

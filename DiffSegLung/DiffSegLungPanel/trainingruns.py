@@ -20,8 +20,8 @@ from typing import Any
 from slicer.i18n import tr as _
 
 from DiffSegLungLib.errors import InputError
-from DiffSegLungLib.finetune import FEW_VOLUMES, LEAST_VOLUMES
 from DiffSegLungLib.model.library import models_folder
+from DiffSegLungLib.training.finetune import FEW_VOLUMES, LEAST_VOLUMES
 
 from .trainingfiles import linesOf, listOf, mappingOf, numbersOf, stampOf, wholeOf
 from .trainingowner import Owner, myself, ownerOf

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from ..errors import InputError, not_written
 from ..io.whole_file import opened_aside, write_aside
 from ..running.owners import identity
-from .cohort import Candidate
+from .candidates import Candidate
 from .settings import FREE_SETTINGS, TrainingSettings
 
 if TYPE_CHECKING:

@@ -22,7 +22,7 @@ from ..io.cases import find_cases
 from ..io.ct import CT, Geometry
 from ..io.refusals import shown_name
 from ..io.whole_file import write_aside
-from .cohort import Candidate
+from .candidates import Candidate
 from .patients import numbered, patient_groups, patient_of, read_patients
 
 _LEAST_LUNG_ML = 100.0

@@ -18,16 +18,15 @@ from smallchest import chest, image, save
 from test_training import TINY, volume
 from tinymodel import tiny_bundle
 
-from DiffSegLungLib import finetune
 from DiffSegLungLib.cli import main
 from DiffSegLungLib.errors import Cancelled
 from DiffSegLungLib.model.bundle import Bundle
 from DiffSegLungLib.model.library import Library
-from DiffSegLungLib.population import components_for
-from DiffSegLungLib.training import teaching
+from DiffSegLungLib.training import finetune, teaching
 from DiffSegLungLib.training import trainer as trainer_module
 from DiffSegLungLib.training.dataset import PatchDataset, PatchSettings, split_by_patient
 from DiffSegLungLib.training.early_stop import EarlyStop, score
+from DiffSegLungLib.training.population import components_for
 from DiffSegLungLib.training.run_folder import RunFolder
 from DiffSegLungLib.training.settings import TrainingSettings
 from DiffSegLungLib.training.store import PreparedVolume

@@ -23,9 +23,9 @@ from DiffSegLungLib.errors import Cancelled, InputError
 from DiffSegLungLib.io.whole_file import write_aside
 from DiffSegLungLib.training import run_folder
 from DiffSegLungLib.training.dataset import split_by_patient
+from DiffSegLungLib.training.run import Talk, TrainingRequest, _begun, train
 from DiffSegLungLib.training.run_folder import RunFolder
 from DiffSegLungLib.training.store import prepare_store
-from DiffSegLungLib.training_run import Talk, TrainingRequest, _begun, train
 
 SETTINGS = replace(TINY, base=16, attention_heads=4, steps=2)
 COMMAND = ["--size", "small", "--patch", "8", "32", "32", "--batch", "2", "--workers", "0", "--steps", "2",

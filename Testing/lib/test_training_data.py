@@ -14,10 +14,10 @@ from smallchest import chest, image, save, write_dicom
 from DiffSegLungLib.errors import InputError
 from DiffSegLungLib.training.dataset import split_by_patient
 from DiffSegLungLib.training.patients import numbered, patient_groups, patient_of, read_patients
+from DiffSegLungLib.training.run import Talk, TrainingRequest, _begun, check
 from DiffSegLungLib.training.run_folder import RunFolder
 from DiffSegLungLib.training.settings import TrainingSettings
 from DiffSegLungLib.training.store import find_volumes, prepare_store
-from DiffSegLungLib.training_run import Talk, TrainingRequest, _begun, check
 
 
 def test_two_kernels_of_one_scan_are_one_patient() -> None:

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .config import Config
-from .errors import Cancelled
-from .grid.canonical import SPACING_ZYX, Canonical
+from ..config import Config
+from ..errors import Cancelled
+from ..grid.canonical import SPACING_ZYX, Canonical
 
 if TYPE_CHECKING:
-    from .model.bundle import Bundle
-    from .training.store import PreparedVolume
+    from ..model.bundle import Bundle
+    from .store import PreparedVolume
 
 POPULATION_COMPONENTS = 32
 POPULATION_CELLS = 60_000
@@ -54,11 +54,11 @@ def fit_population(
     Raises:
         Cancelled: ``cancelled`` said so; the bundle is as it was.
     """
-    from .grid.cells import DIFFUSION, Cells, pool
-    from .model.mixture import KINDS, Mixture
-    from .segmentation.diffusion_features import diffusion_features
-    from .segmentation.statistics import STATISTIC_COLUMNS, statistics_features
-    from .training.store import as_canonical
+    from ..grid.cells import DIFFUSION, Cells, pool
+    from ..model.mixture import KINDS, Mixture
+    from ..segmentation.diffusion_features import diffusion_features
+    from ..segmentation.statistics import STATISTIC_COLUMNS, statistics_features
+    from .store import as_canonical
 
     config = Config()
     rng = np.random.default_rng(config.seed)
@@ -99,7 +99,7 @@ def fit_population(
 
 def _made_ill(canonical: Canonical, rng: np.random.Generator) -> Canonical:
     """The volume with lesions of random kinds at random places."""
-    from .lesions.lesions import insert_random
+    from ..lesions.lesions import insert_random
 
     hu, _ = insert_random(
         canonical.hu, canonical.lungs, SPACING_ZYX, rng, probability=1.0, most=POPULATION_LESIONS

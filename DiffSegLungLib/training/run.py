@@ -10,18 +10,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import __version__
-from .errors import InputError
+from .. import __version__
+from ..errors import InputError
+from ..model.archive import read
 from .finetune import FEW_VOLUMES, LEAST_VOLUMES, Parent, curve_of, made_before, register
-from .model.archive import read
 
 if TYPE_CHECKING:
-    from .training.cohort import Candidate
-    from .training.ranks import Ranks
-    from .training.run_folder import RunFolder
-    from .training.settings import TrainingSettings
-    from .training.store import PreparedVolume
-    from .training.trainer import Trainer
+    from .candidates import Candidate
+    from .ranks import Ranks
+    from .run_folder import RunFolder
+    from .settings import TrainingSettings
+    from .store import PreparedVolume
+    from .trainer import Trainer
 
 
 @dataclass(frozen=True)
@@ -84,9 +84,9 @@ def train(request: TrainingRequest, talk: Talk = Talk()) -> Outcome:
             the processes cannot share out evenly.
         Cancelled: asked to stop; the run can be resumed.
     """
-    from .model.network import pick_device
-    from .training.curve import draw_curve
-    from .training.ranks import joined
+    from ..model.network import pick_device
+    from .curve import draw_curve
+    from .ranks import joined
 
     with joined(pick_device(request.device)) as ranks:
         trainer, volumes, held_out = _trained(request, ranks, talk)
@@ -117,7 +117,7 @@ def check(request: TrainingRequest, talk: Talk = Talk()) -> Outcome:
         InputError: there is no CT at all, or a training has begun in the folder.
         Cancelled: asked to stop; what is prepared stays.
     """
-    from .training.run_folder import RunFolder
+    from .run_folder import RunFolder
 
     run = RunFolder(request.out)
     if run.checkpoint.is_file():
@@ -137,11 +137,11 @@ def _trained(
     request: TrainingRequest, ranks: Ranks, talk: Talk
 ) -> tuple[Trainer, list[PreparedVolume], list[PreparedVolume]]:
     """Prepare and train, in one process or in several; the trainer, all volumes, and those held out."""
-    from .model.bundle import Bundle
-    from .model.network import pick_device
-    from .training.dataset import PatchDataset, PatchSettings, split_by_patient
-    from .training.run_folder import RunFolder
-    from .training.trainer import Trainer
+    from ..model.bundle import Bundle
+    from ..model.network import pick_device
+    from .dataset import PatchDataset, PatchSettings, split_by_patient
+    from .run_folder import RunFolder
+    from .trainer import Trainer
 
     settings, run = request.settings, RunFolder(request.out)
     ranks.share_of(settings.batch)
@@ -176,7 +176,7 @@ def _trained(
 
 def _begun(request: TrainingRequest, run: RunFolder, talk: Talk) -> list[PreparedVolume]:
     """Remember what was asked for, and prepare the CT; the usable ones."""
-    from .training.cohort import told
+    from .candidates import told
 
     run.claim()
     parent = request.parent
@@ -228,7 +228,7 @@ def _begun(request: TrainingRequest, run: RunFolder, talk: Talk) -> list[Prepare
 
 def _as_begun(request: TrainingRequest, run: RunFolder, talk: Talk) -> list[PreparedVolume]:
     """The CT that a training was begun with, and no others: with them its split would change."""
-    from .training.store import prepared_before
+    from .store import prepared_before
 
     cohort = run.cohort()
     if not any(one.usable for one in cohort):
@@ -240,7 +240,7 @@ def _prepare(
     request: TrainingRequest, run: RunFolder, talk: Talk, *, by_name: bool = False
 ) -> tuple[list[PreparedVolume], list[Candidate]]:
     """Prepare every CT, and write after each what came of it."""
-    from .training.store import prepare_store
+    from .store import prepare_store
 
     vanished = [source for source in request.sources if not source.exists()]
     if request.resumed and vanished:

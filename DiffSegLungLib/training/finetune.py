@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .errors import InputError
-from .io.whole_file import write_aside
-from .model.archive import CARD, check_identity, read
-from .model.library import BUILT_IN, SHIPPED, Library, Model
-from .training.settings import SIZES, TrainingSettings
+from ..errors import InputError
+from ..io.whole_file import write_aside
+from ..model.archive import CARD, check_identity, read
+from ..model.library import BUILT_IN, SHIPPED, Library, Model
+from .settings import SIZES, TrainingSettings
 
 LEAST_VOLUMES = 3
 FEW_VOLUMES = 10
