@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..classes import CONSOLIDATION
-from ..evaluation.patterns_c import PAINTERS_C
-from ..evaluation.patterns_d import PAINTERS_D
+from ..evaluation.held_out.patterns_c import PAINTERS_C
+from ..evaluation.held_out.patterns_d import PAINTERS_D
 from .noise import Noise, estimate_noise
 from .patterns import PAINTERS, Brush, Family, Paint
 from .textures import Field, Grid

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from DiffSegLungLib.evaluation.textures_c import (
+from DiffSegLungLib.evaluation.held_out.textures_c import (
     airway,
     gradient_noise,
     line_depth,

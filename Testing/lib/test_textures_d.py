@@ -5,8 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from DiffSegLungLib.evaluation.lobules_d import Place, layered_seeds, power_cells, shaken_lattice, swayed
-from DiffSegLungLib.evaluation.textures_d import (
+from DiffSegLungLib.evaluation.held_out.lobules_d import (
+    Place,
+    layered_seeds,
+    power_cells,
+    shaken_lattice,
+    swayed,
+)
+from DiffSegLungLib.evaluation.held_out.textures_d import (
     Tubes,
     bronchial_tree,
     crooked_tubes,

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ..lesions.patterns import TISSUE_HU, Brush, Paint
-from ..lesions.textures import Field, smoothstep
+from ...lesions.patterns import TISSUE_HU, Brush, Paint
+from ...lesions.textures import Field, smoothstep
 from .textures_c import (
     Partition,
     Points,

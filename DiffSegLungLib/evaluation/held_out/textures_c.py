@@ -13,7 +13,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from ..lesions.textures import Field, Grid
+from ...lesions.textures import Field, Grid
 
 Points = NDArray[np.float32]
 

@@ -12,8 +12,8 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from ..lesions.patterns import TISSUE_HU, Brush, Paint
-from ..lesions.textures import Field, smoothstep
+from ...lesions.patterns import TISSUE_HU, Brush, Paint
+from ...lesions.textures import Field, smoothstep
 from .lobules_d import Place, layered_seeds, power_cells, swayed
 from .textures_d import bronchial_tree, crooked_tubes, ellipsoid_depth, faceted_body, matern_field
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ..lesions.textures import Field, Grid
+from ...lesions.textures import Field, Grid
 
 Points = NDArray[np.float32]
 Numbers = NDArray[np.float32]

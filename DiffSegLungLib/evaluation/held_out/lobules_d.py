@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from ..lesions.textures import Field, Grid, smoothstep
+from ...lesions.textures import Field, Grid, smoothstep
 
 Points = NDArray[np.float32]
 
