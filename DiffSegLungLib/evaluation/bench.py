@@ -24,8 +24,8 @@ from ..segmentation.fusion import Fusion, fuse
 from ..segmentation.naming import cell_posterior, name_components
 from ..training.dataset import level_and_spread, z_scored
 from .agreement import Truth
-from .descriptions import encoder_features
-from .prepared import Prepared
+from .rivals.descriptions import encoder_features
+from .rivals.prepared import Prepared
 
 if TYPE_CHECKING:
     from ..model.bundle import Bundle

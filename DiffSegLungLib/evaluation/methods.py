@@ -18,8 +18,8 @@ from .agreement import Truth
 if TYPE_CHECKING:
     from ..model.bundle import Bundle
     from ..segmentation.pipeline import Segmenter
-    from .baselines import Method
     from .cases import Case
+    from .rivals.baselines import Method
 
 PRODUCT = "DiffSegLung"
 
@@ -69,7 +69,7 @@ class Methods:
     def _measure_rivals(
         self, names: list[str], ct: CT, lungs: NDArray[np.bool_], truth: Truth
     ) -> dict[str, Any]:
-        from .prepared import Prepared
+        from .rivals.prepared import Prepared
 
         prepared = Prepared.of(ct, lungs)
         inside = lungs[truth.box]
@@ -123,7 +123,7 @@ def chosen_names(names: Sequence[str], bundle: Bundle, undistilled: str | None) 
 
 def _make_rivals(bundle: Bundle, undistilled: str | None) -> dict[str, Method]:
     from ..model.bundle import Bundle
-    from .baselines import rivals
+    from .rivals.baselines import rivals
 
     return rivals(None if undistilled is None else Bundle.load(undistilled), bundle)
 

@@ -18,7 +18,7 @@ from DiffSegLungLib.evaluation.ablation import run_ablation, training_volumes
 from DiffSegLungLib.evaluation.bench import Bench, Switch, decide
 from DiffSegLungLib.evaluation.cases import Case
 from DiffSegLungLib.evaluation.pool import Outcome
-from DiffSegLungLib.evaluation.prepared import Prepared
+from DiffSegLungLib.evaluation.rivals.prepared import Prepared
 from DiffSegLungLib.evaluation.short_trainings import VARIANTS, Budget, train_variants
 from DiffSegLungLib.evaluation.switches import DEFAULT, SWITCHES
 from DiffSegLungLib.grid.cells import DIFFUSION, pool

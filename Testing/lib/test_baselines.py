@@ -10,23 +10,30 @@ from tinymodel import tiny_bundle
 
 from DiffSegLungLib.anatomy.lungs import Lungs
 from DiffSegLungLib.classes import CONSOLIDATION, EMPHYSEMA, FIBROSIS, GROUND_GLASS, HEALTHY
-from DiffSegLungLib.evaluation.attention import attention_maps, merged_segments
-from DiffSegLungLib.evaluation.baselines import DiffSeg, HUBands, NetworkMixture, kmeans, rivals, untrained
-from DiffSegLungLib.evaluation.descriptions import (
+from DiffSegLungLib.evaluation.rivals.attention import attention_maps, merged_segments
+from DiffSegLungLib.evaluation.rivals.baselines import (
+    DiffSeg,
+    HUBands,
+    NetworkMixture,
+    kmeans,
+    rivals,
+    untrained,
+)
+from DiffSegLungLib.evaluation.rivals.descriptions import (
     block_of_cells,
     block_radiomics,
     describe_blocks,
     encoder_features,
     plain_statistics,
 )
-from DiffSegLungLib.evaluation.naming import (
+from DiffSegLungLib.evaluation.rivals.naming import (
     NAMES,
     cell_looks,
     label_by_clusters,
     label_by_segments,
     names_of,
 )
-from DiffSegLungLib.evaluation.prepared import Prepared
+from DiffSegLungLib.evaluation.rivals.prepared import Prepared
 from DiffSegLungLib.grid.canonical import Canonical
 from DiffSegLungLib.io.ct import Geometry
 from DiffSegLungLib.lesions.noise import Noise

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from ..model.network import NoiseUNet, SelfAttention
+    from ...model.network import NoiseUNet, SelfAttention
 
 _LEAST = 1e-9
 

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from ..classes import CONSOLIDATION, EMPHYSEMA, FIBROSIS, GROUND_GLASS, HEALTHY
-from ..config import Config
-from ..grid.canonical import CELL, SPACING_ZYX, Canonical
+from ...classes import CONSOLIDATION, EMPHYSEMA, FIBROSIS, GROUND_GLASS, HEALTHY
+from ...config import Config
+from ...grid.canonical import CELL, SPACING_ZYX, Canonical
 from .descriptions import block_radiomics, encoder_features, noisy_tiles, plain_statistics
 from .naming import NAMES, label_by_clusters, label_by_segments, names_of
 from .prepared import Prepared
@@ -23,7 +23,7 @@ from .prepared import Prepared
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ..model.bundle import Bundle
+    from ...model.bundle import Bundle
 
 Method = Callable[[Prepared], NDArray[np.uint8]]
 """Labels a prepared CT: class ids (z, y, x) uint8 on the working grid, 0 outside the lungs."""
@@ -42,7 +42,7 @@ def rivals(undistilled: Bundle | None = None, network: Bundle | None = None) -> 
         network: the model whose self-attention DiffSeg merges, and whose architecture the untrained network
             has; the one that ships by default.
     """
-    from ..model.bundle import Bundle
+    from ...model.bundle import Bundle
 
     shipped = network or Bundle.load()
     random = untrained(shipped)
@@ -238,7 +238,7 @@ def untrained(like: Bundle, seed: int = 0) -> Bundle:
     """A bundle of the same kind, base 16 to be quick, whose network has its random initial weights."""
     import torch
 
-    from ..model.network import NoiseUNet
+    from ...model.network import NoiseUNet
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

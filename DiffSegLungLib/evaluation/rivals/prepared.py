@@ -10,21 +10,21 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ..anatomy.air_offset import air_offset
-from ..anatomy.lungs import lungs_from_mask, segment_lungs
-from ..anatomy.vessels import vessel_mask
-from ..config import Config
-from ..grid.canonical import SPACING_ZYX, Canonical, working_volume
-from ..io.ct import Geometry, resample
-from ..segmentation.diffusion_features import diffusion_features
-from ..segmentation.statistics import smoothed, statistics_features
+from ...anatomy.air_offset import air_offset
+from ...anatomy.lungs import lungs_from_mask, segment_lungs
+from ...anatomy.vessels import vessel_mask
+from ...config import Config
+from ...grid.canonical import SPACING_ZYX, Canonical, working_volume
+from ...io.ct import Geometry, resample
+from ...segmentation.diffusion_features import diffusion_features
+from ...segmentation.statistics import smoothed, statistics_features
 
 if TYPE_CHECKING:
-    from ..anatomy.lungs import Lungs
-    from ..grid.cells import Cells
-    from ..io.ct import CT
-    from ..model.bundle import Bundle
-    from ..segmentation.aeration import Aeration
+    from ...anatomy.lungs import Lungs
+    from ...grid.cells import Cells
+    from ...io.ct import CT
+    from ...model.bundle import Bundle
+    from ...segmentation.aeration import Aeration
 
 T = TypeVar("T")
 _DEFAULT = Config()

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from ..classes import CONSOLIDATION, EMPHYSEMA, FIBROSIS, GROUND_GLASS, HEALTHY
-from ..grid.cells import Lattice
-from ..segmentation.aeration import FULL_INSPIRATION_HU
-from ..segmentation.fusion import cell_prior
+from ...classes import CONSOLIDATION, EMPHYSEMA, FIBROSIS, GROUND_GLASS, HEALTHY
+from ...grid.cells import Lattice
+from ...segmentation.aeration import FULL_INSPIRATION_HU
+from ...segmentation.fusion import cell_prior
 
 if TYPE_CHECKING:
     from .prepared import Prepared

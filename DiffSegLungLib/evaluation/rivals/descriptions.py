@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..grid.canonical import CELL, SPACING_ZYX, Canonical, normalise
-from ..grid.cells import Lattice, spread
-from ..grid.tiles import tile_cells, tile_weight, world_noise
+from ...grid.canonical import CELL, SPACING_ZYX, Canonical, normalise
+from ...grid.cells import Lattice, spread
+from ...grid.tiles import tile_cells, tile_weight, world_noise
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ..grid.cells import Cells
-    from ..model.bundle import Bundle
+    from ...grid.cells import Cells
+    from ...model.bundle import Bundle
     from .prepared import Prepared
 
 Tile = tuple[slice, ...]
@@ -35,7 +35,7 @@ def block_radiomics(prepared: Prepared) -> NDArray[np.float32]:
     def measure() -> NDArray[np.float32]:
         import torch
 
-        from ..model.heads import tamed
+        from ...model.heads import tamed
 
         index, numbers = describe_blocks(prepared.canonical)
         row = np.full(int(np.prod(_block_shape(prepared.canonical.lungs))), -1)
@@ -54,7 +54,7 @@ def describe_blocks(canonical: Canonical) -> tuple[NDArray[np.int64], NDArray[np
     """
     import torch
 
-    from ..radiomics import describe
+    from ...radiomics import describe
 
     lungs = _blocks(canonical.lungs)
     index = np.flatnonzero(lungs.any(axis=(1, 2, 3)))
@@ -113,7 +113,7 @@ def encoder_features(
     """Bottleneck features of a bundle's network for every lung cell, no head: (n, C · timesteps) float32."""
     import torch
 
-    from ..model.network import bfloat16_pays
+    from ...model.network import bfloat16_pays
 
     shape = prepared.cells.shape
     total = np.zeros((len(timesteps), bundle.network.feature_channels, *shape), np.float32)

@@ -1,0 +1,1 @@
+"""The methods that DiffSegLung is compared with."""
