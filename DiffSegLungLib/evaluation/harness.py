@@ -138,7 +138,7 @@ class _Evaluation:
 
     def ablate(self, volumes: Sequence[Path]) -> None:
         """Run the ablations, which keep what they have finished by themselves."""
-        from .ablation import run_ablation
+        from .ablation.run import run_ablation
 
         told = 0.0
 

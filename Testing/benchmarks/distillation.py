@@ -23,7 +23,7 @@ from pathlib import Path
 
 import torch
 
-from DiffSegLungLib.evaluation.probe import probe
+from DiffSegLungLib.evaluation.ablation.probe import probe
 from DiffSegLungLib.training.dataset import PatchDataset, PatchSettings, split_by_patient
 from DiffSegLungLib.training.run_folder import RunFolder
 from DiffSegLungLib.training.settings import TrainingSettings

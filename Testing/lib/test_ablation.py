@@ -13,14 +13,15 @@ from tinymodel import tiny_bundle
 
 from DiffSegLungLib.classes import CAVITY, HEALTHY, VESSEL
 from DiffSegLungLib.config import Config
-from DiffSegLungLib.evaluation import ablation, probe
-from DiffSegLungLib.evaluation.ablation import run_ablation, training_volumes
-from DiffSegLungLib.evaluation.bench import Bench, Switch, decide
+from DiffSegLungLib.evaluation.ablation import probe
+from DiffSegLungLib.evaluation.ablation import run as ablation
+from DiffSegLungLib.evaluation.ablation.bench import Bench, Switch, decide
+from DiffSegLungLib.evaluation.ablation.run import run_ablation, training_volumes
+from DiffSegLungLib.evaluation.ablation.short_trainings import VARIANTS, Budget, train_variants
+from DiffSegLungLib.evaluation.ablation.switches import DEFAULT, SWITCHES
 from DiffSegLungLib.evaluation.cases import Case
 from DiffSegLungLib.evaluation.pool import Outcome
 from DiffSegLungLib.evaluation.rivals.prepared import Prepared
-from DiffSegLungLib.evaluation.short_trainings import VARIANTS, Budget, train_variants
-from DiffSegLungLib.evaluation.switches import DEFAULT, SWITCHES
 from DiffSegLungLib.grid.cells import DIFFUSION, pool
 from DiffSegLungLib.io.ct import CT
 from DiffSegLungLib.model.bundle import Bundle

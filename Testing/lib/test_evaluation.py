@@ -12,7 +12,7 @@ import pytest
 
 from DiffSegLungLib.classes import CLASSES
 from DiffSegLungLib.cli import main
-from DiffSegLungLib.evaluation import ablation
+from DiffSegLungLib.evaluation.ablation import run as ablation
 from DiffSegLungLib.evaluation.folder import EvaluationFolder, file_name
 from DiffSegLungLib.evaluation.real import KERNEL_PAIRS, NEAR_HEALTHY, PROGRESSION
 from DiffSegLungLib.evaluation.real_tables import kernel_rows, real_tables

@@ -11,14 +11,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import Cancelled
-from ..training.settings import Precision, TrainingSettings
-from .folder import write_json
+from ...errors import Cancelled
+from ...training.settings import Precision, TrainingSettings
+from ..folder import write_json
 from .probe import probe
 
 if TYPE_CHECKING:
-    from ..training.dataset import PatchDataset
-    from ..training.trainer import Trainer
+    from ...training.dataset import PatchDataset
+    from ...training.trainer import Trainer
 
 _DESCRIBED_PATCHES = 64
 _FACTS = "facts.json"
@@ -183,8 +183,8 @@ def _facts(
     ct_paths: Sequence[Path], out: Path, folder: Path, settings: TrainingSettings, variant: Variant
 ) -> dict[str, Any]:
     """What is known of a finished training without a single lesion."""
-    from ..model.bundle import Bundle
-    from ..training.run_folder import RunFolder
+    from ...model.bundle import Bundle
+    from ...training.run_folder import RunFolder
 
     sets = patch_sets(ct_paths, out, settings, hu_preserving=variant.hu_preserving)
     entries = RunFolder(folder).entries()
@@ -204,8 +204,8 @@ def patch_sets(
     ct_paths: Sequence[Path], out: Path, settings: TrainingSettings, *, hu_preserving: bool = True
 ) -> tuple[PatchDataset, PatchDataset]:
     """Patches to train on, and patches of held-out patients; the CT are prepared once, under ``out``."""
-    from ..training.dataset import PatchDataset, PatchSettings, split_by_patient
-    from ..training.store import prepare_store
+    from ...training.dataset import PatchDataset, PatchSettings, split_by_patient
+    from ...training.store import prepare_store
 
     volumes, _ = prepare_store(list(ct_paths), out / "store")
     training, held_out = split_by_patient(volumes, settings.validation_share, settings.seed)
@@ -226,8 +226,8 @@ def trainer(
     """The trainer of one variant, which resumes from the checkpoint in ``folder`` if there is one."""
     import torch
 
-    from ..training.run_folder import RunFolder
-    from ..training.trainer import Trainer
+    from ...training.run_folder import RunFolder
+    from ...training.trainer import Trainer
 
     sets = patch_sets(ct_paths, out, settings, hu_preserving=hu_preserving)
     return Trainer(settings, *sets, RunFolder(folder), torch.device("cpu"))
@@ -263,7 +263,7 @@ def _branch(
     """Begin a variant at the end of the shared stage 1, unless it has begun."""
     import torch
 
-    from ..training.run_folder import RunFolder
+    from ...training.run_folder import RunFolder
 
     run = RunFolder(folder)
     if run.checkpoint.is_file():
@@ -280,9 +280,9 @@ def _cohort(patches: PatchDataset, settings: TrainingSettings) -> tuple[Any, Any
     """Mean and standard deviation (34,) of the tamed descriptors of whole patches."""
     import torch
 
-    from ..grid.canonical import CELL
-    from ..model.heads import tamed
-    from ..training.distillation import block_descriptors
+    from ...grid.canonical import CELL
+    from ...model.heads import tamed
+    from ...training.distillation import block_descriptors
 
     z, y, x = (n // c for n, c in zip(settings.patch, CELL, strict=True))
     rows = []

@@ -14,18 +14,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..config import Config
-from ..errors import InputError
-from ..io.fingerprint import fingerprint
-from .ablation_tables import difference, inference_table, training_table
+from ...config import Config
+from ...errors import InputError
+from ...io.fingerprint import fingerprint
+from ..folder import digest_of, file_name, write_json, write_whole
+from ..pool import perform
+from ..results import SuiteResults
+from ..sources import source_digest
+from ..suites import CaseTask, plan
 from .bench import Bench, Normalisation, Switch, plain
-from .folder import digest_of, file_name, write_json, write_whole
-from .pool import perform
-from .results import SuiteResults
 from .short_trainings import Budget, Trained, train_variants, trained_variants
-from .sources import source_digest
-from .suites import CaseTask, plan
 from .switches import ALONE, SWITCHES
+from .tables import difference, inference_table, training_table
 
 CASES = 6
 """Of the suite of inserted lesions, where nobody asks for another number."""
@@ -68,7 +68,7 @@ def run_ablation(
         InputError: a case or a training cannot be made, or a file cannot be written.
         Cancelled: ``cancelled`` said so.
     """
-    from ..model.bundle import Bundle
+    from ...model.bundle import Bundle
 
     (out / "cases").mkdir(parents=True, exist_ok=True)
     trainings = out / "training"
@@ -148,8 +148,8 @@ class _Work:
         return record
 
     def _bench(self, task: CaseTask) -> tuple[Bench, dict[str, Any]]:
-        from ..model.bundle import Bundle
-        from .cases import CaseKey, make_case
+        from ...model.bundle import Bundle
+        from ..cases import CaseKey, make_case
 
         assert isinstance(task.source, CaseKey)
         case = make_case(task.source)
@@ -163,7 +163,7 @@ class _Work:
         return Bench(case, Bundle.load(self.bundle), self.config), facts
 
     def _fingerprint(self, switch: Switch, task: CaseTask) -> str:
-        from ..model.archive import read_card
+        from ...model.archive import read_card
 
         other = read_card(Path(switch.bundle))["sha256"] if switch.bundle else ""
         content = "" if task.path is None else str(fingerprint(task.path)["sha256"])

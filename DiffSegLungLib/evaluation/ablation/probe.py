@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from ..grid.canonical import normalise
+from ...grid.canonical import normalise
 
 if TYPE_CHECKING:
-    from ..model.bundle import Bundle
-    from ..training.dataset import PatchDataset
+    from ...model.bundle import Bundle
+    from ...training.dataset import PatchDataset
 
 TIMESTEP = 25
 PROBE_PATCHES = 96
@@ -48,8 +48,8 @@ def blocks_of(
     """Bottleneck features (N, C) and standardised descriptors (N, 34) of the blocks of some patches."""
     import torch
 
-    from ..model.heads import standardise
-    from ..training.distillation import block_descriptors
+    from ...model.heads import standardise
+    from ...training.distillation import block_descriptors
 
     seen, taught = [], []
     for number in range(count):

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import isfinite
 
-from ..classes import BY_KEY
+from ...classes import BY_KEY
+from ..bootstrap import Estimate
+from ..results import DISEASES, MEAN, TISSUES, SuiteResults
+from ..tables import markdown_table
 from .bench import Switch
-from .bootstrap import Estimate
-from .results import DISEASES, MEAN, TISSUES, SuiteResults
 from .short_trainings import REFERENCE, Trained
-from .tables import markdown_table
 
 _CLASSES = (*TISSUES, "cavity")
 

@@ -15,21 +15,21 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ..anatomy.cavities import find_cavities
-from ..config import Config
-from ..grid.canonical import SPACING_ZYX
-from ..grid.cells import DIFFUSION, Cells
-from ..model.mixture import KINDS, Mixture
-from ..segmentation.fusion import Fusion, fuse
-from ..segmentation.naming import cell_posterior, name_components
-from ..training.dataset import level_and_spread, z_scored
-from .agreement import Truth
-from .rivals.descriptions import encoder_features
-from .rivals.prepared import Prepared
+from ...anatomy.cavities import find_cavities
+from ...config import Config
+from ...grid.canonical import SPACING_ZYX
+from ...grid.cells import DIFFUSION, Cells
+from ...model.mixture import KINDS, Mixture
+from ...segmentation.fusion import Fusion, fuse
+from ...segmentation.naming import cell_posterior, name_components
+from ...training.dataset import level_and_spread, z_scored
+from ..agreement import Truth
+from ..rivals.descriptions import encoder_features
+from ..rivals.prepared import Prepared
 
 if TYPE_CHECKING:
-    from ..model.bundle import Bundle
-    from .cases import Case
+    from ...model.bundle import Bundle
+    from ..cases import Case
 
 Normalisation = Literal["calibrated", "z-scored", "z-scored for the network"]
 
@@ -92,7 +92,7 @@ class Bench:
     @cached_property
     def lungs(self) -> NDArray[np.bool_]:
         """The mask that every switch gets."""
-        from ..anatomy.lungs import segment_lungs
+        from ...anatomy.lungs import segment_lungs
 
         return segment_lungs(self._case.ct).mask if self._case.lungs is None else self._case.lungs
 
@@ -119,7 +119,7 @@ class Bench:
         return self._prepared[key]
 
     def _load(self, folder: str) -> Bundle:
-        from ..model.bundle import Bundle
+        from ...model.bundle import Bundle
 
         if folder not in self._loaded:
             self._loaded[folder] = Bundle.load(Path(folder))
