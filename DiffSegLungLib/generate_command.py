@@ -101,7 +101,7 @@ def fidelity_work(options: argparse.Namespace) -> Work:
     Raises:
         InputError: a number outside its range.
     """
-    from .evaluation.fidelity_run import FidelityRequest, measure
+    from .evaluation.fidelity.run import FidelityRequest, measure
 
     request = FidelityRequest(
         sources=tuple(source.expanduser() for source in options.sources),

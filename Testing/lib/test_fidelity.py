@@ -13,14 +13,14 @@ from smallchest import chest, image, save
 from tinymodel import tiny_bundle
 
 from DiffSegLungLib.cli import main
-from DiffSegLungLib.evaluation.fidelity import (
+from DiffSegLungLib.evaluation.fidelity.distances import (
     Patches,
     Reference,
     frechet_distance,
     similarity,
     tissue_ranges,
 )
-from DiffSegLungLib.evaluation.fidelity_run import FidelityRequest, measure
+from DiffSegLungLib.evaluation.fidelity.run import FidelityRequest, measure
 from DiffSegLungLib.io.ct import CT
 from DiffSegLungLib.phantom import phantom
 from DiffSegLungLib.running.session import Session

@@ -9,24 +9,24 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..errors import Cancelled, InputError, require_within
-from ..generation.samples import require_walk
-from ..grid.canonical import SPACING_ZYX, resample_mask, working_geometry
-from ..io.ct import resample
-from ..io.hounsfield import AIR
-from ..running.output_folder import OutputFolder
-from ..training.dataset import PatchDataset, PatchSettings, split_by_patient
-from ..training.store import PreparedVolume, prepare_store
-from .fidelity import Distances, Patches, Reference, similarity, tissue_ranges
-from .fidelity_report import MARKDOWN, NUMBERS, PICTURE, Fidelity, Reconstruction, write_report
-from .metrics import require_monai
+from ...errors import Cancelled, InputError, require_within
+from ...generation.samples import require_walk
+from ...grid.canonical import SPACING_ZYX, resample_mask, working_geometry
+from ...io.ct import resample
+from ...io.hounsfield import AIR
+from ...running.output_folder import OutputFolder
+from ...training.dataset import PatchDataset, PatchSettings, split_by_patient
+from ...training.store import PreparedVolume, prepare_store
+from ..metrics import require_monai
+from .distances import Distances, Patches, Reference, similarity, tissue_ranges
+from .report import MARKDOWN, NUMBERS, PICTURE, Fidelity, Reconstruction, write_report
 
 if TYPE_CHECKING:
     import torch
 
-    from ..generation.sampling import Sampling
-    from ..model.bundle import Bundle
-    from ..running.session import Session
+    from ...generation.sampling import Sampling
+    from ...model.bundle import Bundle
+    from ...running.session import Session
 
 FLOOR, SAME, DRAWN, PURE = (
     "real, other patients",
@@ -92,9 +92,9 @@ def measure(request: FidelityRequest, session: Session) -> None:
     session.output = OutputFolder(request.output, names, overwrite=request.overwrite)
     aside = session.output.path / "aside"
 
-    from ..generation.sampling import Sampling, first_timestep, flat_ct, sample_patches
-    from ..model.bundle import Bundle
-    from ..model.network import pick_device
+    from ...generation.sampling import Sampling, first_timestep, flat_ct, sample_patches
+    from ...model.bundle import Bundle
+    from ...model.network import pick_device
 
     bundle, place = Bundle.load(request.bundle), pick_device(request.device)
     if request.store is not None:
@@ -188,8 +188,8 @@ def _reconstructions(
     """Real patches taken back from noise: by the model, by the best Gaussian, and left as they are."""
     from scipy.ndimage import gaussian_filter
 
-    from ..generation.sampling import noise_field, reconstruct_patches
-    from ..grid.canonical import denormalise, normalise
+    from ...generation.sampling import noise_field, reconstruct_patches
+    from ...grid.canonical import denormalise, normalise
 
     truth, found = real.hu.clip(-1000, 400), []
     noise = np.stack([noise_field(truth.shape[1:], how.seed, i) for i in range(len(truth))])
@@ -221,7 +221,7 @@ def _draw(volumes: list[PreparedVolume], size: tuple[int, int, int], numbers: ra
 
 def _phantoms(folder: Path, seed: int) -> list[PreparedVolume]:
     """Generated chests with lesions, prepared like CT."""
-    from ..phantom.phantom import generate_phantom
+    from ...phantom.phantom import generate_phantom
 
     made = []
     for number in range(seed, seed + _PHANTOMS):

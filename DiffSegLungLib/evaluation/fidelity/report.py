@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from .fidelity import RANDOM_FEATURES, RANDOM_SEED, SHOWN_PERCENTILES, Distances, Patches, TissueRange
-from .tables import markdown_table
+from ..tables import markdown_table
+from .distances import RANDOM_FEATURES, RANDOM_SEED, SHOWN_PERCENTILES, Distances, Patches, TissueRange
 
 MARKDOWN, NUMBERS, PICTURE = "fidelity.md", "fidelity.json", "samples.png"
 _SHOWN = 8

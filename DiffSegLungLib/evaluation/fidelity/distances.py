@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 from torch import nn
 from torch.nn import functional
 
-from ..anatomy.vessels import vessel_mask
-from ..grid.canonical import HU_CEILING, HU_FLOOR, SPACING_ZYX, normalise
-from ..model.heads import tamed
-from ..radiomics import describe
-from .metrics import require_monai
+from ...anatomy.vessels import vessel_mask
+from ...grid.canonical import HU_CEILING, HU_FLOOR, SPACING_ZYX, normalise
+from ...model.heads import tamed
+from ...radiomics import describe
+from ..metrics import require_monai
 
 RANDOM_FEATURES = 32
 RANDOM_SEED = 0

@@ -1,0 +1,1 @@
+"""How far generated CT are from real ones."""
