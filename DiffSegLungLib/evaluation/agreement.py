@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from ..classes import BY_ID, HEALTHY, PATHOLOGY, VESSEL
 from ..io.geometry import Box, Geometry
-from .cases import Case, classes_of
+from .known_truth import Case, classes_of
 from .metrics import doubt_histogram, error_auroc, hausdorff95_mm, score
 
 MATCHED_SHARE = 0.25

@@ -18,7 +18,7 @@ from .agreement import Truth
 if TYPE_CHECKING:
     from ..model.bundle import Bundle
     from ..segmentation.pipeline import Segmenter
-    from .cases import Case
+    from .known_truth import Case
     from .rivals.baselines import Method
 
 PRODUCT = "DiffSegLung"

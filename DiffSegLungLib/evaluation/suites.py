@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 from ..config import Config
 from ..errors import InputError
 from ..lesions.patterns import Family
-from .cases import FULL_CHEST, CaseKey, lesion_plan, make_case, phantom_cases
+from .known_truth import FULL_CHEST, CaseKey, lesion_plan, make_case, phantom_cases
 from .methods import Methods
 from .real import REPEATED, measure_real
 

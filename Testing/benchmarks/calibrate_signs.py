@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 import DiffSegLungLib
 from DiffSegLungLib.anatomy.lungs import Lungs, air_offset, lungs_from_mask
 from DiffSegLungLib.classes import BY_ID, CAVITY, GROUND_GLASS, HEALTHY
-from DiffSegLungLib.evaluation.cases import Case, CaseKey, full_chest_paths, lesion_plan, make_case
 from DiffSegLungLib.evaluation.disease import own_disease
+from DiffSegLungLib.evaluation.known_truth import Case, CaseKey, full_chest_paths, lesion_plan, make_case
 from DiffSegLungLib.grid.canonical import working_volume
 from DiffSegLungLib.grid.cells import HALF_CELL, Cells, cell_of
 from DiffSegLungLib.io.ct import CT, resample

@@ -19,7 +19,7 @@ from DiffSegLungLib.evaluation.ablation.bench import Bench, Switch, decide
 from DiffSegLungLib.evaluation.ablation.run import run_ablation, training_volumes
 from DiffSegLungLib.evaluation.ablation.short_trainings import VARIANTS, Budget, train_variants
 from DiffSegLungLib.evaluation.ablation.switches import DEFAULT, SWITCHES
-from DiffSegLungLib.evaluation.cases import Case
+from DiffSegLungLib.evaluation.known_truth import Case
 from DiffSegLungLib.evaluation.pool import Outcome
 from DiffSegLungLib.evaluation.rivals.prepared import Prepared
 from DiffSegLungLib.grid.cells import DIFFUSION, pool

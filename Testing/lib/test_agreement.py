@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from DiffSegLungLib.classes import CAVITY, CONSOLIDATION, GROUND_GLASS, HEALTHY
 from DiffSegLungLib.evaluation.agreement import Truth
-from DiffSegLungLib.evaluation.cases import Case
+from DiffSegLungLib.evaluation.known_truth import Case
 from DiffSegLungLib.io.ct import CT, Geometry
 from DiffSegLungLib.lesions.lesions import PlacedLesion
 

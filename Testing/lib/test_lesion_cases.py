@@ -10,7 +10,8 @@ import pytest
 from smallchest import image, save
 
 from DiffSegLungLib.classes import BY_ID, CAVITY, CONSOLIDATION, HEALTHY, PATHOLOGY
-from DiffSegLungLib.evaluation.cases import (
+from DiffSegLungLib.evaluation.disease import OWN_DISEASE, own_disease
+from DiffSegLungLib.evaluation.known_truth import (
     FULL_CHEST,
     Case,
     CaseKey,
@@ -18,7 +19,6 @@ from DiffSegLungLib.evaluation.cases import (
     lesion_plan,
     make_case,
 )
-from DiffSegLungLib.evaluation.disease import OWN_DISEASE, own_disease
 from DiffSegLungLib.io.ct import CT, Geometry
 from DiffSegLungLib.lesions.lesions import KINDS
 from DiffSegLungLib.lesions.patterns import Family

@@ -29,7 +29,7 @@ from ..rivals.prepared import Prepared
 
 if TYPE_CHECKING:
     from ...model.bundle import Bundle
-    from ..cases import Case
+    from ..known_truth import Case
 
 Normalisation = Literal["calibrated", "z-scored", "z-scored for the network"]
 

@@ -149,7 +149,7 @@ class _Work:
 
     def _bench(self, task: CaseTask) -> tuple[Bench, dict[str, Any]]:
         from ...model.bundle import Bundle
-        from ..cases import CaseKey, make_case
+        from ..known_truth import CaseKey, make_case
 
         assert isinstance(task.source, CaseKey)
         case = make_case(task.source)
