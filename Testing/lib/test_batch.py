@@ -25,8 +25,8 @@ from cohort import (
 )
 from smallchest import chest, image, save
 
+from DiffSegLungLib.commands.batch_summary import COLUMNS
 from DiffSegLungLib.io.own_files import OUTPUT_FILES
-from DiffSegLungLib.summary import COLUMNS
 
 
 @pytest.fixture(scope="module")
@@ -247,7 +247,7 @@ def test_what_cannot_work_is_refused_before_anything_is_written(
     monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    from DiffSegLungLib.cli import main
+    from DiffSegLungLib.commands.cli import main
 
     monkeypatch.chdir(tmp_path)
     (tmp_path / "in").mkdir()
@@ -264,7 +264,7 @@ def test_what_cannot_work_is_refused_before_anything_is_written(
 def test_the_results_may_be_named_relative_to_where_one_stands(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from DiffSegLungLib.cli import main
+    from DiffSegLungLib.commands.cli import main
 
     monkeypatch.chdir(tmp_path)
     (tmp_path / "one.nii.gz").write_bytes(b"x")

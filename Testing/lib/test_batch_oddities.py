@@ -11,8 +11,8 @@ import pytest
 from cohort import run_batch, statuses, summary
 from smallchest import chest, image, save
 
-from DiffSegLungLib.batch import BatchRequest
-from DiffSegLungLib.batch import run_batch as run_here
+from DiffSegLungLib.commands.batch import BatchRequest
+from DiffSegLungLib.commands.batch import run_batch as run_here
 from DiffSegLungLib.errors import InputError
 from DiffSegLungLib.running.output_folder import OutputFolder
 from DiffSegLungLib.running.session import Session
@@ -64,7 +64,7 @@ def test_of_two_that_start_together_none_works_beside_the_other(tmp_path: Path, 
 
     monkeypatch.setattr(OutputFolder, "__init__", late)
     request = BatchRequest((tmp_path / "ct.nii.gz",), target, bundle="none")
-    monkeypatch.setattr("DiffSegLungLib.batch._checked_model", lambda _request: "")
+    monkeypatch.setattr("DiffSegLungLib.commands.batch._checked_model", lambda _request: "")
     with pytest.raises(InputError) as refused:
         run_here(request, Session(_Silent()))
     assert refused.value.code == "batch-running"

@@ -15,7 +15,7 @@ import pytest
 import SimpleITK as sitk
 from malformed import MALFORMED, Malformed
 
-from DiffSegLungLib.cli import main
+from DiffSegLungLib.commands.cli import main
 from DiffSegLungLib.io.own_files import OUTPUT_FILES
 
 QUICK = ["--descriptor", "statistics", "--mode", "per-volume", "--components", "4"]
@@ -184,7 +184,7 @@ def test_a_mask_elsewhere_is_refused(
 
 
 def test_options_win_over_the_settings_file_and_the_file_over_the_preset(tmp_path: Path) -> None:
-    from DiffSegLungLib.cli import _parser, config_from
+    from DiffSegLungLib.commands.cli import _parser, config_from
 
     settings = tmp_path / "settings.json"
     settings.write_text('{"preset": "fast", "seed": 7, "overlap": 0.1}')
@@ -220,7 +220,7 @@ def test_the_card_of_the_model_that_ships_is_shown(capfd: pytest.CaptureFixture[
 
 def test_help_and_the_library_load_without_anything_heavy() -> None:
     program = (
-        "import sys, DiffSegLungLib, DiffSegLungLib.cli\n"
+        "import sys, DiffSegLungLib, DiffSegLungLib.commands.cli\n"
         "heavy = {'torch', 'numpy', 'scipy', 'SimpleITK', 'sklearn', 'matplotlib'} & set(sys.modules)\n"
         "sys.exit(' '.join(sorted(heavy)))"
     )

@@ -123,7 +123,7 @@ def test_a_fine_tuning_of_two_processes_goes_on_with_one(tmp_path: Path, library
     from smallchest import chest, image, save
     from tinymodel import tiny_bundle
 
-    from DiffSegLungLib.cli import main
+    from DiffSegLungLib.commands.cli import main
 
     (tmp_path / "ct").mkdir()
     for i in range(3):

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from DiffSegLungLib.classes import CLASSES
-from DiffSegLungLib.cli import main
+from DiffSegLungLib.commands.cli import main
 from DiffSegLungLib.evaluation.ablation import run as ablation
 from DiffSegLungLib.evaluation.folder import EvaluationFolder, file_name
 from DiffSegLungLib.evaluation.real import KERNEL_PAIRS, NEAR_HEALTHY, PROGRESSION

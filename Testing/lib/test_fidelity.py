@@ -12,7 +12,7 @@ from modelfiles import change_card
 from smallchest import chest, image, save
 from tinymodel import tiny_bundle
 
-from DiffSegLungLib.cli import main
+from DiffSegLungLib.commands.cli import main
 from DiffSegLungLib.evaluation.fidelity.distances import (
     Patches,
     Reference,

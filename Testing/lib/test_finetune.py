@@ -18,7 +18,7 @@ from smallchest import chest, image, save
 from test_training import TINY, volume
 from tinymodel import tiny_bundle
 
-from DiffSegLungLib.cli import main
+from DiffSegLungLib.commands.cli import main
 from DiffSegLungLib.errors import Cancelled
 from DiffSegLungLib.model.bundle import Bundle
 from DiffSegLungLib.model.library import Library

@@ -17,7 +17,7 @@ from grids import rotation
 from smallchest import chest, image, save
 from tinymodel import tiny_bundle
 
-from DiffSegLungLib.cli import main
+from DiffSegLungLib.commands.cli import main
 from DiffSegLungLib.errors import Cancelled
 from DiffSegLungLib.generation import sampling
 from DiffSegLungLib.generation.sampling import (

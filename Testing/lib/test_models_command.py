@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from modelfiles import change_card, make
 
-from DiffSegLungLib.cli import main
+from DiffSegLungLib.commands.cli import main
 from DiffSegLungLib.model.archive import read
 from DiffSegLungLib.model.library import Library
 

@@ -12,7 +12,7 @@ import SimpleITK as sitk
 import torch
 from tinymodel import tiny_bundle
 
-from DiffSegLungLib.cli import main
+from DiffSegLungLib.commands.cli import main
 from DiffSegLungLib.model.trial import try_device
 
 

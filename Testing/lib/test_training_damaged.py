@@ -18,7 +18,7 @@ from smallchest import chest, image, save
 from test_finetune import refusal
 from test_training import TINY
 
-from DiffSegLungLib.cli import main
+from DiffSegLungLib.commands.cli import main
 from DiffSegLungLib.errors import Cancelled, InputError
 from DiffSegLungLib.io.whole_file import write_aside
 from DiffSegLungLib.training import run_folder

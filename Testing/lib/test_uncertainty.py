@@ -13,7 +13,7 @@ from smallchest import image as sitk_image
 
 from DiffSegLungLib.anatomy.regions import region_map
 from DiffSegLungLib.classes import BY_ID, CONSOLIDATION, FIBROSIS, GROUND_GLASS, HEALTHY
-from DiffSegLungLib.cli import main
+from DiffSegLungLib.commands.cli import main
 from DiffSegLungLib.io.geometry import Geometry
 from DiffSegLungLib.segmentation.uncertainty import LEAST_ML, MOST_REGIONS, STOP_MM, uncertain_regions
 

@@ -12,19 +12,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import __version__
-from .config import Config
-from .errors import Cancelled, DiffSegLungError, InputError
-from .io.cases import Case, find_cases
-from .io.fingerprint import is_same_input
-from .io.own_files import OUTPUT_FILES
-from .running.child import Child
-from .running.output_folder import OutputFolder, other_users, remove_stale
-from .running.session import CASES_KEPT
-from .summary import FILE, Row, read_rows, row, row_of_result, write_rows
+from .. import __version__
+from ..config import Config
+from ..errors import Cancelled, DiffSegLungError, InputError
+from ..io.cases import Case, find_cases
+from ..io.fingerprint import is_same_input
+from ..io.own_files import OUTPUT_FILES
+from ..running.child import Child
+from ..running.output_folder import OutputFolder, other_users, remove_stale
+from ..running.session import CASES_KEPT
+from .batch_summary import FILE, Row, read_rows, row, row_of_result, write_rows
 
 if TYPE_CHECKING:
-    from .running.session import Session, Work
+    from ..running.session import Session, Work
 
 GRACE_S = 3.5
 """What a cancelled batch needs: its cases take up to 2 s to clean up, and it ends after them."""
@@ -245,7 +245,7 @@ class _Batch:
 
 def _checked_model(request: BatchRequest) -> str:
     """SHA-256 of the model, empty where none is needed; settings that it cannot serve are refused once."""
-    from .segmentation.pipeline import Segmenter, needs_bundle
+    from ..segmentation.pipeline import Segmenter, needs_bundle
 
     if not needs_bundle(request.config):
         return ""

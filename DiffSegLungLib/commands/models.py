@@ -7,13 +7,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .commands import card_text
-from .errors import InputError
-from .model.comparison import compare, comparison_text
-from .model.library import BUILT_IN, DEFAULT, VARIABLE, Library, Model
+from ..errors import InputError
+from ..model.comparison import compare, comparison_text
+from ..model.library import BUILT_IN, DEFAULT, VARIABLE, Library, Model
+from .segment import card_text
 
 if TYPE_CHECKING:
-    from .running.session import Session, Work
+    from ..running.session import Session, Work
 
 _DESCRIPTION = """\
 List the models on this computer, the one that ships and those that were imported, or do one of the actions.
@@ -108,7 +108,7 @@ def _cut(text: str, width: int) -> str:
 
 def _show(options: argparse.Namespace) -> Work:
     def work(session: Session) -> None:
-        from .model.archive import name_of
+        from ..model.archive import name_of
 
         card = Library().read(" ".join(options.model) or DEFAULT).card
         session.display.result(_printable(name_of(card)), _printable(card_text(card)))
@@ -146,8 +146,8 @@ def _import(options: argparse.Namespace) -> Work:
 
 def _use(model: Model) -> str:
     """How to use a model with the usual settings, or why those do not fit it."""
-    from .model.bundle import Bundle
-    from .segmentation.pipeline import Segmenter
+    from ..model.bundle import Bundle
+    from ..segmentation.pipeline import Segmenter
 
     try:
         Segmenter(Bundle.load(model.place)).load_bundle()

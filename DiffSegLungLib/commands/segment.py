@@ -6,15 +6,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .errors import Cancelled
-from .io.fingerprint import fingerprint
-from .io.own_files import OUTPUT_FILES, PHANTOM_FILES
-from .running.output_folder import OutputFolder
-from .running.session import Work
+from ..errors import Cancelled
+from ..io.fingerprint import fingerprint
+from ..io.own_files import OUTPUT_FILES, PHANTOM_FILES
+from ..running.output_folder import OutputFolder
+from ..running.session import Work
 
 if TYPE_CHECKING:
-    from .config import Config
-    from .running.session import Session
+    from ..config import Config
+    from ..running.session import Session
 
 
 STAGE_SHARES = {
@@ -74,8 +74,8 @@ def device(name: str, bundle: str = "default") -> Work:
     def work(session: Session) -> None:
         session.plan({"start": 5.0, "patch": 1.0})
         session.check("start")
-        from .model.bundle import Bundle
-        from .model.trial import try_device
+        from ..model.bundle import Bundle
+        from ..model.trial import try_device
 
         loaded = Bundle.load(bundle)
         session.check("patch")
@@ -115,8 +115,8 @@ def card_text(card: Mapping[str, object], indent: str = "") -> str:
 
 def _generate_into(folder: Path, seed: int) -> Path:
     """Write a generated chest and its truth; the path of the CT."""
-    from .io.ct import write_image, write_segmentation
-    from .phantom.phantom import generate_phantom
+    from ..io.ct import write_image, write_segmentation
+    from ..phantom.phantom import generate_phantom
 
     made = generate_phantom(seed, "standard")
     ct, truth = (folder / name for name in PHANTOM_FILES)
@@ -135,7 +135,7 @@ def _segment_into(
     lungs: Path | None = None,
     series: str | None = None,
 ) -> None:
-    from .segmentation.pipeline import Segmenter  # numpy and SimpleITK load here, torch with the bundle
+    from ..segmentation.pipeline import Segmenter  # numpy and SimpleITK load here, torch with the bundle
 
     segmenter = Segmenter(bundle, config)
     result = segmenter.run(

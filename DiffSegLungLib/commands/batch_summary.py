@@ -14,8 +14,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from .classes import CLASSES
-from .io.whole_file import replacing
+from ..classes import CLASSES
+from ..io.whole_file import replacing
 
 Status = Literal["done", "failed", "refused", "cancelled", "waiting"]
 Row = dict[str, str]

@@ -6,10 +6,10 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
-from .config import Device
+from ..config import Device
 
 if TYPE_CHECKING:
-    from .running.session import Session, Work
+    from ..running.session import Session, Work
 
 
 def add_generate(parser: argparse.ArgumentParser) -> None:
@@ -80,7 +80,7 @@ def generate_work(options: argparse.Namespace) -> Work:
     Raises:
         InputError: a number outside its range.
     """
-    from .generation.samples import GenerationRequest, generate
+    from ..generation.samples import GenerationRequest, generate
 
     request = GenerationRequest(
         lungs=options.lungs.expanduser(),
@@ -101,7 +101,7 @@ def fidelity_work(options: argparse.Namespace) -> Work:
     Raises:
         InputError: a number outside its range.
     """
-    from .evaluation.fidelity.run import FidelityRequest, measure
+    from ..evaluation.fidelity.run import FidelityRequest, measure
 
     request = FidelityRequest(
         sources=tuple(source.expanduser() for source in options.sources),

@@ -8,13 +8,13 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .config import Config
-from .errors import InputError
-from .model.library import BUILT_IN, Library
-from .running.session import CASES_KEPT
+from ..config import Config
+from ..errors import InputError
+from ..model.library import BUILT_IN, Library
+from ..running.session import CASES_KEPT
 
 if TYPE_CHECKING:
-    from .running.session import Session, Work
+    from ..running.session import Session, Work
 
 _SUITES = ("phantom", "lesions", "real", "ablation", "all")
 
@@ -86,8 +86,8 @@ def work(options: argparse.Namespace, config: Config) -> Work:
 
     def evaluate(session: Session) -> None:
         session.kept = CASES_KEPT
-        from .evaluation.harness import EvaluationRequest, run_evaluation
-        from .evaluation.suites import chosen_suites
+        from ..evaluation.harness import EvaluationRequest, run_evaluation
+        from ..evaluation.suites import chosen_suites
 
         sources = [*options.ct, *([options.data] if options.data is not None else [])]
         request = EvaluationRequest(

@@ -13,20 +13,30 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn, get_args
 
+from .. import __version__
+from ..config import PRESETS, Config, Descriptor, Device, Mode
+from ..errors import DiffSegLungError, InputError
+from ..model.library import Library
+from ..running.progress import Console, Display, JsonLines, private_stdout
+from ..running.session import Session
 from . import (
-    __version__,
     batch,
-    commands,
-    evaluate_command,
-    generate_command,
-    models_command,
-    train_command,
 )
-from .config import PRESETS, Config, Descriptor, Device, Mode
-from .errors import DiffSegLungError, InputError
-from .model.library import Library
-from .running.progress import Console, Display, JsonLines, private_stdout
-from .running.session import Session
+from . import (
+    evaluate as evaluate_command,
+)
+from . import (
+    generate as generate_command,
+)
+from . import (
+    models as models_command,
+)
+from . import (
+    segment as commands,
+)
+from . import (
+    train as train_command,
+)
 
 _DESCRIPTION = """\
 Segment lung pathology in chest CT without annotations: emphysema, ground glass, fibrosis, consolidation and

@@ -8,17 +8,17 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
-from .config import Device
-from .errors import InputError
-from .model.archive import check_identity
-from .running.progress import Silent
-from .training import finetune
-from .training.run import Talk, TrainingRequest, check, train
-from .training.run_folder import RunFolder
-from .training.settings import FREE_SETTINGS, SIZES, Precision, TrainingSettings
+from ..config import Device
+from ..errors import InputError
+from ..model.archive import check_identity
+from ..running.progress import Silent
+from ..training import finetune
+from ..training.run import Talk, TrainingRequest, check, train
+from ..training.run_folder import RunFolder
+from ..training.settings import FREE_SETTINGS, SIZES, Precision, TrainingSettings
 
 if TYPE_CHECKING:
-    from .running.session import Session, Work
+    from ..running.session import Session, Work
 
 _DEFAULTS = {f.name: f.default for f in fields(TrainingSettings)}
 _STAGE_SHARES = {"prepare": 5.0, "train": 90.0, "population": 5.0}
@@ -120,7 +120,7 @@ def work(options: argparse.Namespace) -> Work:
     def train_model(session: Session) -> None:
         session.grace_s = GRACE_S
         session.kept = "What was done is kept: the same command goes on from there."
-        from .training import ranks
+        from ..training import ranks
 
         if options.check and not ranks.writes():
             return
