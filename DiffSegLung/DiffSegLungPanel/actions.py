@@ -19,8 +19,8 @@ from .request import Request
 from .results import resultsOf
 from .runpane import RunPane
 from .segments import classSegments
-from .tasks import Task
 from .wording import durationText
+from .work.tasks import Task
 
 
 class Actions:

@@ -13,9 +13,9 @@ from DiffSegLungLib.errors import Cancelled, DiffSegLungError, InputError
 
 from .request import Request
 from .segmentationsteps import segmentationSteps
-from .tasks import CancelRequested, Steps, TaskProgress, describedError, spanned
-from .temporary import temporaryFolder, writeText
-from .worker import workerSteps
+from .work.tasks import CancelRequested, Steps, TaskProgress, describedError, spanned
+from .work.temporary import temporaryFolder, writeText
+from .work.worker import workerSteps
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,8 @@ from .messageline import MessageLine
 from .models import shownName
 from .parameters import DiffSegLungParameters
 from .results import resultsOf
-from .tasks import Task
 from .uifiles import loadInto
+from .work.tasks import Task
 
 
 class GeneratePane:

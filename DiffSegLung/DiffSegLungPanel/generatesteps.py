@@ -17,9 +17,9 @@ from DiffSegLungLib.errors import DiffSegLungError, InputError
 from . import exchange
 from .grid import asMatrix, gridOf
 from .hierarchy import placeBeside
-from .tasks import Steps, TaskProgress, spanned
-from .temporary import temporaryFolder
-from .worker import workerSteps
+from .work.tasks import Steps, TaskProgress, spanned
+from .work.temporary import temporaryFolder
+from .work.worker import workerSteps
 
 SYNTHETIC = "DiffSegLung.synthetic"
 """Attribute of a volume that no scanner made: the model that drew it."""

@@ -17,7 +17,7 @@ from slicer.i18n import tr as _
 
 from DiffSegLungLib.errors import DiffSegLungError
 
-from .tasks import Steps, TaskProgress
+from .work.tasks import Steps, TaskProgress
 
 TORCH = "torch>=2.4"
 REQUIREMENTS = Path(__file__).resolve().parents[1] / "Resources" / "requirements.txt"

@@ -21,13 +21,13 @@ from .generatesteps import GenerateRequest, generateSteps
 from .parameters import DiffSegLungParameters
 from .request import Request
 from .segmentationsteps import segmentationSteps
-from .tasks import Steps, Task
-from .temporary import temporaryFolder
 from .trainingcompare import Comparison, compareSteps
 from .trainingruns import Outcome as TrainingOutcome
 from .trainingruns import TrainingRun, newRun
 from .trainingsteps import TrainingData, TrainingPlan, checkSteps, finishSteps, resumeSteps, trainSteps
-from .worker import workerSteps
+from .work.tasks import Steps, Task
+from .work.temporary import temporaryFolder
+from .work.worker import workerSteps
 
 SCALE_SETTING = "DiffSegLung/secondsScale"
 """Application setting: how much slower this computer is than the one the estimate was made on."""

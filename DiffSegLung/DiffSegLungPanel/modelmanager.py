@@ -25,10 +25,10 @@ from .models import (
     requireInstalled,
     shownName,
 )
-from .tasks import Steps, Task
-from .temporary import temporaryFolder
 from .uifiles import loadInto
-from .worker import workerSteps
+from .work.tasks import Steps, Task
+from .work.temporary import temporaryFolder
+from .work.worker import workerSteps
 
 
 class ModelManager:

@@ -14,8 +14,8 @@ from .runpane import announced
 from .segmentation import EditWatcher
 from .segments import editedNames
 from .surfaces import hideIn3D
-from .tasks import Task
 from .wording import listText
+from .work.tasks import Task
 
 EDITOR_TAG = "DiffSegLung"
 """Singleton tag of the panel's own editor node: the Segment Editor module keeps its own state."""

@@ -37,7 +37,7 @@ from .resultnodes import (
     stored,
 )
 from .segmentation import createRegions, createSegmentation
-from .tasks import checked, unstoppable
+from .work.tasks import checked, unstoppable
 
 __all__ = [
     "Results",

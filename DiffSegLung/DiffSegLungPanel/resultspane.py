@@ -20,7 +20,7 @@ from .resultnodes import SHIFT
 from .runpane import announced
 from .surfaces import hideIn3D, isShownIn3D, surfaceSteps
 from .tableview import ClassTableView
-from .tasks import Task
+from .work.tasks import Task
 
 LUNG_WINDOW, LUNG_LEVEL = 1500.0, -600.0
 """How lungs are read, HU."""

@@ -14,9 +14,9 @@ from DiffSegLungLib.errors import DiffSegLungError
 from . import exchange, results, segmentation
 from .exchange import checkInput
 from .request import Request
-from .tasks import Steps, TaskProgress, spanned
-from .temporary import temporaryFolder, writeText
-from .worker import workerSteps
+from .work.tasks import Steps, TaskProgress, spanned
+from .work.temporary import temporaryFolder, writeText
+from .work.worker import workerSteps
 
 EXPORT_END, WORKER_END = 0.03, 0.95
 """Fractions of the whole run at which the CT has been written, and at which the worker is done."""

@@ -22,7 +22,7 @@ from .grid import asMatrix
 from .masks import LABELMAP, SURFACE, Layer, layersOf
 from .resultnodes import resultsOf
 from .segments import classSegments, notAnEdit
-from .tasks import TaskProgress
+from .work.tasks import TaskProgress
 
 FINDINGS = frozenset(BY_ID[number].key for number in PATHOLOGY)
 FINDING_MM, LUNG_MM = 1.5, 4.0

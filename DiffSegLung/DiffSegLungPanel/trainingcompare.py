@@ -19,7 +19,7 @@ from .request import Request
 from .segmentation import classMap
 from .segmentationsteps import segmentationSteps
 from .tables import fillTable
-from .tasks import Steps, TaskProgress, spanned
+from .work.tasks import Steps, TaskProgress, spanned
 
 _COMPARED = "DiffSegLung.compared"
 _EACH = 0.49

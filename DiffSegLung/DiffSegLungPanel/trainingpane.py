@@ -20,7 +20,6 @@ from DiffSegLungLib.errors import DiffSegLungError
 from .dialogs import Dialogs
 from .messageline import MessageLine
 from .runpane import progressText
-from .tasks import Task, TaskProgress
 from .trainingdata import ScansPane
 from .trainingestimate import learnFrom
 from .trainingplan import PlanPane
@@ -28,6 +27,7 @@ from .trainingplot import LOSS
 from .trainingruns import TrainingRun, knownRuns, newRun
 from .trainingview import RunView, runTitle, verdict
 from .wording import numberText
+from .work.tasks import Task, TaskProgress
 
 WATCH_MS = 500
 """How often the files of a running training are looked at."""

@@ -15,10 +15,10 @@ from DiffSegLungLib.errors import DiffSegLungError
 from .actions import Actions
 from .dialogs import Dialogs, Room
 from .messageline import MessageLine
-from .tasks import Task
 from .trainingpane import TrainingPane
 from .trainingruns import unfinishedRuns
 from .trainingview import runTitle
+from .work.tasks import Task
 
 UI_FILE = Path(__file__).resolve().parents[1] / "Resources" / "UI" / "DiffSegLungTraining.ui"
 

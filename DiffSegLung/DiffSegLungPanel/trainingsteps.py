@@ -16,10 +16,10 @@ from slicer.i18n import tr as _
 from DiffSegLungLib.errors import Cancelled, DiffSegLungError, InputError
 
 from . import exchange
-from .tasks import Steps, TaskProgress, spanned
-from .temporary import temporaryFolder, writeText
 from .trainingruns import FEWEST, SCANS, Outcome, TrainingRun
-from .worker import workerSteps
+from .work.tasks import Steps, TaskProgress, spanned
+from .work.temporary import temporaryFolder, writeText
+from .work.worker import workerSteps
 
 EXPORT_END = 0.05
 """Fraction of a training at which the volumes of the scene have been written."""

@@ -19,24 +19,12 @@ from ..errors import DiffSegLungError, InputError
 from ..model.library import Library
 from ..running.progress import Console, Display, JsonLines, private_stdout
 from ..running.session import Session
-from . import (
-    batch,
-)
-from . import (
-    evaluate as evaluate_command,
-)
-from . import (
-    generate as generate_command,
-)
-from . import (
-    models as models_command,
-)
-from . import (
-    segment as commands,
-)
-from . import (
-    train as train_command,
-)
+from . import batch
+from . import evaluate as evaluate_command
+from . import generate as generate_command
+from . import models as models_command
+from . import segment as commands
+from . import train as train_command
 
 _DESCRIPTION = """\
 Segment lung pathology in chest CT without annotations: emphysema, ground glass, fibrosis, consolidation and

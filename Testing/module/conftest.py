@@ -62,7 +62,7 @@ def use_trainer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[...
 
     def use(*, real: bool = False, **options: Any) -> None:
         program = sys.executable if real else swift_trainer(tmp_path, **options)
-        monkeypatch.setattr("DiffSegLungPanel.worker.pythonExecutable", lambda: program)
+        monkeypatch.setattr("DiffSegLungPanel.work.worker.pythonExecutable", lambda: program)
 
     use()
     return use

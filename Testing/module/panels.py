@@ -17,8 +17,8 @@ from DiffSegLungPanel.logic import DiffSegLungLogic
 from DiffSegLungPanel.request import Request
 from DiffSegLungPanel.results import importResults
 from DiffSegLungPanel.segmentationsteps import requireNodes
-from DiffSegLungPanel.tasks import TaskProgress
 from DiffSegLungPanel.widget import Panel
+from DiffSegLungPanel.work.tasks import TaskProgress
 from small_volume import QUICK
 
 MODULE = Path(__file__).resolve().parents[2] / "DiffSegLung"

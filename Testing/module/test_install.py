@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import slicer
 from DiffSegLungPanel.install import REQUIREMENTS, TORCH, Installer
-from DiffSegLungPanel.tasks import Task
+from DiffSegLungPanel.work.tasks import Task
 
 from DiffSegLungLib.errors import DiffSegLungError
 

@@ -11,7 +11,7 @@ import pytest
 import slicer
 from DiffSegLungPanel.logic import DiffSegLungLogic
 from DiffSegLungPanel.results import resultsOf
-from DiffSegLungPanel.tasks import Task
+from DiffSegLungPanel.work.tasks import Task
 from small_volume import QUICK, add_chest
 
 from DiffSegLungLib.errors import DiffSegLungError, InputError

@@ -33,7 +33,7 @@ def test_the_start_offers_the_terminology_and_the_sample_once(host, module):
 
 
 def test_a_sample_that_cannot_be_generated_says_so(host, module, monkeypatch):
-    monkeypatch.setattr("DiffSegLungPanel.worker.pythonExecutable", lambda: "/nowhere/python")
+    monkeypatch.setattr("DiffSegLungPanel.work.worker.pythonExecutable", lambda: "/nowhere/python")
     host.testing = False  # in testing mode no message is shown
     with pytest.raises(DiffSegLungError):
         host.samples.click("DiffSegLungPhantom")

@@ -6,7 +6,7 @@ import weakref
 import pytest
 import qt
 import slicer
-from DiffSegLungPanel.tasks import CancelRequested, Task, TaskProgress, spanned
+from DiffSegLungPanel.work.tasks import CancelRequested, Task, TaskProgress, spanned
 
 from DiffSegLungLib.errors import Cancelled, DiffSegLungError, InputError
 

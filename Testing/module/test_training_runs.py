@@ -263,7 +263,7 @@ def test_the_estimate_goes_by_the_batch_of_the_panels_trainings(host, own_models
 @pytest.fixture
 def volumes(host, tmp_path, monkeypatch) -> tuple:
     program = swift_trainer(tmp_path)
-    monkeypatch.setattr("DiffSegLungPanel.worker.pythonExecutable", lambda: program)
+    monkeypatch.setattr("DiffSegLungPanel.work.worker.pythonExecutable", lambda: program)
     return tuple(add_chest(f"CT {number}", chest(seed=number)) for number in range(3))
 
 

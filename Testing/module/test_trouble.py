@@ -16,8 +16,8 @@ from DiffSegLungPanel.logic import DiffSegLungLogic
 from DiffSegLungPanel.request import Request
 from DiffSegLungPanel.segmentation import isEdited
 from DiffSegLungPanel.segmentationsteps import requireNodes
-from DiffSegLungPanel.tasks import Task
-from DiffSegLungPanel.temporary import temporaryFolder
+from DiffSegLungPanel.work.tasks import Task
+from DiffSegLungPanel.work.temporary import temporaryFolder
 from mrml_scenes import add_ct, finish, lung_hu, lung_labels, put_under, write_worker_output
 from small_volume import QUICK, add_chest
 

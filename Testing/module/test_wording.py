@@ -4,8 +4,8 @@ import math
 
 import pytest
 from DiffSegLungPanel.runpane import progressText
-from DiffSegLungPanel.tasks import TaskProgress
 from DiffSegLungPanel.wording import durationText, listText, memoryText, numberText
+from DiffSegLungPanel.work.tasks import TaskProgress
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 import slicer
-from DiffSegLungPanel.worker import GRACE_S, Worker, pythonExecutable
+from DiffSegLungPanel.work.worker import GRACE_S, Worker, pythonExecutable
 from odd_worker import odd_worker
 
 from DiffSegLungLib.errors import Cancelled, DiffSegLungError, InputError, OutOfMemory

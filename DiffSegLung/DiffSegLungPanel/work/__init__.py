@@ -1,0 +1,1 @@
+"""Work that never blocks the scene: tasks, the worker process, temporary folders."""
