@@ -22,7 +22,7 @@ if (FOLDER.parent / "DiffSegLungLib").is_dir() and str(FOLDER.parent) not in sys
 from DiffSegLungPanel.install import Installer  # noqa: E402
 from DiffSegLungPanel.logic import DiffSegLungLogic  # noqa: E402
 from DiffSegLungPanel.sampledata import SAMPLE_NAME, loadPhantom, registerSampleData  # noqa: E402
-from DiffSegLungPanel.terminology import loadTerminology  # noqa: E402
+from DiffSegLungPanel.scene.terminology import loadTerminology  # noqa: E402
 from DiffSegLungPanel.widget import Panel  # noqa: E402
 
 __all__ = ["DiffSegLung", "DiffSegLungLogic", "DiffSegLungTest", "DiffSegLungWidget"]

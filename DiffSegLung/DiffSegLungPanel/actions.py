@@ -11,14 +11,14 @@ from slicer.i18n import tr as _
 
 from DiffSegLungLib.errors import DiffSegLungError
 
-from . import segmentation
 from .dialogs import Answer, Dialogs
 from .install import Installer
 from .messageline import MessageLine
 from .request import Request
-from .results import resultsOf
 from .runpane import RunPane
-from .segments import classSegments
+from .scene import segmentation
+from .scene.results import resultsOf
+from .scene.segments import classSegments
 from .wording import durationText
 from .work.tasks import Task
 

@@ -10,7 +10,7 @@ from DiffSegLungLib.config import Config
 from DiffSegLungLib.errors import InputError
 
 from .models import ModelCard
-from .parameters import AdvancedSettings, DiffSegLungParameters, Mixture, librarySettings
+from .scene.parameters import AdvancedSettings, DiffSegLungParameters, Mixture, librarySettings
 
 
 class AdvancedPane:

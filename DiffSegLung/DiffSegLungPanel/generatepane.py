@@ -14,8 +14,8 @@ from .actions import Actions
 from .generatesteps import SYNTHETIC, GenerateRequest
 from .messageline import MessageLine
 from .models import shownName
-from .parameters import DiffSegLungParameters
-from .results import resultsOf
+from .scene.parameters import DiffSegLungParameters
+from .scene.results import resultsOf
 from .uifiles import loadInto
 from .work.tasks import Task
 

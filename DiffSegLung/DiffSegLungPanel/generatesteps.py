@@ -14,9 +14,9 @@ from slicer.i18n import tr as _
 
 from DiffSegLungLib.errors import DiffSegLungError, InputError
 
-from . import exchange
-from .grid import asMatrix, gridOf
-from .hierarchy import placeBeside
+from .scene import exchange
+from .scene.grid import asMatrix, gridOf
+from .scene.hierarchy import placeBeside
 from .work.tasks import Steps, TaskProgress, spanned
 from .work.temporary import temporaryFolder
 from .work.worker import workerSteps

@@ -14,12 +14,12 @@ from slicer.ScriptedLoadableModule import ScriptedLoadableModuleLogic
 from DiffSegLungLib.config import Config
 from DiffSegLungLib.errors import DiffSegLungError
 
-from . import results
 from .batchsteps import Outcome, folderSteps, volumesSteps
 from .estimate import Estimate, estimate, updatedScale
 from .generatesteps import GenerateRequest, generateSteps
-from .parameters import DiffSegLungParameters
 from .request import Request
+from .scene import results
+from .scene.parameters import DiffSegLungParameters
 from .segmentationsteps import segmentationSteps
 from .trainingcompare import Comparison, compareSteps
 from .trainingruns import Outcome as TrainingOutcome

@@ -19,7 +19,7 @@ from .models import (
     rememberModel,
     shownName,
 )
-from .parameters import DiffSegLungParameters
+from .scene.parameters import DiffSegLungParameters
 from .wording import durationText, memoryText
 
 

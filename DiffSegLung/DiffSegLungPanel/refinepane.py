@@ -9,11 +9,11 @@ import qt
 import slicer
 from slicer.i18n import tr as _
 
-from . import results
 from .runpane import announced
-from .segmentation import EditWatcher
-from .segments import editedNames
-from .surfaces import hideIn3D
+from .scene import results
+from .scene.segmentation import EditWatcher
+from .scene.segments import editedNames
+from .scene.surfaces import hideIn3D
 from .wording import listText
 from .work.tasks import Task
 

@@ -12,13 +12,13 @@ from slicer.i18n import tr as _
 
 from DiffSegLungLib.errors import DiffSegLungError
 
-from . import results
 from .dialogs import Dialogs
 from .messageline import MessageLine
-from .parameters import DiffSegLungParameters
-from .resultnodes import SHIFT
 from .runpane import announced
-from .surfaces import hideIn3D, isShownIn3D, surfaceSteps
+from .scene import results
+from .scene.parameters import DiffSegLungParameters
+from .scene.result_nodes import SHIFT
+from .scene.surfaces import hideIn3D, isShownIn3D, surfaceSteps
 from .tableview import ClassTableView
 from .work.tasks import Task
 

@@ -11,9 +11,9 @@ from slicer.i18n import tr as _
 
 from DiffSegLungLib.errors import DiffSegLungError
 
-from . import exchange, results, segmentation
-from .exchange import checkInput
 from .request import Request
+from .scene import exchange, results, segmentation
+from .scene.exchange import checkInput
 from .work.tasks import Steps, TaskProgress, spanned
 from .work.temporary import temporaryFolder, writeText
 from .work.worker import workerSteps

@@ -12,13 +12,13 @@ from slicer.i18n import tr as _
 
 from DiffSegLungLib.classes import CLASSES
 
-from .grid import gridOf
-from .hierarchy import placeBeside
 from .models import shownName
 from .request import Request
-from .segmentation import classMap
+from .scene.grid import gridOf
+from .scene.hierarchy import placeBeside
+from .scene.segmentation import classMap
+from .scene.tables import fillTable
 from .segmentationsteps import segmentationSteps
-from .tables import fillTable
 from .work.tasks import Steps, TaskProgress, spanned
 
 _COMPARED = "DiffSegLung.compared"

@@ -15,9 +15,9 @@ from slicer.util import VTKObservationMixin
 from DiffSegLungLib.errors import InputError
 
 from .generatesteps import SYNTHETIC
-from .inputinfo import describeInput
 from .inputpane import stampOf
-from .results import resultsOf
+from .scene.input_info import describeInput
+from .scene.results import resultsOf
 from .trainingruns import ADVISED, FEWEST, Scan, TrainingRun
 from .trainingsteps import TrainingData, fileOf
 from .wording import numberText

@@ -15,7 +15,7 @@ from slicer.i18n import tr as _
 
 from DiffSegLungLib.errors import Cancelled, DiffSegLungError, InputError
 
-from . import exchange
+from .scene import exchange
 from .trainingruns import FEWEST, SCANS, Outcome, TrainingRun
 from .work.tasks import Steps, TaskProgress, spanned
 from .work.temporary import temporaryFolder, writeText

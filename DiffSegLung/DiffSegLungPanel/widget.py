@@ -16,19 +16,19 @@ from .actions import Actions
 from .advancedpane import AdvancedPane
 from .dialogs import Dialogs
 from .generatepane import GeneratePane
-from .inputinfo import describeInput
 from .inputpane import InputPane
 from .install import Installer
 from .messageline import MessageLine
 from .modelmanager import ModelManager
 from .modelpane import ModelPane
 from .models import shownName
-from .parameters import DiffSegLungParameters
 from .refinepane import RefinePane
 from .request import Request
-from .results import resultsOf
 from .resultspane import ResultsPane
 from .runpane import RunPane, RunState
+from .scene.input_info import describeInput
+from .scene.parameters import DiffSegLungParameters
+from .scene.results import resultsOf
 from .trainingsection import TrainingSection
 from .uncertaintypane import UncertaintyPane
 

@@ -27,7 +27,7 @@ def main() -> None:
 
     start()  # before anything imports the application side of slicer
     import slicer
-    from DiffSegLungPanel import edits, exchange, results
+    from DiffSegLungPanel.scene import edits, exchange, results
     from mrml_scenes import add_ct, lung_hu, lung_labels, put_under, rotation, write_worker_output
 
     scene, labels = slicer.mrmlScene, lung_labels(SHAPE)

@@ -15,7 +15,7 @@ from DiffSegLungPanel.dialogs import Answer, Dialogs, Room
 from DiffSegLungPanel.install import Installer
 from DiffSegLungPanel.logic import DiffSegLungLogic
 from DiffSegLungPanel.request import Request
-from DiffSegLungPanel.results import importResults
+from DiffSegLungPanel.scene.results import importResults
 from DiffSegLungPanel.segmentationsteps import requireNodes
 from DiffSegLungPanel.widget import Panel
 from DiffSegLungPanel.work.tasks import TaskProgress

@@ -10,9 +10,9 @@ import SimpleITK as sitk
 import slicer
 import slicer.util
 import vtk
-from DiffSegLungPanel import exchange, results
-from DiffSegLungPanel.grid import Grid
-from DiffSegLungPanel.segmentation import classMap
+from DiffSegLungPanel.scene import exchange, results
+from DiffSegLungPanel.scene.grid import Grid
+from DiffSegLungPanel.scene.segmentation import classMap
 from mrml_scenes import (
     add_ct,
     finish,

@@ -10,10 +10,10 @@ import pytest
 import slicer
 import slicer.util
 import vtk
-from DiffSegLungPanel import results
-from DiffSegLungPanel.edits import EditWatcher, fingerprints, isEdited, markEdited, settleTags
-from DiffSegLungPanel.segmentation import classMap, createSegmentation
-from DiffSegLungPanel.segments import notAnEdit
+from DiffSegLungPanel.scene import results
+from DiffSegLungPanel.scene.edits import EditWatcher, fingerprints, isEdited, markEdited, settleTags
+from DiffSegLungPanel.scene.segmentation import classMap, createSegmentation
+from DiffSegLungPanel.scene.segments import notAnEdit
 from mrml_scenes import SHAPE, add_ct, finish, lung_hu, lung_labels, write_worker_output
 from vtk.util.numpy_support import numpy_to_vtk
 

@@ -10,9 +10,9 @@ import SimpleITK as sitk
 import slicer
 import slicer.util
 import vtk
-from DiffSegLungPanel import exchange
-from DiffSegLungPanel.grid import Grid
-from DiffSegLungPanel.segmentation import createSegmentation
+from DiffSegLungPanel.scene import exchange
+from DiffSegLungPanel.scene.grid import Grid
+from DiffSegLungPanel.scene.segmentation import createSegmentation
 from mrml_scenes import (
     SHAPE,
     add_ct,

@@ -10,7 +10,7 @@ import psutil
 import pytest
 import slicer
 from DiffSegLungPanel.logic import DiffSegLungLogic
-from DiffSegLungPanel.results import resultsOf
+from DiffSegLungPanel.scene.results import resultsOf
 from DiffSegLungPanel.work.tasks import Task
 from small_volume import QUICK, add_chest
 

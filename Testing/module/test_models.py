@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from DiffSegLungPanel import models
-from DiffSegLungPanel.parameters import AdvancedSettings, Mixture, librarySettings
+from DiffSegLungPanel.scene.parameters import AdvancedSettings, Mixture, librarySettings
 from modelcards import tiny_card
 
 import DiffSegLungLib

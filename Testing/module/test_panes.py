@@ -7,8 +7,8 @@ import pytest
 import slicer
 import vtk
 from DiffSegLungPanel.dialogs import Answer, Dialogs
-from DiffSegLungPanel.results import resultsOf
-from DiffSegLungPanel.segments import TYPE_TAG, tagOf
+from DiffSegLungPanel.scene.results import resultsOf
+from DiffSegLungPanel.scene.segments import TYPE_TAG, tagOf
 from headless_slicer.qt_facade_dialogs import dialogs as shown_dialogs
 from panels import Desk, add_result, paint
 

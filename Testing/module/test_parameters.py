@@ -5,7 +5,7 @@ from typing import get_args
 import pytest
 import slicer
 from DiffSegLungPanel.models import readCard
-from DiffSegLungPanel.parameters import (
+from DiffSegLungPanel.scene.parameters import (
     AdvancedSettings,
     Device,
     DiffSegLungParameters,

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import slicer
 import slicer.util
-from DiffSegLungPanel import results
-from DiffSegLungPanel.segmentation import classMap, isEdited
+from DiffSegLungPanel.scene import results
+from DiffSegLungPanel.scene.segmentation import classMap, isEdited
 from mrml_scenes import (
     add_ct,
     finish,

@@ -11,8 +11,14 @@ import pytest
 import slicer
 import slicer.util
 import vtk
-from DiffSegLungPanel import exchange, terminology
-from DiffSegLungPanel.segmentation import classMap, createRegions, createSegmentation, isEdited, regionMap
+from DiffSegLungPanel.scene import exchange, terminology
+from DiffSegLungPanel.scene.segmentation import (
+    classMap,
+    createRegions,
+    createSegmentation,
+    isEdited,
+    regionMap,
+)
 from mrml_scenes import (
     SHAPE,
     add_ct,

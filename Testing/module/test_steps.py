@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import slicer
-from DiffSegLungPanel import exchange, results
+from DiffSegLungPanel.scene import exchange, results
 from mrml_scenes import add_ct, finish, lung_hu, lung_labels, put_under, rotation, write_worker_output
 
 SHAPE = (48, 512, 512)

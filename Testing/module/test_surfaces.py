@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import slicer
 import vtk
-from DiffSegLungPanel import results
-from DiffSegLungPanel.surfaces import hideIn3D, isShownIn3D, surfaceSteps
+from DiffSegLungPanel.scene import results
+from DiffSegLungPanel.scene.surfaces import hideIn3D, isShownIn3D, surfaceSteps
 from mrml_scenes import add_ct, finish, lung_hu, lung_labels, put_under, rotation, write_worker_output
 
 SURFACE = "Closed surface"

@@ -11,10 +11,10 @@ import psutil
 import pytest
 import slicer
 import slicer.util
-from DiffSegLungPanel import results
 from DiffSegLungPanel.logic import DiffSegLungLogic
 from DiffSegLungPanel.request import Request
-from DiffSegLungPanel.segmentation import isEdited
+from DiffSegLungPanel.scene import results
+from DiffSegLungPanel.scene.segmentation import isEdited
 from DiffSegLungPanel.segmentationsteps import requireNodes
 from DiffSegLungPanel.work.tasks import Task
 from DiffSegLungPanel.work.temporary import temporaryFolder

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import slicer
 from DiffSegLungPanel.logic import DiffSegLungLogic
-from DiffSegLungPanel.parameters import DiffSegLungParameters
+from DiffSegLungPanel.scene.parameters import DiffSegLungParameters
 from DiffSegLungPanel.widget import Panel
 from headless_slicer.qt_facade import grab
 

@@ -10,7 +10,7 @@ import slicer
 import vtk
 from DiffSegLungPanel.dialogs import Answer
 from DiffSegLungPanel.models import readCard
-from DiffSegLungPanel.results import resultsOf
+from DiffSegLungPanel.scene.results import resultsOf
 from modelcards import tiny_card
 from panels import Desk, QuickLogic, add_result, paint
 from small_volume import add_chest

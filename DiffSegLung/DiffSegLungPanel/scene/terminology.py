@@ -13,7 +13,7 @@ from DiffSegLungLib.classes import CLASSES, Code, TissueClass
 CONTEXT = CLASSES[0].terminology.split("~", 1)[0]
 """Name of the context, as every segment's terminology entry names it."""
 
-FILE = Path(__file__).parent.parent / "Resources" / "DiffSegLung.term.json"
+FILE = Path(__file__).parents[2] / "Resources" / "DiffSegLung.term.json"
 
 _SCHEMA = "https://raw.githubusercontent.com/qiicr/dcmqi/master/doc/schemas/segment-context-schema.json#"
 

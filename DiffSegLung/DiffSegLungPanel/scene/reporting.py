@@ -17,7 +17,7 @@ from DiffSegLungLib.report.pictures import draw_montage, each_panel
 
 from .grid import Grid, gridOf
 from .measure import measure
-from .resultnodes import PROVENANCE, damagedResult, noResult, resultsOf, stored
+from .result_nodes import PROVENANCE, damagedResult, noResult, resultsOf, stored
 from .tables import notWritten
 
 _MARGIN = 16

@@ -17,12 +17,12 @@ from slicer.i18n import tr as _
 
 from DiffSegLungLib.classes import BY_ID, BY_KEY, PATHOLOGY
 
+from ..work.tasks import TaskProgress
 from .exchange import vtkArrayOf
 from .grid import asMatrix
 from .masks import LABELMAP, SURFACE, Layer, layersOf
-from .resultnodes import resultsOf
+from .result_nodes import resultsOf
 from .segments import classSegments, notAnEdit
-from .work.tasks import TaskProgress
 
 FINDINGS = frozenset(BY_ID[number].key for number in PATHOLOGY)
 FINDING_MM, LUNG_MM = 1.5, 4.0

@@ -12,7 +12,7 @@ from slicer.parameterNodeWrapper import WithinRange, parameterNodeWrapper, param
 from DiffSegLungLib.config import Config
 from DiffSegLungLib.errors import InputError
 
-from .models import ModelCard
+from ..models import ModelCard
 
 
 class Preset(enum.Enum):

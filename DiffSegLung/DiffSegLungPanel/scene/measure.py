@@ -17,7 +17,7 @@ from DiffSegLungLib.report.quantify import Quantities, Tally
 from .edits import settleTags
 from .exchange import checkInput
 from .grid import gridOf
-from .resultnodes import SHIFT, damagedResult, resultsOf
+from .result_nodes import SHIFT, damagedResult, resultsOf
 from .segmentation import classMap, regionMap
 
 _COARSE = 64

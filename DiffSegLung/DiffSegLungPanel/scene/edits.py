@@ -21,7 +21,7 @@ from DiffSegLungLib.io.segmentation_file import CLASS_TAG
 
 from .grid import Grid, asArray
 from .masks import LABELMAP, layersOf, numbersOnGrid
-from .resultnodes import stored
+from .result_nodes import stored
 from .segments import AUTOMATIC, SEMIAUTOMATIC, TYPE_TAG, classSegments, isOwnChange, notAnEdit, tagOf
 
 CHECKSUM = "DiffSegLung.checksum"

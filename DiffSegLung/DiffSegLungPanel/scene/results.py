@@ -17,13 +17,14 @@ from DiffSegLungLib.classes import BY_KEY
 from DiffSegLungLib.errors import DiffSegLungError
 from DiffSegLungLib.report.quantify import Quantities
 
+from ..work.tasks import checked, unstoppable
 from . import charts, exchange, tables
 from .edits import rememberUnedited
 from .grid import asMatrix, gridOf
 from .hierarchy import placeBeside, removeNode
 from .measure import measure
 from .reporting import exportReport
-from .resultnodes import (
+from .result_nodes import (
     BUNDLE,
     CREATED,
     PROVENANCE,
@@ -37,7 +38,6 @@ from .resultnodes import (
     stored,
 )
 from .segmentation import createRegions, createSegmentation
-from .work.tasks import checked, unstoppable
 
 __all__ = [
     "Results",
