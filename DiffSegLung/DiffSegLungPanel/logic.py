@@ -21,10 +21,17 @@ from .request import Request
 from .scene import results
 from .scene.parameters import DiffSegLungParameters
 from .segmentationsteps import segmentationSteps
+from .training.runs import Outcome as TrainingOutcome
+from .training.runs import TrainingRun, newRun
+from .training.training_steps import (
+    TrainingData,
+    TrainingPlan,
+    checkSteps,
+    finishSteps,
+    resumeSteps,
+    trainSteps,
+)
 from .trainingcompare import Comparison, compareSteps
-from .trainingruns import Outcome as TrainingOutcome
-from .trainingruns import TrainingRun, newRun
-from .trainingsteps import TrainingData, TrainingPlan, checkSteps, finishSteps, resumeSteps, trainSteps
 from .work.tasks import Steps, Task
 from .work.temporary import temporaryFolder
 from .work.worker import workerSteps

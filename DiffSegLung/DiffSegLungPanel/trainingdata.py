@@ -18,8 +18,8 @@ from .generatesteps import SYNTHETIC
 from .inputpane import stampOf
 from .scene.input_info import describeInput
 from .scene.results import resultsOf
-from .trainingruns import ADVISED, FEWEST, Scan, TrainingRun
-from .trainingsteps import TrainingData, fileOf
+from .training.runs import ADVISED, FEWEST, Scan, TrainingRun
+from .training.training_steps import TrainingData, fileOf
 from .wording import numberText
 
 SCENE, FOLDER = 0, 1

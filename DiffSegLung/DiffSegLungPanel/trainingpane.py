@@ -20,11 +20,11 @@ from DiffSegLungLib.errors import DiffSegLungError
 from .dialogs import Dialogs
 from .messageline import MessageLine
 from .runpane import progressText
+from .training.runs import TrainingRun, knownRuns, newRun
+from .training.training_estimate import learnFrom
 from .trainingdata import ScansPane
-from .trainingestimate import learnFrom
 from .trainingplan import PlanPane
 from .trainingplot import LOSS
-from .trainingruns import TrainingRun, knownRuns, newRun
 from .trainingview import RunView, runTitle, verdict
 from .wording import numberText
 from .work.tasks import Task, TaskProgress

@@ -15,8 +15,8 @@ from DiffSegLungLib.errors import DiffSegLungError
 from .actions import Actions
 from .dialogs import Dialogs, Room
 from .messageline import MessageLine
+from .training.runs import unfinishedRuns
 from .trainingpane import TrainingPane
-from .trainingruns import unfinishedRuns
 from .trainingview import runTitle
 from .work.tasks import Task
 

@@ -11,8 +11,8 @@ import slicer
 from slicer.i18n import tr as _
 
 from .models import shownName
+from .training.runs import Outcome, TrainingRun
 from .trainingplot import LOSS, RETRIEVAL, TrainingPlot
-from .trainingruns import Outcome, TrainingRun
 from .wording import numberText
 
 

@@ -10,7 +10,7 @@ import psutil
 import pytest
 import slicer
 from DiffSegLungPanel.dialogs import Room
-from DiffSegLungPanel.trainingruns import knownRuns
+from DiffSegLungPanel.training.runs import knownRuns
 from panels import Desk, StepLogic
 from training_desk import NAME, activity, pause, texts, train, train_until, training_nodes, wait_idle
 

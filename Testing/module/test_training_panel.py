@@ -13,7 +13,7 @@ import SimpleITK as sitk
 import slicer
 from DiffSegLungPanel.generatesteps import SYNTHETIC
 from DiffSegLungPanel.models import readCard
-from DiffSegLungPanel.trainingruns import knownRuns
+from DiffSegLungPanel.training.runs import knownRuns
 from panels import Desk, StepLogic
 from small_volume import QUICK, add_chest
 from smallchest import chest, image, save

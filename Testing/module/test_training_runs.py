@@ -15,10 +15,10 @@ import psutil
 import pytest
 import slicer
 from DiffSegLungPanel.logic import DiffSegLungLogic
-from DiffSegLungPanel.trainingestimate import SETTING, estimateText, learnFrom
+from DiffSegLungPanel.training.runs import Outcome, Scan, TrainingRun, knownRuns, newRun, trainingsFolder
+from DiffSegLungPanel.training.training_estimate import SETTING, estimateText, learnFrom
+from DiffSegLungPanel.training.training_steps import TrainingData, TrainingPlan
 from DiffSegLungPanel.trainingplot import LOSS, RETRIEVAL, TrainingPlot
-from DiffSegLungPanel.trainingruns import Outcome, Scan, TrainingRun, knownRuns, newRun, trainingsFolder
-from DiffSegLungPanel.trainingsteps import TrainingData, TrainingPlan
 from DiffSegLungPanel.trainingview import runTitle, verdict
 from small_volume import add_chest
 from smallchest import chest

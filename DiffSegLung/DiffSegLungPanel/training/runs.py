@@ -23,8 +23,8 @@ from DiffSegLungLib.errors import InputError
 from DiffSegLungLib.model.library import models_folder
 from DiffSegLungLib.training.finetune import FEW_VOLUMES, LEAST_VOLUMES
 
-from .trainingfiles import linesOf, listOf, mappingOf, numbersOf, stampOf, wholeOf
-from .trainingowner import Owner, myself, ownerOf
+from .files import linesOf, listOf, mappingOf, numbersOf, stampOf, wholeOf
+from .owner import Owner, myself, ownerOf
 
 FEWEST, ADVISED = LEAST_VOLUMES, FEW_VOLUMES
 """CT that a training needs at least, and those below which it is warned."""

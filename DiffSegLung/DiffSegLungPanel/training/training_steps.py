@@ -15,11 +15,11 @@ from slicer.i18n import tr as _
 
 from DiffSegLungLib.errors import Cancelled, DiffSegLungError, InputError
 
-from .scene import exchange
-from .trainingruns import FEWEST, SCANS, Outcome, TrainingRun
-from .work.tasks import Steps, TaskProgress, spanned
-from .work.temporary import temporaryFolder, writeText
-from .work.worker import workerSteps
+from ..scene import exchange
+from ..work.tasks import Steps, TaskProgress, spanned
+from ..work.temporary import temporaryFolder, writeText
+from ..work.worker import workerSteps
+from .runs import FEWEST, SCANS, Outcome, TrainingRun
 
 EXPORT_END = 0.05
 """Fraction of a training at which the volumes of the scene have been written."""

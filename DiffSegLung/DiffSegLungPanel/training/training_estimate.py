@@ -17,8 +17,8 @@ from DiffSegLungLib.errors import InputError
 from DiffSegLungLib.model.library import Library
 from DiffSegLungLib.training.settings import TrainingSettings
 
-from .trainingruns import TrainingRun
-from .wording import durationText, numberText
+from ..wording import durationText, numberText
+from .runs import TrainingRun
 
 SETTING = "DiffSegLung/trainingSecondsPerWork"
 SECONDS_PER_WORK = 2.3e-9

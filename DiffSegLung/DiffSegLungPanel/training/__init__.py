@@ -1,0 +1,1 @@
+"""Trainings: their runs, files and owner; no widget."""
