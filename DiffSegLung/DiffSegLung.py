@@ -19,10 +19,10 @@ FOLDER = Path(__file__).resolve().parent
 if (FOLDER.parent / "DiffSegLungLib").is_dir() and str(FOLDER.parent) not in sys.path:
     sys.path.append(str(FOLDER.parent))  # in a checkout; an installation has the library beside this file
 
-from DiffSegLungPanel.install import Installer  # noqa: E402
 from DiffSegLungPanel.logic import DiffSegLungLogic  # noqa: E402
-from DiffSegLungPanel.sampledata import SAMPLE_NAME, loadPhantom, registerSampleData  # noqa: E402
 from DiffSegLungPanel.scene.terminology import loadTerminology  # noqa: E402
+from DiffSegLungPanel.steps.install import Installer  # noqa: E402
+from DiffSegLungPanel.steps.sample_data import SAMPLE_NAME, loadPhantom, registerSampleData  # noqa: E402
 from DiffSegLungPanel.widget import Panel  # noqa: E402
 
 __all__ = ["DiffSegLung", "DiffSegLungLogic", "DiffSegLungTest", "DiffSegLungWidget"]

@@ -12,13 +12,13 @@ from slicer.i18n import tr as _
 from DiffSegLungLib.errors import DiffSegLungError
 
 from .dialogs import Answer, Dialogs
-from .install import Installer
 from .messageline import MessageLine
-from .request import Request
 from .runpane import RunPane
 from .scene import segmentation
 from .scene.results import resultsOf
 from .scene.segments import classSegments
+from .steps.install import Installer
+from .steps.request import Request
 from .wording import durationText
 from .work.tasks import Task
 

@@ -11,11 +11,11 @@ from slicer.i18n import tr as _
 from DiffSegLungLib.errors import DiffSegLungError
 
 from .actions import Actions
-from .generatesteps import SYNTHETIC, GenerateRequest
 from .messageline import MessageLine
 from .models import shownName
 from .scene.parameters import DiffSegLungParameters
 from .scene.results import resultsOf
+from .steps.generate_steps import SYNTHETIC, GenerateRequest
 from .uifiles import loadInto
 from .work.tasks import Task
 

@@ -14,13 +14,14 @@ from slicer.ScriptedLoadableModule import ScriptedLoadableModuleLogic
 from DiffSegLungLib.config import Config
 from DiffSegLungLib.errors import DiffSegLungError
 
-from .batchsteps import Outcome, folderSteps, volumesSteps
-from .estimate import Estimate, estimate, updatedScale
-from .generatesteps import GenerateRequest, generateSteps
-from .request import Request
 from .scene import results
 from .scene.parameters import DiffSegLungParameters
-from .segmentationsteps import segmentationSteps
+from .steps.batch_steps import Outcome, folderSteps, volumesSteps
+from .steps.compare_steps import Comparison, compareSteps
+from .steps.estimate import Estimate, estimate, updatedScale
+from .steps.generate_steps import GenerateRequest, generateSteps
+from .steps.request import Request
+from .steps.segmentation_steps import segmentationSteps
 from .training.runs import Outcome as TrainingOutcome
 from .training.runs import TrainingRun, newRun
 from .training.training_steps import (
@@ -31,7 +32,6 @@ from .training.training_steps import (
     resumeSteps,
     trainSteps,
 )
-from .trainingcompare import Comparison, compareSteps
 from .work.tasks import Steps, Task
 from .work.temporary import temporaryFolder
 from .work.worker import workerSteps

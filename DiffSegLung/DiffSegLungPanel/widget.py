@@ -17,18 +17,18 @@ from .advancedpane import AdvancedPane
 from .dialogs import Dialogs
 from .generatepane import GeneratePane
 from .inputpane import InputPane
-from .install import Installer
 from .messageline import MessageLine
 from .modelmanager import ModelManager
 from .modelpane import ModelPane
 from .models import shownName
 from .refinepane import RefinePane
-from .request import Request
 from .resultspane import ResultsPane
 from .runpane import RunPane, RunState
 from .scene.input_info import describeInput
 from .scene.parameters import DiffSegLungParameters
 from .scene.results import resultsOf
+from .steps.install import Installer
+from .steps.request import Request
 from .trainingsection import TrainingSection
 from .uncertaintypane import UncertaintyPane
 

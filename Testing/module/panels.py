@@ -12,11 +12,11 @@ import mrml_scenes
 import numpy as np
 import slicer
 from DiffSegLungPanel.dialogs import Answer, Dialogs, Room
-from DiffSegLungPanel.install import Installer
 from DiffSegLungPanel.logic import DiffSegLungLogic
-from DiffSegLungPanel.request import Request
 from DiffSegLungPanel.scene.results import importResults
-from DiffSegLungPanel.segmentationsteps import requireNodes
+from DiffSegLungPanel.steps.install import Installer
+from DiffSegLungPanel.steps.request import Request
+from DiffSegLungPanel.steps.segmentation_steps import requireNodes
 from DiffSegLungPanel.widget import Panel
 from DiffSegLungPanel.work.tasks import TaskProgress
 from small_volume import QUICK

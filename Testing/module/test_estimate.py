@@ -4,8 +4,8 @@ import sys
 
 import psutil
 import pytest
-from DiffSegLungPanel import estimate as module
-from DiffSegLungPanel.estimate import Estimate, estimate, updatedScale
+from DiffSegLungPanel.steps import estimate as module
+from DiffSegLungPanel.steps.estimate import Estimate, estimate, updatedScale
 
 MEASURED = [  # docs/measurements.md: million voxels, preset, seconds, GB on two cores
     (34.9, "balanced", 19, 1.59),

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import slicer
-from DiffSegLungPanel.generatesteps import SYNTHETIC, GenerateRequest
 from DiffSegLungPanel.logic import DiffSegLungLogic
+from DiffSegLungPanel.steps.generate_steps import SYNTHETIC, GenerateRequest
 from mrml_scenes import put_under
 from panels import Desk
 from small_volume import add_chest

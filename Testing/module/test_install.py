@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import slicer
-from DiffSegLungPanel.install import REQUIREMENTS, TORCH, Installer
+from DiffSegLungPanel.steps.install import REQUIREMENTS, TORCH, Installer
 from DiffSegLungPanel.work.tasks import Task
 
 from DiffSegLungLib.errors import DiffSegLungError

@@ -11,8 +11,8 @@ import pytest
 import qt
 import SimpleITK as sitk
 import slicer
-from DiffSegLungPanel.generatesteps import SYNTHETIC
 from DiffSegLungPanel.models import readCard
+from DiffSegLungPanel.steps.generate_steps import SYNTHETIC
 from DiffSegLungPanel.training.runs import knownRuns
 from panels import Desk, StepLogic
 from small_volume import QUICK, add_chest

@@ -12,10 +12,10 @@ import pytest
 import slicer
 import slicer.util
 from DiffSegLungPanel.logic import DiffSegLungLogic
-from DiffSegLungPanel.request import Request
 from DiffSegLungPanel.scene import results
 from DiffSegLungPanel.scene.segmentation import isEdited
-from DiffSegLungPanel.segmentationsteps import requireNodes
+from DiffSegLungPanel.steps.request import Request
+from DiffSegLungPanel.steps.segmentation_steps import requireNodes
 from DiffSegLungPanel.work.tasks import Task
 from DiffSegLungPanel.work.temporary import temporaryFolder
 from mrml_scenes import add_ct, finish, lung_hu, lung_labels, put_under, write_worker_output

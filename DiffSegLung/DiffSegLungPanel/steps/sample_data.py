@@ -9,9 +9,9 @@ from typing import Any
 import slicer
 from slicer.i18n import tr as _
 
-from .work.tasks import Task
-from .work.temporary import temporaryFolder
-from .work.worker import workerSteps
+from ..work.tasks import Task
+from ..work.temporary import temporaryFolder
+from ..work.worker import workerSteps
 
 SAMPLE_NAME = "DiffSegLungPhantom"
 

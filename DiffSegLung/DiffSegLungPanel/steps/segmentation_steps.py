@@ -11,12 +11,12 @@ from slicer.i18n import tr as _
 
 from DiffSegLungLib.errors import DiffSegLungError
 
+from ..scene import exchange, results, segmentation
+from ..scene.exchange import checkInput
+from ..work.tasks import Steps, TaskProgress, spanned
+from ..work.temporary import temporaryFolder, writeText
+from ..work.worker import workerSteps
 from .request import Request
-from .scene import exchange, results, segmentation
-from .scene.exchange import checkInput
-from .work.tasks import Steps, TaskProgress, spanned
-from .work.temporary import temporaryFolder, writeText
-from .work.worker import workerSteps
 
 EXPORT_END, WORKER_END = 0.03, 0.95
 """Fractions of the whole run at which the CT has been written, and at which the worker is done."""

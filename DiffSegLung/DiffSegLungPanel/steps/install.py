@@ -17,10 +17,10 @@ from slicer.i18n import tr as _
 
 from DiffSegLungLib.errors import DiffSegLungError
 
-from .work.tasks import Steps, TaskProgress
+from ..work.tasks import Steps, TaskProgress
 
 TORCH = "torch>=2.4"
-REQUIREMENTS = Path(__file__).resolve().parents[1] / "Resources" / "requirements.txt"
+REQUIREMENTS = Path(__file__).resolve().parents[2] / "Resources" / "requirements.txt"
 
 
 class Installer:

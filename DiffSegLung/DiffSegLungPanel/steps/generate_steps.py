@@ -14,12 +14,12 @@ from slicer.i18n import tr as _
 
 from DiffSegLungLib.errors import DiffSegLungError, InputError
 
-from .scene import exchange
-from .scene.grid import asMatrix, gridOf
-from .scene.hierarchy import placeBeside
-from .work.tasks import Steps, TaskProgress, spanned
-from .work.temporary import temporaryFolder
-from .work.worker import workerSteps
+from ..scene import exchange
+from ..scene.grid import asMatrix, gridOf
+from ..scene.hierarchy import placeBeside
+from ..work.tasks import Steps, TaskProgress, spanned
+from ..work.temporary import temporaryFolder
+from ..work.worker import workerSteps
 
 SYNTHETIC = "DiffSegLung.synthetic"
 """Attribute of a volume that no scanner made: the model that drew it."""

@@ -11,11 +11,11 @@ from slicer.i18n import tr as _
 
 from DiffSegLungLib.errors import Cancelled, DiffSegLungError, InputError
 
+from ..work.tasks import CancelRequested, Steps, TaskProgress, describedError, spanned
+from ..work.temporary import temporaryFolder, writeText
+from ..work.worker import workerSteps
 from .request import Request
-from .segmentationsteps import segmentationSteps
-from .work.tasks import CancelRequested, Steps, TaskProgress, describedError, spanned
-from .work.temporary import temporaryFolder, writeText
-from .work.worker import workerSteps
+from .segmentation_steps import segmentationSteps
 
 
 @dataclass(frozen=True)

@@ -12,14 +12,14 @@ from slicer.i18n import tr as _
 
 from DiffSegLungLib.classes import CLASSES
 
-from .models import shownName
+from ..models import shownName
+from ..scene.grid import gridOf
+from ..scene.hierarchy import placeBeside
+from ..scene.segmentation import classMap
+from ..scene.tables import fillTable
+from ..work.tasks import Steps, TaskProgress, spanned
 from .request import Request
-from .scene.grid import gridOf
-from .scene.hierarchy import placeBeside
-from .scene.segmentation import classMap
-from .scene.tables import fillTable
-from .segmentationsteps import segmentationSteps
-from .work.tasks import Steps, TaskProgress, spanned
+from .segmentation_steps import segmentationSteps
 
 _COMPARED = "DiffSegLung.compared"
 _EACH = 0.49

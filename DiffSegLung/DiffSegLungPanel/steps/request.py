@@ -12,8 +12,8 @@ from slicer.i18n import tr as _
 from DiffSegLungLib.config import Config
 from DiffSegLungLib.errors import InputError
 
-from .scene import segmentation
-from .scene.grid import worldMatrix
+from ..scene import segmentation
+from ..scene.grid import worldMatrix
 
 
 @dataclass(frozen=True)
