@@ -21,6 +21,7 @@ from .messageline import MessageLine
 from .modelmanager import ModelManager
 from .modelpane import ModelPane
 from .models import shownName
+from .panes.training.section import TrainingSection
 from .refinepane import RefinePane
 from .resultspane import ResultsPane
 from .runpane import RunPane, RunState
@@ -29,7 +30,6 @@ from .scene.parameters import DiffSegLungParameters
 from .scene.results import resultsOf
 from .steps.install import Installer
 from .steps.request import Request
-from .trainingsection import TrainingSection
 from .uncertaintypane import UncertaintyPane
 
 MODIFIED = vtk.vtkCommand.ModifiedEvent

@@ -15,11 +15,11 @@ import psutil
 import pytest
 import slicer
 from DiffSegLungPanel.logic import DiffSegLungLogic
+from DiffSegLungPanel.panes.training.plot import LOSS, RETRIEVAL, TrainingPlot
+from DiffSegLungPanel.panes.training.view import runTitle, verdict
 from DiffSegLungPanel.training.runs import Outcome, Scan, TrainingRun, knownRuns, newRun, trainingsFolder
 from DiffSegLungPanel.training.training_estimate import SETTING, estimateText, learnFrom
 from DiffSegLungPanel.training.training_steps import TrainingData, TrainingPlan
-from DiffSegLungPanel.trainingplot import LOSS, RETRIEVAL, TrainingPlot
-from DiffSegLungPanel.trainingview import runTitle, verdict
 from small_volume import add_chest
 from smallchest import chest
 from swift_trainer import swift_trainer

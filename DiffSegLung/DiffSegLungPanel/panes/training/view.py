@@ -10,10 +10,10 @@ from typing import Any
 import slicer
 from slicer.i18n import tr as _
 
-from .models import shownName
-from .training.runs import Outcome, TrainingRun
-from .trainingplot import LOSS, RETRIEVAL, TrainingPlot
-from .wording import numberText
+from ...models import shownName
+from ...training.runs import Outcome, TrainingRun
+from ...wording import numberText
+from .plot import LOSS, RETRIEVAL, TrainingPlot
 
 
 @dataclass(frozen=True)

@@ -12,15 +12,15 @@ from slicer.i18n import tr as _
 
 from DiffSegLungLib.errors import DiffSegLungError
 
-from .actions import Actions
-from .dialogs import Dialogs, Room
-from .messageline import MessageLine
-from .training.runs import unfinishedRuns
-from .trainingpane import TrainingPane
-from .trainingview import runTitle
-from .work.tasks import Task
+from ...actions import Actions
+from ...dialogs import Dialogs, Room
+from ...messageline import MessageLine
+from ...training.runs import unfinishedRuns
+from ...work.tasks import Task
+from .pane import TrainingPane
+from .view import runTitle
 
-UI_FILE = Path(__file__).resolve().parents[1] / "Resources" / "UI" / "DiffSegLungTraining.ui"
+UI_FILE = Path(__file__).resolve().parents[3] / "Resources" / "UI" / "DiffSegLungTraining.ui"
 
 CLOSING_S = 6.0
 """How long the end of Slicer may wait for a checkpoint; without it the last one counts."""

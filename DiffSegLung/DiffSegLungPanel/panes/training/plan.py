@@ -12,9 +12,9 @@ from DiffSegLungLib.errors import InputError
 from DiffSegLungLib.model.archive import check_identity
 from DiffSegLungLib.model.library import Library
 
-from .models import DEFAULT, installedModels, readCard, shownName
-from .training.training_estimate import estimateText
-from .training.training_steps import TrainingPlan
+from ...models import DEFAULT, installedModels, readCard, shownName
+from ...training.training_estimate import estimateText
+from ...training.training_steps import TrainingPlan
 
 TIME, STEPS = 0, 1
 _MINUTES_SETTING, _STEPS_SETTING = "DiffSegLung/trainingMinutes", "DiffSegLung/trainingSteps"

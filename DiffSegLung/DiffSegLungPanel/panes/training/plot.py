@@ -10,8 +10,8 @@ from typing import Any
 import slicer
 from slicer.i18n import tr as _
 
-from .scene.hierarchy import removeNode
-from .scene.tables import Column, fillTable
+from ...scene.hierarchy import removeNode
+from ...scene.tables import Column, fillTable
 
 LOSS, RETRIEVAL = "loss", "retrieval"
 _ROLE = "DiffSegLung.training"

@@ -17,17 +17,17 @@ from slicer.i18n import tr as _
 
 from DiffSegLungLib.errors import DiffSegLungError
 
-from .dialogs import Dialogs
-from .messageline import MessageLine
-from .runpane import progressText
-from .training.runs import TrainingRun, knownRuns, newRun
-from .training.training_estimate import learnFrom
-from .trainingdata import ScansPane
-from .trainingplan import PlanPane
-from .trainingplot import LOSS
-from .trainingview import RunView, runTitle, verdict
-from .wording import numberText
-from .work.tasks import Task, TaskProgress
+from ...dialogs import Dialogs
+from ...messageline import MessageLine
+from ...runpane import progressText
+from ...training.runs import TrainingRun, knownRuns, newRun
+from ...training.training_estimate import learnFrom
+from ...wording import numberText
+from ...work.tasks import Task, TaskProgress
+from .plan import PlanPane
+from .plot import LOSS
+from .scans import ScansPane
+from .view import RunView, runTitle, verdict
 
 WATCH_MS = 500
 """How often the files of a running training are looked at."""
