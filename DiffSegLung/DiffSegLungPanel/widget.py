@@ -12,25 +12,25 @@ from slicer.util import VTKObservationMixin
 
 from DiffSegLungLib.errors import DiffSegLungError
 
-from .actions import Actions
-from .advancedpane import AdvancedPane
-from .dialogs import Dialogs
-from .generatepane import GeneratePane
-from .inputpane import InputPane
-from .messageline import MessageLine
-from .modelmanager import ModelManager
-from .modelpane import ModelPane
 from .models import shownName
+from .panes.actions import Actions
+from .panes.advanced_pane import AdvancedPane
+from .panes.dialogs import Dialogs
+from .panes.generate_pane import GeneratePane
+from .panes.input_pane import InputPane
+from .panes.message_line import MessageLine
+from .panes.model_manager import ModelManager
+from .panes.model_pane import ModelPane
+from .panes.refine_pane import RefinePane
+from .panes.results_pane import ResultsPane
+from .panes.run_pane import RunPane, RunState
 from .panes.training.section import TrainingSection
-from .refinepane import RefinePane
-from .resultspane import ResultsPane
-from .runpane import RunPane, RunState
+from .panes.uncertainty_pane import UncertaintyPane
 from .scene.input_info import describeInput
 from .scene.parameters import DiffSegLungParameters
 from .scene.results import resultsOf
 from .steps.install import Installer
 from .steps.request import Request
-from .uncertaintypane import UncertaintyPane
 
 MODIFIED = vtk.vtkCommand.ModifiedEvent
 

@@ -11,8 +11,8 @@ from typing import Any
 import mrml_scenes
 import numpy as np
 import slicer
-from DiffSegLungPanel.dialogs import Answer, Dialogs, Room
 from DiffSegLungPanel.logic import DiffSegLungLogic
+from DiffSegLungPanel.panes.dialogs import Answer, Dialogs, Room
 from DiffSegLungPanel.scene.results import importResults
 from DiffSegLungPanel.steps.install import Installer
 from DiffSegLungPanel.steps.request import Request

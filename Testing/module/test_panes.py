@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import slicer
 import vtk
-from DiffSegLungPanel.dialogs import Answer, Dialogs
+from DiffSegLungPanel.panes.dialogs import Answer, Dialogs
 from DiffSegLungPanel.scene.results import resultsOf
 from DiffSegLungPanel.scene.segments import TYPE_TAG, tagOf
 from headless_slicer.qt_facade_dialogs import dialogs as shown_dialogs

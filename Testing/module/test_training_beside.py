@@ -9,7 +9,7 @@ import shutil
 import psutil
 import pytest
 import slicer
-from DiffSegLungPanel.dialogs import Room
+from DiffSegLungPanel.panes.dialogs import Room
 from DiffSegLungPanel.training.runs import knownRuns
 from panels import Desk, StepLogic
 from training_desk import NAME, activity, pause, texts, train, train_until, training_nodes, wait_idle

@@ -8,8 +8,8 @@ import psutil
 import pytest
 import slicer
 import vtk
-from DiffSegLungPanel.dialogs import Answer
 from DiffSegLungPanel.models import readCard
+from DiffSegLungPanel.panes.dialogs import Answer
 from DiffSegLungPanel.scene.results import resultsOf
 from modelcards import tiny_card
 from panels import Desk, QuickLogic, add_result, paint

@@ -3,7 +3,7 @@
 import math
 
 import pytest
-from DiffSegLungPanel.runpane import progressText
+from DiffSegLungPanel.panes.run_pane import progressText
 from DiffSegLungPanel.wording import durationText, listText, memoryText, numberText
 from DiffSegLungPanel.work.tasks import TaskProgress
 

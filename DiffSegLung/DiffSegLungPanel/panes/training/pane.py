@@ -17,13 +17,13 @@ from slicer.i18n import tr as _
 
 from DiffSegLungLib.errors import DiffSegLungError
 
-from ...dialogs import Dialogs
-from ...messageline import MessageLine
-from ...runpane import progressText
 from ...training.runs import TrainingRun, knownRuns, newRun
 from ...training.training_estimate import learnFrom
 from ...wording import numberText
 from ...work.tasks import Task, TaskProgress
+from ..dialogs import Dialogs
+from ..message_line import MessageLine
+from ..run_pane import progressText
 from .plan import PlanPane
 from .plot import LOSS
 from .scans import ScansPane

@@ -14,13 +14,13 @@ from slicer.util import VTKObservationMixin
 
 from DiffSegLungLib.errors import InputError
 
-from ...inputpane import stampOf
 from ...scene.input_info import describeInput
 from ...scene.results import resultsOf
 from ...steps.generate_steps import SYNTHETIC
 from ...training.runs import ADVISED, FEWEST, Scan, TrainingRun
 from ...training.training_steps import TrainingData, fileOf
 from ...wording import numberText
+from ..input_pane import stampOf
 
 SCENE, FOLDER = 0, 1
 _NAME, _LUNGS, _STATE = range(3)

@@ -12,11 +12,11 @@ from slicer.i18n import tr as _
 
 from DiffSegLungLib.errors import DiffSegLungError
 
-from ...actions import Actions
-from ...dialogs import Dialogs, Room
-from ...messageline import MessageLine
 from ...training.runs import unfinishedRuns
 from ...work.tasks import Task
+from ..actions import Actions
+from ..dialogs import Dialogs, Room
+from ..message_line import MessageLine
 from .pane import TrainingPane
 from .view import runTitle
 

@@ -8,7 +8,7 @@ import qt
 import slicer
 from slicer.i18n import tr as _
 
-from .wording import numberText
+from ..wording import numberText
 
 ALL_REGIONS = "*"
 

@@ -11,16 +11,16 @@ from slicer.i18n import tr as _
 
 from DiffSegLungLib.errors import DiffSegLungError
 
+from ..scene import segmentation
+from ..scene.results import resultsOf
+from ..scene.segments import classSegments
+from ..steps.install import Installer
+from ..steps.request import Request
+from ..wording import durationText
+from ..work.tasks import Task
 from .dialogs import Answer, Dialogs
-from .messageline import MessageLine
-from .runpane import RunPane
-from .scene import segmentation
-from .scene.results import resultsOf
-from .scene.segments import classSegments
-from .steps.install import Installer
-from .steps.request import Request
-from .wording import durationText
-from .work.tasks import Task
+from .message_line import MessageLine
+from .run_pane import RunPane
 
 
 class Actions:

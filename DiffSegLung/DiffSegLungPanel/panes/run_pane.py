@@ -10,8 +10,8 @@ from typing import Any
 import qt
 from slicer.i18n import tr as _
 
-from .wording import durationText
-from .work.tasks import Steps, Task, TaskProgress
+from ..wording import durationText
+from ..work.tasks import Steps, Task, TaskProgress
 
 SHORTCUT = "Ctrl+Return"
 BUSY_S = 0.1

@@ -7,7 +7,7 @@ from typing import Any
 
 import slicer
 
-_FOLDER = Path(__file__).resolve().parents[1] / "Resources" / "UI"
+_FOLDER = Path(__file__).resolve().parents[2] / "Resources" / "UI"
 
 
 def loadInto(section: Any, name: str, scene: slicer.vtkMRMLScene) -> Any:

@@ -8,7 +8,7 @@ import qt
 
 from DiffSegLungLib.errors import DiffSegLungError
 
-from .work.tasks import Task
+from ..work.tasks import Task
 
 _STYLES = {
     "success": ("#2e8b57", "rgba(46, 139, 87, 38)"),

@@ -12,10 +12,7 @@ from slicer.i18n import tr as _
 from DiffSegLungLib.errors import InputError
 from DiffSegLungLib.model.library import Library
 
-from .actions import Actions
-from .dialogs import Dialogs
-from .messageline import MessageLine
-from .models import (
+from ..models import (
     bundleFromFile,
     comparisonHtml,
     installedModels,
@@ -25,10 +22,13 @@ from .models import (
     requireInstalled,
     shownName,
 )
-from .uifiles import loadInto
-from .work.tasks import Steps, Task
-from .work.temporary import temporaryFolder
-from .work.worker import workerSteps
+from ..work.tasks import Steps, Task
+from ..work.temporary import temporaryFolder
+from ..work.worker import workerSteps
+from .actions import Actions
+from .dialogs import Dialogs
+from .message_line import MessageLine
+from .ui_files import loadInto
 
 
 class ModelManager:

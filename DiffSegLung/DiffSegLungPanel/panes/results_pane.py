@@ -12,15 +12,15 @@ from slicer.i18n import tr as _
 
 from DiffSegLungLib.errors import DiffSegLungError
 
+from ..scene import results
+from ..scene.parameters import DiffSegLungParameters
+from ..scene.result_nodes import SHIFT
+from ..scene.surfaces import hideIn3D, isShownIn3D, surfaceSteps
+from ..work.tasks import Task
 from .dialogs import Dialogs
-from .messageline import MessageLine
-from .runpane import announced
-from .scene import results
-from .scene.parameters import DiffSegLungParameters
-from .scene.result_nodes import SHIFT
-from .scene.surfaces import hideIn3D, isShownIn3D, surfaceSteps
-from .tableview import ClassTableView
-from .work.tasks import Task
+from .message_line import MessageLine
+from .run_pane import announced
+from .table_view import ClassTableView
 
 LUNG_WINDOW, LUNG_LEVEL = 1500.0, -600.0
 """How lungs are read, HU."""

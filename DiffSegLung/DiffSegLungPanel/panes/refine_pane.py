@@ -9,13 +9,13 @@ import qt
 import slicer
 from slicer.i18n import tr as _
 
-from .runpane import announced
-from .scene import results
-from .scene.segmentation import EditWatcher
-from .scene.segments import editedNames
-from .scene.surfaces import hideIn3D
-from .wording import listText
-from .work.tasks import Task
+from ..scene import results
+from ..scene.segmentation import EditWatcher
+from ..scene.segments import editedNames
+from ..scene.surfaces import hideIn3D
+from ..wording import listText
+from ..work.tasks import Task
+from .run_pane import announced
 
 EDITOR_TAG = "DiffSegLung"
 """Singleton tag of the panel's own editor node: the Segment Editor module keeps its own state."""

@@ -9,8 +9,8 @@ from slicer.i18n import tr as _
 from DiffSegLungLib.config import Config
 from DiffSegLungLib.errors import InputError
 
-from .models import ModelCard
-from .scene.parameters import AdvancedSettings, DiffSegLungParameters, Mixture, librarySettings
+from ..models import ModelCard
+from ..scene.parameters import AdvancedSettings, DiffSegLungParameters, Mixture, librarySettings
 
 
 class AdvancedPane:

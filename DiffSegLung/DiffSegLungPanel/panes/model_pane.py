@@ -9,8 +9,7 @@ from slicer.i18n import tr as _
 
 from DiffSegLungLib.errors import DiffSegLungError, InputError
 
-from .dialogs import Dialogs
-from .models import (
+from ..models import (
     ModelCard,
     bundleFromFile,
     installedModels,
@@ -19,8 +18,9 @@ from .models import (
     rememberModel,
     shownName,
 )
-from .scene.parameters import DiffSegLungParameters
-from .wording import durationText, memoryText
+from ..scene.parameters import DiffSegLungParameters
+from ..wording import durationText, memoryText
+from .dialogs import Dialogs
 
 
 class ModelPane:

@@ -10,14 +10,14 @@ from slicer.i18n import tr as _
 
 from DiffSegLungLib.errors import DiffSegLungError
 
+from ..models import shownName
+from ..scene.parameters import DiffSegLungParameters
+from ..scene.results import resultsOf
+from ..steps.generate_steps import SYNTHETIC, GenerateRequest
+from ..work.tasks import Task
 from .actions import Actions
-from .messageline import MessageLine
-from .models import shownName
-from .scene.parameters import DiffSegLungParameters
-from .scene.results import resultsOf
-from .steps.generate_steps import SYNTHETIC, GenerateRequest
-from .uifiles import loadInto
-from .work.tasks import Task
+from .message_line import MessageLine
+from .ui_files import loadInto
 
 
 class GeneratePane:

@@ -10,9 +10,9 @@ from slicer.util import VTKObservationMixin
 
 from DiffSegLungLib.errors import InputError
 
-from .scene.input_info import InputInfo, describeInput
-from .scene.parameters import DiffSegLungParameters
-from .scene.segments import editedNames
+from ..scene.input_info import InputInfo, describeInput
+from ..scene.parameters import DiffSegLungParameters
+from ..scene.segments import editedNames
 
 
 class InputPane(VTKObservationMixin):

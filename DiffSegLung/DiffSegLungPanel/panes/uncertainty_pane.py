@@ -10,8 +10,8 @@ from slicer.i18n import tr as _
 
 from DiffSegLungLib.errors import InputError
 
-from .scene import results
-from .scene.parameters import DiffSegLungParameters
+from ..scene import results
+from ..scene.parameters import DiffSegLungParameters
 
 
 class UncertaintyPane:
