@@ -24,13 +24,14 @@ os.environ.setdefault("VTK_DEFAULT_OPENGL_WINDOW", "vtkOSOpenGLRenderWindow")
 import slicer
 from PySide6 import QtCore
 
-from . import parameter_node, qt_facade, sample_data, scripted_module, translation
+from . import qt_facade, sample_data, scripted_module, translation
 from .application import Application
 from .layout_manager import LayoutManager
 from .messages import Messages
 from .module_panel import qSlicerScriptedLoadableModuleWidget
 from .modules import Modules, ScriptedModule
 from .packages import Packages
+from .parameters import parameter_node
 from .qt_facade_wrapper import wrapper_class
 from .scene import RealScene, build, errors_hidden
 from .views import Views
