@@ -15,7 +15,7 @@ import slicer
 from PySide6 import QtCore
 
 from .core_io import CoreIOManager
-from .qt_facade_wrapper import wrap
+from .qt.wrapper import wrap
 
 if TYPE_CHECKING:
     from .layout_manager import LayoutManager

@@ -32,7 +32,7 @@ from .module_panel import qSlicerScriptedLoadableModuleWidget
 from .modules import Modules, ScriptedModule
 from .packages import Packages
 from .parameters import parameter_node
-from .qt_facade_wrapper import wrapper_class
+from .qt.wrapper import wrapper_class
 from .scene import RealScene, build, errors_hidden
 from .views import Views
 

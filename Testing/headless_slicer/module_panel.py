@@ -9,8 +9,8 @@ import slicer
 from PySide6 import QtWidgets
 
 from .mrml_widgets import qMRMLWidget
-from .qt_facade_members import invokable
-from .qt_facade_wrapper import wrap
+from .qt.members import invokable
+from .qt.wrapper import wrap
 
 
 class qSlicerScriptedLoadableModuleWidget(qMRMLWidget):

@@ -16,7 +16,7 @@ from PySide6.QtCore import Signal
 
 from .mrml_widgets import Observations, SceneWidget, checked_vtk, flag, kept, qMRMLNodeComboBox
 from .mrml_widgets_segments import qMRMLSegmentsTableView, segments_of
-from .qt_facade_members import invokable
+from .qt.members import invokable
 
 _EFFECTS = (
     "Threshold",

@@ -15,7 +15,7 @@ import vtk
 from PySide6 import QtCore, QtGui, QtWidgets
 
 from .mrml_widgets import Observations, SceneWidget, checked_vtk
-from .qt_facade_members import invokable
+from .qt.members import invokable
 
 
 def ticks(low: float, high: float, about: int = 6) -> list[float]:

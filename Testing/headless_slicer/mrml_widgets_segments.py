@@ -13,7 +13,7 @@ from PySide6 import QtCore, QtGui, QtWidgets
 from PySide6.QtCore import Property, Signal
 
 from .mrml_widgets import Observations, SceneWidget, checked_vtk, flag, kept, qMRMLNodeComboBox
-from .qt_facade_members import invokable
+from .qt.members import invokable
 
 _SEGMENTATION = slicer.vtkSegmentation
 _CHANGES = (

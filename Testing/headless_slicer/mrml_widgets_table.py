@@ -10,7 +10,7 @@ from PySide6 import QtCore, QtWidgets
 from PySide6.QtCore import Signal
 
 from .mrml_widgets import Observations, checked_vtk, flag
-from .qt_facade_members import invokable
+from .qt.members import invokable
 
 
 class _TableModel(QtCore.QAbstractTableModel):

@@ -16,8 +16,8 @@ from typing import Any
 
 from PySide6 import QtCore, QtGui, QtWidgets
 
-from . import qt_facade_dialogs
-from .qt_facade_wrapper import ClassWrapper, InstanceWrapper, replacements, wrap, wrapper_class
+from .qt import dialogs as qt_facade_dialogs
+from .qt.wrapper import ClassWrapper, InstanceWrapper, replacements, wrap, wrapper_class
 
 _MODULES = (QtCore, QtGui, QtWidgets)
 _PYSIDE_ONLY = {
@@ -151,7 +151,7 @@ def reset() -> None:
 
     A widget that lives on goes on observing the scene, and makes every later change of it slower.
     """
-    from .qt_facade_signals import errors
+    from .qt.signals import errors
 
     for widget in ensure_application().topLevelWidgets():
         widget.deleteLater()

@@ -13,8 +13,8 @@ from typing import Any
 
 from PySide6 import QtCore, QtUiTools, QtWidgets
 
-from .qt_facade_signals import connect
-from .qt_facade_wrapper import InstanceWrapper, wrap, wrapper_class
+from .qt.signals import connect
+from .qt.wrapper import InstanceWrapper, wrap, wrapper_class
 
 
 class UiError(RuntimeError):

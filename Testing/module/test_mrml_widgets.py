@@ -17,7 +17,7 @@ import slicer
 import vtk
 from headless_slicer import Host
 from headless_slicer.parameters.gui_connector import connector_for
-from headless_slicer.qt_facade_wrapper import unwrap
+from headless_slicer.qt.wrapper import unwrap
 from slicer.parameterNodeWrapper import Choice, WithinRange
 
 

@@ -9,7 +9,7 @@ import vtk
 from DiffSegLungPanel.panes.dialogs import Answer, Dialogs
 from DiffSegLungPanel.scene.results import resultsOf
 from DiffSegLungPanel.scene.segments import TYPE_TAG, tagOf
-from headless_slicer.qt_facade_dialogs import dialogs as shown_dialogs
+from headless_slicer.qt.dialogs import dialogs as shown_dialogs
 from panels import Desk, add_result, paint
 
 LESION = (slice(8, 12), slice(20, 26), slice(30, 36))

@@ -6,7 +6,7 @@ from typing import Any
 
 from PySide6 import QtCore
 
-from .qt_facade_values import converted
+from .values import converted
 
 
 def read_property(obj: Any, name: str) -> tuple[bool, Any]:

@@ -19,8 +19,8 @@ from typing import Any
 
 from PySide6 import QtWidgets
 
-from .qt_facade_values import EnumValue
-from .qt_facade_wrapper import InstanceWrapper, replacements
+from .values import EnumValue
+from .wrapper import InstanceWrapper, replacements
 
 
 class Dialogs:

@@ -33,9 +33,9 @@ from typing import Any
 import shiboken6
 from PySide6 import QtCore
 
-from .qt_facade_members import has_member
-from .qt_facade_properties import read_property, write_property
-from .qt_facade_values import EnumValue
+from .members import has_member
+from .properties import read_property, write_property
+from .values import EnumValue
 
 Replacement = Callable[..., Any]
 
@@ -92,7 +92,7 @@ def unwrap(value: Any) -> Any:
     if isinstance(value, os.PathLike):
         raise ValueError(f"PythonQt does not convert {type(value).__name__} to a string: {value!r}")
     if isinstance(value, types.FunctionType | types.MethodType):
-        from .qt_facade_signals import guarded
+        from .signals import guarded
 
         return guarded(value)
     return value
@@ -233,7 +233,7 @@ class InstanceWrapper(metaclass=ClassWrapper):
         replaced = _replacement(type(obj), name)
         if replaced is not None:
             return BoundMethod(name, _wrapped_function(replaced, self), self)
-        from .qt_facade_signals import SignalFunction, signature_of
+        from .signals import SignalFunction, signature_of
 
         signature = signature_of(obj, name)
         if signature is not None:
@@ -343,13 +343,13 @@ def _find_child(wrapper: InstanceWrapper, kind: Any, name: str | None = None) ->
 
 
 def _connect(wrapper: InstanceWrapper, *args: Any) -> bool:
-    from .qt_facade_signals import connect
+    from .signals import connect
 
     return connect(wrapper, *args)
 
 
 def _disconnect(wrapper: InstanceWrapper, *args: Any) -> bool:
-    from .qt_facade_signals import disconnect
+    from .signals import disconnect
 
     return disconnect(wrapper, *args)
 

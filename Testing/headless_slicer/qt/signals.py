@@ -18,8 +18,8 @@ from typing import Any
 import shiboken6
 from PySide6 import QtCore
 
-from .qt_facade_members import cpp_signals
-from .qt_facade_wrapper import InstanceWrapper, living, unwrap, wrap
+from .members import cpp_signals
+from .wrapper import InstanceWrapper, living, unwrap, wrap
 
 #: Exceptions raised by connected functions since the last `errors.clear()`.
 errors: list[BaseException] = []

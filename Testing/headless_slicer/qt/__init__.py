@@ -1,0 +1,1 @@
+"""`qt` as PythonQt shows it, over PySide6."""
