@@ -8,9 +8,9 @@ from typing import Any
 import slicer
 from PySide6 import QtWidgets
 
-from .mrml_widgets import qMRMLWidget
 from .qt.members import invokable
 from .qt.wrapper import wrap
+from .widgets.mrml import qMRMLWidget
 
 
 class qSlicerScriptedLoadableModuleWidget(qMRMLWidget):

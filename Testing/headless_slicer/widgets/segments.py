@@ -12,8 +12,8 @@ import vtk
 from PySide6 import QtCore, QtGui, QtWidgets
 from PySide6.QtCore import Property, Signal
 
-from .mrml_widgets import Observations, SceneWidget, checked_vtk, flag, kept, qMRMLNodeComboBox
-from .qt.members import invokable
+from ..qt.members import invokable
+from .mrml import Observations, SceneWidget, checked_vtk, flag, kept, qMRMLNodeComboBox
 
 _SEGMENTATION = slicer.vtkSegmentation
 _CHANGES = (

@@ -7,7 +7,7 @@ from pathlib import Path
 from PySide6 import QtCore, QtWidgets
 from PySide6.QtCore import Property, Signal
 
-from .qt.members import invokable
+from ..qt.members import invokable
 
 
 class ctkDoubleSpinBox(QtWidgets.QWidget):
@@ -160,7 +160,7 @@ class _PathWidget(QtWidgets.QWidget):
 
     @invokable
     def browse(self) -> None:
-        from .qt.dialogs import dialogs
+        from ..qt.dialogs import dialogs
 
         chosen = dialogs.ask(f"{type(self).__name__}.browse", (), "")
         if chosen:

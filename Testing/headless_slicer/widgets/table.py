@@ -9,8 +9,8 @@ import vtk
 from PySide6 import QtCore, QtWidgets
 from PySide6.QtCore import Signal
 
-from .mrml_widgets import Observations, checked_vtk, flag
-from .qt.members import invokable
+from ..qt.members import invokable
+from .mrml import Observations, checked_vtk, flag
 
 
 class _TableModel(QtCore.QAbstractTableModel):

@@ -16,7 +16,7 @@ import vtk
 from PySide6 import QtWidgets
 from PySide6.QtCore import Property, Signal
 
-from .qt.members import invokable
+from ..qt.members import invokable
 
 
 class Observations:
@@ -343,7 +343,7 @@ class qMRMLNodeComboBox(SceneWidget):
 
     @invokable
     def renameCurrentNode(self) -> None:
-        from .qt.dialogs import dialogs
+        from ..qt.dialogs import dialogs
 
         node = self.currentNode()
         name = dialogs.ask("qMRMLNodeComboBox.rename", (node.GetName(),), "") if node is not None else ""

@@ -14,8 +14,8 @@ import slicer
 import vtk
 from PySide6 import QtCore, QtGui, QtWidgets
 
-from .mrml_widgets import Observations, SceneWidget, checked_vtk
-from .qt.members import invokable
+from ..qt.members import invokable
+from .mrml import Observations, SceneWidget, checked_vtk
 
 
 def ticks(low: float, high: float, about: int = 6) -> list[float]:

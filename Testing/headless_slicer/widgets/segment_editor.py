@@ -14,9 +14,9 @@ import vtk
 from PySide6 import QtWidgets
 from PySide6.QtCore import Signal
 
-from .mrml_widgets import Observations, SceneWidget, checked_vtk, flag, kept, qMRMLNodeComboBox
-from .mrml_widgets_segments import qMRMLSegmentsTableView, segments_of
-from .qt.members import invokable
+from ..qt.members import invokable
+from .mrml import Observations, SceneWidget, checked_vtk, flag, kept, qMRMLNodeComboBox
+from .segments import qMRMLSegmentsTableView, segments_of
 
 _EFFECTS = (
     "Threshold",

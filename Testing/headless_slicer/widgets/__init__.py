@@ -1,0 +1,1 @@
+"""`ctk` and qMRML widgets that observe the real scene."""
