@@ -136,7 +136,7 @@ def install() -> None:
         return
     import slicer
 
-    from .qt_facade_stand_ins import CTK_WIDGETS, MRML_WIDGETS
+    from .stand_ins import CTK_WIDGETS, MRML_WIDGETS
 
     ensure_application()
     qt_facade_dialogs.install()

@@ -23,7 +23,7 @@ class UiError(RuntimeError):
 
 def stand_ins() -> dict[str, type]:
     """All custom widget classes there are stand-ins for, by their C++ name."""
-    from .qt_facade_stand_ins import CTK_WIDGETS, MRML_WIDGETS
+    from .stand_ins import CTK_WIDGETS, MRML_WIDGETS
 
     return {**CTK_WIDGETS, **MRML_WIDGETS}
 

@@ -2,25 +2,12 @@
 
 from __future__ import annotations
 
-from .widgets import (
-    ctk_inputs,
-    ctk_widgets,
-)
-from .widgets import (
-    mrml as mrml_widgets,
-)
-from .widgets import (
-    plot as mrml_widgets_plot,
-)
-from .widgets import (
-    segment_editor as mrml_widgets_editor,
-)
-from .widgets import (
-    segments as mrml_widgets_segments,
-)
-from .widgets import (
-    table as mrml_widgets_table,
-)
+from .widgets import ctk_inputs, ctk_widgets
+from .widgets import mrml as mrml_widgets
+from .widgets import plot as mrml_widgets_plot
+from .widgets import segment_editor as mrml_widgets_editor
+from .widgets import segments as mrml_widgets_segments
+from .widgets import table as mrml_widgets_table
 
 CTK_WIDGETS: dict[str, type] = {
     cls.__name__: cls
