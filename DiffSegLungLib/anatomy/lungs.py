@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from ..errors import InputError
 from ..io.ct import CT, resample
 from ..io.geometry import bounding_box
-from .air_offset import AirOffset, air_offset
 from .airways import airway_lumen
 from .dense_lung import dense_lung
 from .lung_border import lungs_at_full_resolution
@@ -20,7 +19,7 @@ from .regions import thirds_of
 from .shapes import COARSE_MM, dilated
 from .thorax import chest_of
 
-__all__ = ["AirOffset", "Lungs", "air_offset", "lungs_from_mask", "segment_lungs"]
+__all__ = ["Lungs", "lungs_from_mask", "segment_lungs"]
 
 
 @dataclass(frozen=True)

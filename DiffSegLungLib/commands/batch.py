@@ -15,8 +15,6 @@ from typing import TYPE_CHECKING, Any
 from .. import __version__
 from ..config import Config
 from ..errors import Cancelled, DiffSegLungError, InputError
-from ..io.cases import Case, find_cases
-from ..io.fingerprint import is_same_input
 from ..io.own_files import OUTPUT_FILES
 from ..running.child import Child
 from ..running.output_folder import OutputFolder, other_users, remove_stale
@@ -24,6 +22,7 @@ from ..running.session import CASES_KEPT
 from .batch_summary import FILE, Row, read_rows, row, row_of_result, write_rows
 
 if TYPE_CHECKING:
+    from ..io.cases import Case
     from ..running.session import Session, Work
 
 GRACE_S = 3.5
@@ -66,6 +65,8 @@ def run_batch(request: BatchRequest, session: Session) -> None:
     session.plan({"start": 1.0, "cases": 99.0})
     session.grace_s = GRACE_S
     session.check("start")
+    from ..io.cases import find_cases
+
     cases = find_cases(request.sources, leave_out=request.output, going_on=lambda: session.check("start"))
     model = _checked_model(request)
     session.output = _scratch(request.output)
@@ -156,6 +157,8 @@ class _Batch:
             differences.append("model")
         if run.get("diffseglung") != __version__:
             differences.append("program version")
+        from ..io.fingerprint import is_same_input
+
         if not is_same_input(case.path, result.get("input")):
             differences.append("CT")
         return differences

@@ -11,7 +11,7 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NoReturn, get_args
+from typing import TYPE_CHECKING, Any, NoReturn, get_args
 
 from .. import __version__
 from ..config import PRESETS, Config, Descriptor, Device, Mode
@@ -19,12 +19,10 @@ from ..errors import DiffSegLungError, InputError
 from ..model.library import Library
 from ..running.progress import Console, Display, JsonLines, private_stdout
 from ..running.session import Session
-from . import batch
-from . import evaluate as evaluate_command
-from . import generate as generate_command
-from . import models as models_command
-from . import segment as commands
-from . import train as train_command
+from . import batch, demo, device, evaluate, generate, models, segment, train
+
+if TYPE_CHECKING:
+    from ..running.session import Work
 
 _DESCRIPTION = """\
 Segment lung pathology in chest CT without annotations: emphysema, ground glass, fibrosis, consolidation and
@@ -46,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         _print_whatever_comes()
     arguments = list(sys.argv[1:] if argv is None else argv) or ["--help"]
     try:
-        options = _parser().parse_args(models_command.with_action(arguments))
+        options = _parser().parse_args(models.with_action(arguments))
         note = _choose_model(options)
         work = options.work(options)
     except DiffSegLungError as error:
@@ -91,74 +89,74 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"diffseglung {__version__}")
     names = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
 
-    segment = names.add_parser("segment", help="segment the lungs of a CT")
-    _add_segment(segment)
-    segment.set_defaults(work=_segment)
+    added = names.add_parser("segment", help="segment the lungs of a CT")
+    _add_segment(added)
+    added.set_defaults(work=_segment)
 
-    many = names.add_parser("batch", help="segment many CT, each in a process of its own; resumable")
-    batch.add_arguments(many)
-    _add_settings(many)
-    _add_session(many)
-    many.set_defaults(work=lambda options: batch.work(options, config_from(options)))
+    added = names.add_parser("batch", help="segment many CT, each in a process of its own; resumable")
+    batch.add_arguments(added)
+    _add_settings(added)
+    _add_session(added)
+    added.set_defaults(work=lambda options: batch.work(options, config_from(options)))
 
-    demo = names.add_parser("demo", help="generate a chest CT with lesions and segment it")
-    demo.add_argument(
+    added = names.add_parser("demo", help="generate a chest CT with lesions and segment it")
+    added.add_argument(
         "-o", "--output", type=Path, default=Path("diffseglung-demo"), metavar="DIR", help=_OUTPUT
     )
-    demo.add_argument("--overwrite", action="store_true", help="replace the results of an earlier demo")
-    _add_settings(demo)
-    _add_session(demo)
-    demo.set_defaults(work=_demo)
+    added.add_argument("--overwrite", action="store_true", help="replace the results of an earlier demo")
+    _add_settings(added)
+    _add_session(added)
+    added.set_defaults(work=_demo)
 
-    phantom = names.add_parser("phantom", help="generate a chest CT with lesions, and its truth")
-    phantom.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help=_OUTPUT)
-    phantom.add_argument("--overwrite", action="store_true", help="replace an earlier one")
-    phantom.add_argument("--seed", type=int, default=0, metavar="N", help="which chest (%(default)s)")
-    _add_session(phantom)
-    phantom.set_defaults(
-        work=lambda options: commands.phantom(
+    added = names.add_parser("phantom", help="generate a chest CT with lesions, and its truth")
+    added.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help=_OUTPUT)
+    added.add_argument("--overwrite", action="store_true", help="replace an earlier one")
+    added.add_argument("--seed", type=int, default=0, metavar="N", help="which chest (%(default)s)")
+    _add_session(added)
+    added.set_defaults(
+        work=lambda options: demo.phantom(
             options.output, Config(seed=options.seed).seed, overwrite=options.overwrite
         )
     )
 
-    device = names.add_parser("device", help="try a model on a device: does it run, and how fast")
-    device.add_argument(
+    added = names.add_parser("device", help="try a model on a device: does it run, and how fast")
+    added.add_argument(
         "--device", choices=get_args(Device), default="auto", help="which device (%(default)s)"
     )
-    _add_bundle(device)
-    _add_session(device)
-    device.set_defaults(work=lambda options: commands.device(options.device, options.bundle))
+    _add_bundle(added)
+    _add_session(added)
+    added.set_defaults(work=lambda options: device.device(options.device, options.bundle))
 
-    evaluate = names.add_parser("evaluate", help="measure a model beside its rivals; resumable")
-    evaluate_command.add_arguments(evaluate)
-    _add_settings(evaluate)
-    _add_session(evaluate)
-    evaluate.set_defaults(work=lambda options: evaluate_command.work(options, config_from(options)))
+    added = names.add_parser("evaluate", help="measure a model beside its rivals; resumable")
+    evaluate.add_arguments(added)
+    _add_settings(added)
+    _add_session(added)
+    added.set_defaults(work=lambda options: evaluate.work(options, config_from(options)))
 
-    generate = names.add_parser("generate", help="draw CT for a lung mask from a model")
-    generate_command.add_generate(generate)
-    _add_bundle(generate)
-    _add_session(generate)
-    generate.set_defaults(work=generate_command.generate_work)
+    added = names.add_parser("generate", help="draw CT for a lung mask from a model")
+    generate.add_generate(added)
+    _add_bundle(added)
+    _add_session(added)
+    added.set_defaults(work=generate.generate_work)
 
-    fidelity = names.add_parser("fidelity", help="measure how close drawn CT are to real ones")
-    generate_command.add_fidelity(fidelity)
-    _add_bundle(fidelity)
-    _add_session(fidelity)
-    fidelity.set_defaults(work=generate_command.fidelity_work)
+    added = names.add_parser("fidelity", help="measure how close drawn CT are to real ones")
+    generate.add_fidelity(added)
+    _add_bundle(added)
+    _add_session(added)
+    added.set_defaults(work=generate.fidelity_work)
 
-    models = names.add_parser("models", help="list, show, compare, import, export and delete models")
-    models_command.add_arguments(models, _add_session)
+    added = names.add_parser("models", help="list, show, compare, import, export and delete models")
+    models.add_arguments(added, _add_session)
 
-    train = names.add_parser("train", help="train a model on CT, without labels")
-    train_command.add_arguments(train)
-    _add_session(train)
-    train.set_defaults(work=train_command.work)
+    added = names.add_parser("train", help="train a model on CT, without labels")
+    train.add_arguments(added)
+    _add_session(added)
+    added.set_defaults(work=train.work)
     return parser
 
 
-def _segment(options: argparse.Namespace) -> commands.Work:
-    return commands.segment(
+def _segment(options: argparse.Namespace) -> Work:
+    return segment.segment(
         options.ct,
         options.output,
         config_from(options),
@@ -169,10 +167,8 @@ def _segment(options: argparse.Namespace) -> commands.Work:
     )
 
 
-def _demo(options: argparse.Namespace) -> commands.Work:
-    return commands.demo(
-        options.output, config_from(options), bundle=options.bundle, overwrite=options.overwrite
-    )
+def _demo(options: argparse.Namespace) -> Work:
+    return demo.demo(options.output, config_from(options), bundle=options.bundle, overwrite=options.overwrite)
 
 
 _OUTPUT = "folder for the results; made if missing"

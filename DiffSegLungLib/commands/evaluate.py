@@ -86,6 +86,7 @@ def work(options: argparse.Namespace, config: Config) -> Work:
 
     def evaluate(session: Session) -> None:
         session.kept = CASES_KEPT
+        from ..evaluation.ablation.run import run_ablation
         from ..evaluation.harness import EvaluationRequest, run_evaluation
         from ..evaluation.suites import chosen_suites
 
@@ -103,7 +104,7 @@ def work(options: argparse.Namespace, config: Config) -> Work:
             train=options.train,
             command=spelled(options),
         )
-        run_evaluation(request, session)
+        run_evaluation(request, session, run_ablation)
 
     return evaluate
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import InputError
 from ..model.comparison import compare, comparison_text
 from ..model.library import BUILT_IN, DEFAULT, VARIABLE, Library, Model
-from .segment import card_text
 
 if TYPE_CHECKING:
     from ..running.session import Session, Work
@@ -111,7 +110,7 @@ def _show(options: argparse.Namespace) -> Work:
         from ..model.archive import name_of
 
         card = Library().read(" ".join(options.model) or DEFAULT).card
-        session.display.result(_printable(name_of(card)), _printable(card_text(card)))
+        session.display.result(_printable(name_of(card)), _printable(_card_text(card)))
 
     return work
 
@@ -199,3 +198,17 @@ _ACTIONS: dict[str, tuple[str, Callable[[argparse.Namespace], Work]]] = {
     "delete": ("remove an installed model", _delete),
     "default": ("choose the model that is used when none is named, or say which it is", _default),
 }
+
+
+def _card_text(card: Mapping[str, object], indent: str = "") -> str:
+    """A card (nested mappings) as lines of text."""
+    lines = []
+    for key, value in card.items():
+        name = indent + key.replace("_", " ")
+        if isinstance(value, Mapping):
+            lines += [f"{name}:", _card_text(value, indent + "  ")]
+        elif isinstance(value, list):
+            lines.append(f"{name}: {', '.join(str(item) for item in value)}")
+        else:
+            lines.append(f"{name}: {value}")
+    return "\n".join(lines)

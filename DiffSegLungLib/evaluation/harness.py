@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ..config import Config
 from ..errors import InputError
@@ -62,8 +62,32 @@ class EvaluationRequest:
     command: str = ""
 
 
-def run_evaluation(request: EvaluationRequest, session: Session) -> None:
+class Ablations(Protocol):
+    """What measures the ablations, a room above this one; see :func:`.ablation.run.run_ablation`."""
+
+    def __call__(
+        self,
+        volumes: Sequence[Path],
+        out: Path,
+        *,
+        bundle: str,
+        config: Config,
+        jobs: int,
+        cases: int | None,
+        training: bool,
+        report: Callable[[str, float], None],
+        cancelled: Callable[[], bool],
+    ) -> Path:
+        """Measure every switch and write the tables; the path of ``ablation.md``."""
+
+
+def run_evaluation(request: EvaluationRequest, session: Session, ablations: Ablations) -> None:
     """Measure every case that is not measured yet; write the tables.
+
+    Args:
+        request: what to measure.
+        session: the command's life.
+        ablations: what measures the suite ``ablation``.
 
     Raises:
         InputError: no CT where a suite needs one, an unknown method, a model or settings that cannot work, an
@@ -86,7 +110,7 @@ def run_evaluation(request: EvaluationRequest, session: Session) -> None:
     for suite in request.suites:
         session.check(suite)
         if suite == "ablation":
-            evaluation.ablate(volumes)
+            evaluation.ablate(ablations, volumes)
         else:
             evaluation.measure(suite, volumes)
     session.display.result(str(folder.table), f"Tables: {folder.table}\nNumbers: {folder.numbers}")
@@ -136,10 +160,8 @@ class _Evaluation:
             self._progress(suite, before, len(tasks), number, len(missing))
         self._tell(suite, [record for record in records.values() if record is not None], failures)
 
-    def ablate(self, volumes: Sequence[Path]) -> None:
+    def ablate(self, ablations: Ablations, volumes: Sequence[Path]) -> None:
         """Run the ablations, which keep what they have finished by themselves."""
-        from .ablation.run import run_ablation
-
         told = 0.0
 
         def report(text: str, fraction: float) -> None:
@@ -147,7 +169,7 @@ class _Evaluation:
             told = max(told, fraction)
             self._session.progress("ablation", told, f"ablation: {text}")
 
-        table = run_ablation(
+        table = ablations(
             list(volumes),
             self._folder.folder / "ablation",
             bundle=self._request.bundle,

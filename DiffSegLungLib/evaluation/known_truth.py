@@ -17,6 +17,7 @@ from ..lesions.lesions import PlacedLesion, insert_each
 from ..lesions.patterns import Family
 from ..phantom.phantom import Size, generate_phantom
 from .disease import FULL_CHEST, own_disease
+from .held_out.families import painters_of
 
 __all__ = [
     "FULL_CHEST",
@@ -129,7 +130,8 @@ def make_case(key: CaseKey, *, volume_range_ml: tuple[float, float] = (5.0, 80.0
     rng = np.random.default_rng([key.seed, ord(key.family), zlib.crc32(_stem(key.volume).encode())])
     made = insert_each(
         ct.hu, lungs, ct.geometry.spacing_zyx, rng,
-        kinds=key.kinds, volume_range_ml=volume_range_ml, family=key.family, avoid=ill | airway,
+        kinds=key.kinds, volume_range_ml=volume_range_ml,
+        family=key.family, painters=painters_of(key.family), avoid=ill | airway,
     )  # fmt: skip
     truth = np.where(made.truth > 0, made.truth, np.where(lungs, HEALTHY, 0)).astype(np.uint8)
     known = (made.truth > 0) | ((ct.hu <= _DENSE_HU) & ~ill)
@@ -140,7 +142,7 @@ def make_case(key: CaseKey, *, volume_range_ml: tuple[float, float] = (5.0, 80.0
 def phantom_cases(seeds: Iterable[int], size: Size = "standard", family: Family = "b") -> Iterator[Case]:
     """Generated chests; the lungs have to be found, and every voxel of either mask counts."""
     for seed in seeds:
-        phantom = generate_phantom(seed, size, family=family)
+        phantom = generate_phantom(seed, size, family=family, painters=painters_of(family))
         scored = np.ones(phantom.truth.shape, bool)
         yield Case(phantom.ct.source, phantom.ct, phantom.truth, scored, None, family=family)
 

@@ -16,7 +16,7 @@ from ..classes import CAVITY, CONSOLIDATION, EMPHYSEMA, FIBROSIS, GROUND_GLASS
 from ..errors import InputError
 from .noise import Noise, estimate_noise, scanner_noise
 from .painting import Patch, box_around, grid_of, paint_patch
-from .patterns import Family
+from .patterns import PAINTERS, Family, Painters
 from .placement import SUBPLEURAL, Sites
 
 KINDS: dict[str, int] = {
@@ -113,6 +113,7 @@ def insert_lesion(
     rng: np.random.Generator,
     centre: tuple[float, float, float] | None = None,
     family: Family = "a",
+    painters: Painters = PAINTERS,
     noise: Noise | None = None,
 ) -> InsertedLesion:
     """Paint one lesion into a lung.
@@ -126,6 +127,7 @@ def insert_lesion(
         rng: source of every random choice.
         centre: (z, y, x) voxel index; None lets chance choose a place in the lungs.
         family: "a" in training, "b" in tuning; "c" and "d" measure (other shapes, other mathematics).
+        painters: of families "a" and "b"; those of "c" and "d" belong to whoever measures.
         noise: noise of the CT where the caller knows it; None estimates it around the lesion.
 
     Returns:
@@ -147,7 +149,7 @@ def insert_lesion(
     patch = paint_patch(
         out, lungs, spacing_zyx, kind,
         class_id=KINDS[kind], centre=centre, radius_mm=radius_mm, rng=rng,
-        family=family, noise=noise,
+        family=family, painters=painters, noise=noise,
     )  # fmt: skip
     if patch is not None:
         out[patch.box], labels[patch.box] = patch.hu, patch.labels
@@ -213,6 +215,7 @@ def insert_each(
     kinds: Sequence[str] = tuple(KINDS),
     volume_range_ml: tuple[float, float] = (5.0, 80.0),
     family: Family = "b",
+    painters: Painters = PAINTERS,
     avoid: NDArray[np.bool_] | None = None,
 ) -> Inserted:
     """Paint one lesion of each kind into whole lungs, apart from each other as far as room allows.
@@ -227,7 +230,7 @@ def insert_each(
         kinds: keys of ``KINDS``, one lesion each; a kind may come twice.
         volume_range_ml: smallest and largest intended volume, log-uniform; all are scaled down alike where
             they would fill more than 18 % of the lungs.
-        family: see ``insert_lesion``.
+        family: see ``insert_lesion``, as for ``painters``.
         avoid: (z, y, x) bool, what no lesion may come near (the patient's own disease).
 
     Returns:
@@ -255,7 +258,7 @@ def insert_each(
             patch, reach_mm = _of_volume(
                 out, lungs, spacing_zyx, kinds[i],
                 volume_ml=float(volumes[i]), centre=centre, rng=rng,
-                family=family, scanner=scanner, settle=last,
+                family=family, painters=painters, scanner=scanner, settle=last,
             )  # fmt: skip
             if patch is not None:
                 sites.take(centre, reach_mm)
@@ -277,6 +280,7 @@ def _of_volume(
     centre: tuple[float, float, float],
     rng: np.random.Generator,
     family: Family,
+    painters: Painters,
     scanner: Noise,
     settle: bool,
 ) -> tuple[Patch | None, float]:
@@ -296,7 +300,7 @@ def _of_volume(
         patch = paint_patch(
             hu, lungs, spacing, kind,
             class_id=KINDS[kind], centre=centre, radius_mm=reach_mm, rng=rng,
-            family=family, scanner=scanner,
+            family=family, painters=painters, scanner=scanner,
         )  # fmt: skip
         own = 0 if patch is None else np.count_nonzero(patch.labels)
         share = own * float(np.prod(spacing)) / 1000 / volume_ml

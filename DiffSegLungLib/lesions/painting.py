@@ -7,27 +7,17 @@ CT survives; where mixing takes noise away, noise of the same strength and grain
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..classes import CONSOLIDATION
-from ..evaluation.held_out.patterns_c import PAINTERS_C
-from ..evaluation.held_out.patterns_d import PAINTERS_D
 from .noise import Noise, estimate_noise
-from .patterns import PAINTERS, Brush, Family, Paint
+from .patterns import Brush, Family, Paint, Painters
 from .textures import Field, Grid
 
 Box = tuple[slice, slice, slice]
-
-_PAINTERS: dict[Family, dict[str, Callable[[Brush], Paint]]] = {
-    "a": PAINTERS,
-    "b": PAINTERS,
-    "c": PAINTERS_C,
-    "d": PAINTERS_D,
-}
 
 _THIN_SLICE_MM = 2.1
 _TYPICAL_LUNG_HU = -850.0
@@ -60,6 +50,7 @@ def paint_patch(
     radius_mm: float,
     rng: np.random.Generator,
     family: Family,
+    painters: Painters,
     noise: Noise | None = None,
     scanner: Noise | None = None,
 ) -> Patch | None:
@@ -84,7 +75,7 @@ def paint_patch(
     brush = Brush(grid, radius_mm, _depth(inside, spacing, repeat), _base_hu(part, inside), rng, family)
     if family in ("c", "d"):
         brush = replace(brush, pleura_mm=_pleura_mm(inside, spacing, repeat))
-    paint = _coarsen(_PAINTERS[family][kind](brush), repeat)
+    paint = _coarsen(painters[kind](brush), repeat)
     if scanner:
         paint = _blur(paint, noise.grain)
     out, extent = _apply(part, inside, spacing, paint, noise.sample(part.shape, rng))

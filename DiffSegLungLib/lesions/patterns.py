@@ -9,7 +9,7 @@ mm, bullae above 10 mm with walls below 1 mm.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -286,7 +286,10 @@ def _cavity(brush: Brush) -> Paint:
     return Paint(np.maximum(outer, halo), np.asarray(target, np.float32), outer, False)
 
 
-PAINTERS: dict[str, Callable[[Brush], Paint]] = {
+Painters = Mapping[str, Callable[[Brush], Paint]]
+"""What draws each kind of lesion, by its key."""
+
+PAINTERS: Painters = {
     "ground_glass": _ground_glass,
     "crazy_paving": _crazy_paving,
     "part_solid": _part_solid,

@@ -14,7 +14,7 @@ from ..errors import InputError
 from ..io.ct import CT, Geometry
 from ..lesions.lesions import insert_lesion
 from ..lesions.noise import Noise
-from ..lesions.patterns import Family
+from ..lesions.patterns import PAINTERS, Family, Painters
 from ..lesions.textures import Field, Grid, spline_field
 from .chest import AIR, HILA, Chest, build_chest
 from .trees import Tree, grow, occupancy
@@ -87,7 +87,13 @@ class Phantom:
 
 
 def generate_phantom(
-    seed: int = 0, size: Size = "small", *, lesions: bool = True, family: Family = "b", noise_hu: float = 18.0
+    seed: int = 0,
+    size: Size = "small",
+    *,
+    lesions: bool = True,
+    family: Family = "b",
+    painters: Painters = PAINTERS,
+    noise_hu: float = 18.0,
 ) -> Phantom:
     """Generate a chest CT; the same arguments give the same voxels.
 
@@ -96,6 +102,7 @@ def generate_phantom(
         size: "small" (2 x 2.2 x 2.2 mm) for tests, "standard" (2 x 1.4 x 1.4 mm) for the demo.
         lesions: whether the lungs are ill.
         family: texture family of the lesions; "b" has not been seen in training.
+        painters: of the lesions, see ``insert_lesion``.
         noise_hu: standard deviation of the noise in the middle of the chest.
 
     Raises:
@@ -116,7 +123,7 @@ def generate_phantom(
     hu, tubes = _fill_lungs(chest, grid, rng)
     truth = np.where(lungs, np.where(tubes, VESSEL, HEALTHY), 0).astype(np.uint8)
     if lesions:
-        hu, ill = _add_lesions(hu, chest, grid, family, rng)
+        hu, ill = _add_lesions(hu, chest, grid, family, painters=painters, rng=rng)
         truth = np.where(ill > 0, ill, truth)
     hu += _scanner_noise(hu, grid.spacing, noise_hu, rng)
     z, y, x = spacing
@@ -176,7 +183,7 @@ def _fissures(chest: Chest, grid: Grid, rng: np.random.Generator) -> Field:
 
 
 def _add_lesions(
-    hu: Field, chest: Chest, grid: Grid, family: Family, rng: np.random.Generator
+    hu: Field, chest: Chest, grid: Grid, family: Family, *, painters: Painters, rng: np.random.Generator
 ) -> tuple[Field, NDArray[np.uint8]]:
     """Paint every site, each clear of those before; returns HU and class ids of the lesions."""
     truth = np.zeros(hu.shape, np.uint8)
@@ -189,7 +196,7 @@ def _add_lesions(
         z, y, x = (float(i) for i in index)
         lesion = insert_lesion(
             hu, lung, grid.spacing, site.kind, volume_ml=site.volume_ml, rng=rng, centre=(z, y, x),
-            family=family, noise=silent,
+            family=family, painters=painters, noise=silent,
         )  # fmt: skip
         hu = lesion.hu
         truth[lesion.mask] = lesion.class_id

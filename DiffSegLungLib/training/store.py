@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..anatomy.lungs import air_offset, segment_lungs
+from ..anatomy.air_offset import air_offset
+from ..anatomy.lungs import segment_lungs
 from ..errors import Cancelled, DiffSegLungError, InputError, not_written
 from ..grid.canonical import CELL, SPACING_ZYX, Canonical, working_volume
 from ..grid.cells import require_cells

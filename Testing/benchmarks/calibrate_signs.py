@@ -2,7 +2,8 @@
 
 Tissue of every kind is made by the lesion generator's families "a" (training sees it) and "b", never by the
 two that measure, inside real, near-healthy lungs; every kind's half cells become one to three Gaussians, and
-the untouched lung 24. Writes ``DiffSegLungLib/segmentation/signs.json``; ``SHARES``, how common a sign is, is set by hand.
+the untouched lung 24. Writes ``DiffSegLungLib/segmentation/signs.json``; ``SHARES``, how common a sign is, is
+set by hand.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 import DiffSegLungLib
-from DiffSegLungLib.anatomy.lungs import Lungs, air_offset, lungs_from_mask
+from DiffSegLungLib.anatomy.air_offset import air_offset
+from DiffSegLungLib.anatomy.lungs import Lungs, lungs_from_mask
 from DiffSegLungLib.classes import BY_ID, CAVITY, GROUND_GLASS, HEALTHY
 from DiffSegLungLib.evaluation.disease import own_disease
 from DiffSegLungLib.evaluation.known_truth import Case, CaseKey, full_chest_paths, lesion_plan, make_case

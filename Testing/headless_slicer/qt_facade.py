@@ -151,7 +151,7 @@ def reset() -> None:
 
     A widget that lives on goes on observing the scene, and makes every later change of it slower.
     """
-    from .qt.signals import errors
+    from .qt.wrapper import errors
 
     for widget in ensure_application().topLevelWidgets():
         widget.deleteLater()

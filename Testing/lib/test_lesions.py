@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from DiffSegLungLib.classes import BY_ID, CAVITY, CONSOLIDATION, EMPHYSEMA, FIBROSIS, GROUND_GLASS
 from DiffSegLungLib.errors import InputError
+from DiffSegLungLib.evaluation.held_out.families import painters_of
 from DiffSegLungLib.lesions.lesions import (
     KINDS,
     TRAINING_FAMILIES,
@@ -47,7 +48,15 @@ def insert(
     lungs = np.ones(SHAPE, bool)
     rng = np.random.default_rng(seed)
     return insert_lesion(
-        lung, lungs, SPACING, kind, volume_ml=volume_ml, rng=rng, centre=CENTRE, family=family
+        lung,
+        lungs,
+        SPACING,
+        kind,
+        volume_ml=volume_ml,
+        rng=rng,
+        centre=CENTRE,
+        family=family,
+        painters=painters_of(family),
     )
 
 
@@ -254,7 +263,8 @@ def test_lesions_keep_clear_of_each_other_and_of_what_is_to_be_avoided(lung: NDA
     avoid[:, :, :20] = True
     made = insert_each(
         lung, np.ones(SHAPE, bool), SPACING, np.random.default_rng(4),
-        kinds=("ground_glass", "bulla", "cavity"), volume_range_ml=(2, 4), family="c", avoid=avoid,
+        kinds=("ground_glass", "bulla", "cavity"), volume_range_ml=(2, 4),
+        family="c", painters=painters_of("c"), avoid=avoid,
     )  # fmt: skip
     assert [lesion.number for lesion in made.lesions] == [1, 2, 3]
     assert not made.truth[avoid].any()

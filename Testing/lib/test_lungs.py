@@ -11,7 +11,8 @@ from analytic_chest import LUNG_ML, AnalyticChest, analytic_chest
 from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt
 
-from DiffSegLungLib.anatomy.lungs import Lungs, air_offset, lungs_from_mask, segment_lungs
+from DiffSegLungLib.anatomy.air_offset import air_offset
+from DiffSegLungLib.anatomy.lungs import Lungs, lungs_from_mask, segment_lungs
 from DiffSegLungLib.anatomy.shapes import COARSE_MM, dilated, eroded, squared_steps
 from DiffSegLungLib.errors import InputError
 from DiffSegLungLib.io.ct import CT, Geometry, read_mask, resample

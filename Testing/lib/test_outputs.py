@@ -122,7 +122,8 @@ def test_a_file_among_the_parents_is_refused(tmp_path: Path) -> None:
 
 def test_debris_of_a_killed_run_is_removed_but_not_that_of_a_living_one(tmp_path: Path) -> None:
     killed = (
-        "import os, signal, sys; from pathlib import Path; from DiffSegLungLib.running.output_folder import OutputFolder\n"
+        "import os, signal, sys; from pathlib import Path\n"
+        "from DiffSegLungLib.running.output_folder import OutputFolder\n"
         "o = OutputFolder(Path(sys.argv[1]), ()); (o.path / 'part').write_text('x')\n"
         "os.kill(os.getpid(), signal.SIGKILL)"
     )

@@ -9,6 +9,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from DiffSegLungLib.evaluation.held_out.families import painters_of
 from DiffSegLungLib.lesions.lesions import KINDS, InsertedLesion, insert_lesion
 from DiffSegLungLib.lesions.noise import Noise
 from DiffSegLungLib.lesions.patterns import Family
@@ -45,7 +46,7 @@ def paint(kind: str, seed: int, family: Family = "d", volume_ml: float = 12.0) -
     return insert_lesion(
         hu, lungs(), SPACING, kind,
         volume_ml=volume_ml, rng=np.random.default_rng([seed, zlib.crc32(kind.encode())]),
-        centre=(32.0, 56.0, 48.0), family=family, noise=Noise(0, 0.35),
+        centre=(32.0, 56.0, 48.0), family=family, painters=painters_of(family), noise=Noise(0, 0.35),
     )  # fmt: skip
 
 

@@ -17,7 +17,7 @@ os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 os.environ.setdefault("VTK_DEFAULT_OPENGL_WINDOW", "vtkOSOpenGLRenderWindow")
 
 from headless_slicer import Host, start  # noqa: E402 - the path is set above
-from headless_slicer.qt.signals import errors  # noqa: E402
+from headless_slicer.qt.wrapper import errors  # noqa: E402
 
 start()  # before any test file imports slicer's application side, or the module
 

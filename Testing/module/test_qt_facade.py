@@ -15,7 +15,7 @@ import qt
 import slicer
 from headless_slicer import Host
 from headless_slicer.qt.dialogs import dialogs
-from headless_slicer.qt.signals import errors
+from headless_slicer.qt.wrapper import errors
 
 UI = """<?xml version="1.0" encoding="UTF-8"?>
 <ui version="4.0"><class>Panel</class><widget class="qMRMLWidget" name="Panel">

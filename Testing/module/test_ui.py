@@ -47,7 +47,7 @@ def bound() -> dict[str, str]:
 
 
 def code() -> str:
-    return "\n".join(path.read_text() for path in (MODULE / "DiffSegLungPanel").glob("*.py"))
+    return "\n".join(path.read_text() for path in (MODULE / "DiffSegLungPanel").rglob("*.py"))
 
 
 def mnemonics() -> list[str]:

@@ -6,13 +6,12 @@ Written after the Fleischner glossary (Bankier et al., Radiology 2024), on the m
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ...lesions.patterns import TISSUE_HU, Brush, Paint
+from ...lesions.patterns import TISSUE_HU, Brush, Paint, Painters
 from ...lesions.textures import Field, smoothstep
 from .textures_c import (
     Partition,
@@ -372,7 +371,7 @@ def _cavity(brush: Brush) -> Paint:
     return Paint(np.maximum(outer, halo), np.asarray(target, np.float32), outer, False)
 
 
-PAINTERS_C: dict[str, Callable[[Brush], Paint]] = {
+PAINTERS_C: Painters = {
     "ground_glass": _ground_glass,
     "crazy_paving": _crazy_paving,
     "part_solid": _part_solid,

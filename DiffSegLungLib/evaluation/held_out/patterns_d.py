@@ -7,12 +7,10 @@ they mean in the other families: the region of a pattern, but the holes themselv
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 from numpy.typing import NDArray
 
-from ...lesions.patterns import TISSUE_HU, Brush, Paint
+from ...lesions.patterns import TISSUE_HU, Brush, Paint, Painters
 from ...lesions.textures import Field, smoothstep
 from .lobules_d import Place, layered_seeds, power_cells, swayed
 from .textures_d import bronchial_tree, crooked_tubes, ellipsoid_depth, faceted_body, matern_field
@@ -345,7 +343,7 @@ def _cavity(brush: Brush) -> Paint:
     return Paint(share, target, outer, False)
 
 
-PAINTERS_D: dict[str, Callable[[Brush], Paint]] = {
+PAINTERS_D: Painters = {
     "ground_glass": _ground_glass,
     "crazy_paving": _crazy_paving,
     "part_solid": _part_solid,

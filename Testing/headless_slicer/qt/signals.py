@@ -3,15 +3,11 @@ takes.
 
 Stricter than PythonQt: connecting to a signal that does not exist raises ValueError; PythonQt prints the
 same words as a warning and returns False, which a test would not notice. As in PythonQt, an exception in a
-connected function is printed and goes no further; `errors` keeps it so that a test can ask.
+connected function is printed and goes no further (see `wrapper.guarded`).
 """
 
 from __future__ import annotations
 
-import inspect
-import sys
-import traceback
-import types
 from collections.abc import Callable
 from typing import Any
 
@@ -19,36 +15,9 @@ import shiboken6
 from PySide6 import QtCore
 
 from .members import cpp_signals
-from .wrapper import InstanceWrapper, living, unwrap, wrap
-
-#: Exceptions raised by connected functions since the last `errors.clear()`.
-errors: list[BaseException] = []
+from .wrapper import InstanceWrapper, guarded, living, own_methods, special_members, unwrap
 
 _connections: dict[int, list[tuple[str, Any, Callable]]] = {}  # address → (signature, function, Qt handler)
-
-
-def guarded(function: Callable) -> Callable:
-    """`function` called with wrapped arguments, as many as it takes, its exception kept and printed."""
-    limit = _argument_limit(function)
-
-    def call(*args: Any) -> Any:
-        try:
-            return unwrap(function(*[wrap(argument) for argument in args[:limit]]))
-        except Exception as error:
-            errors.append(error)
-            traceback.print_exc(file=sys.stderr)
-            return None
-
-    return call
-
-
-def _argument_limit(function: Callable) -> int | None:
-    """How many arguments a Python function or method takes (defaults included); None: as many as come."""
-    bound = isinstance(function, types.MethodType)
-    plain = function.__func__ if bound else function
-    if not isinstance(plain, types.FunctionType) or plain.__code__.co_flags & inspect.CO_VARARGS:
-        return None
-    return plain.__code__.co_argcount - bound
 
 
 def _signatures(obj: QtCore.QObject) -> list[str]:
@@ -175,3 +144,12 @@ class SignalFunction:
 
     def __hash__(self) -> int:
         return hash((id(self._wrapper), self._signature))
+
+
+def _signal_function(wrapper: InstanceWrapper, obj: Any, name: str) -> SignalFunction | None:
+    signature = signature_of(obj, name)
+    return None if signature is None else SignalFunction(wrapper, signature)
+
+
+own_methods |= {"connect": connect, "disconnect": disconnect}
+special_members.append(_signal_function)

@@ -24,7 +24,10 @@ Stricter than PythonQt: pathlib paths are refused wherever a Qt function wants a
 from __future__ import annotations
 
 import enum
+import inspect
 import os
+import sys
+import traceback
 import types
 import weakref
 from collections.abc import Callable
@@ -43,6 +46,10 @@ _wrappers: weakref.WeakValueDictionary[int, InstanceWrapper] = weakref.WeakValue
 _classes: dict[type, ClassWrapper] = {}
 #: Functions that must not do in a test what they do on a desktop, by class and name (see qt_facade_dialogs).
 replacements: dict[str, dict[str, Replacement]] = {}
+#: What answers `object.name` before Qt's own members do (see signals): a value, or None to pass.
+special_members: list[Callable[[InstanceWrapper, Any, str], Any]] = []
+#: Exceptions raised by connected functions since the last `errors.clear()`.
+errors: list[BaseException] = []
 
 
 def wrapper_class(pyside: type) -> ClassWrapper:
@@ -92,10 +99,32 @@ def unwrap(value: Any) -> Any:
     if isinstance(value, os.PathLike):
         raise ValueError(f"PythonQt does not convert {type(value).__name__} to a string: {value!r}")
     if isinstance(value, types.FunctionType | types.MethodType):
-        from .signals import guarded
-
         return guarded(value)
     return value
+
+
+def guarded(function: Callable) -> Callable:
+    """`function` called with wrapped arguments, as many as it takes, its exception kept and printed."""
+    limit = _argument_limit(function)
+
+    def call(*args: Any) -> Any:
+        try:
+            return unwrap(function(*[wrap(argument) for argument in args[:limit]]))
+        except Exception as error:
+            errors.append(error)
+            traceback.print_exc(file=sys.stderr)
+            return None
+
+    return call
+
+
+def _argument_limit(function: Callable) -> int | None:
+    """How many arguments a Python function or method takes (defaults included); None: as many as come."""
+    bound = isinstance(function, types.MethodType)
+    plain = function.__func__ if bound else function
+    if not isinstance(plain, types.FunctionType) or plain.__code__.co_flags & inspect.CO_VARARGS:
+        return None
+    return plain.__code__.co_argcount - bound
 
 
 def living(wrapper: InstanceWrapper, purpose: str) -> Any:
@@ -215,14 +244,14 @@ class InstanceWrapper(metaclass=ClassWrapper):
         known, value = read_property(obj, name)
         if known:
             return wrap(value)
-        own = _OWN_METHODS.get(name)
+        own = own_methods.get(name)
         if own is not None and isinstance(obj, QtCore.QObject):
             return BoundMethod(name, _wrapped_function(own, self), self)
         member = "exec" if name == "exec_" else name
         if has_member(type(obj), member):
             return self._member(obj, member)
         if name in ("className", "inherits", "delete"):
-            return BoundMethod(name, _wrapped_function(_OWN_METHODS[name], self), self)
+            return BoundMethod(name, _wrapped_function(own_methods[name], self), self)
         if isinstance(obj, QtCore.QObject):
             for child in obj.children():
                 if child.objectName() == name:
@@ -233,11 +262,10 @@ class InstanceWrapper(metaclass=ClassWrapper):
         replaced = _replacement(type(obj), name)
         if replaced is not None:
             return BoundMethod(name, _wrapped_function(replaced, self), self)
-        from .signals import SignalFunction, signature_of
-
-        signature = signature_of(obj, name)
-        if signature is not None:
-            return SignalFunction(self, signature)
+        for special in special_members:
+            found = special(self, obj, name)
+            if found is not None:
+                return found
         attribute = getattr(obj, name)
         if isinstance(attribute, enum.Enum):
             return EnumValue(attribute)
@@ -256,7 +284,7 @@ class InstanceWrapper(metaclass=ClassWrapper):
         plain = value if isinstance(value, int | float | str | os.PathLike) else unwrap(value)
         if write_property(kind, obj, name, plain):
             return
-        if has_member(type(obj), name) or name in _OWN_METHODS:
+        if has_member(type(obj), name) or name in own_methods:
             raise AttributeError(f"Slot or signal '{name}' can not be overwritten on {kind} object")
         if "_pyside" not in type(self).__dict__:
             object.__setattr__(self, name, value)
@@ -342,21 +370,7 @@ def _find_child(wrapper: InstanceWrapper, kind: Any, name: str | None = None) ->
     return next(iter(_find_children(wrapper, kind, name)), None)
 
 
-def _connect(wrapper: InstanceWrapper, *args: Any) -> bool:
-    from .signals import connect
-
-    return connect(wrapper, *args)
-
-
-def _disconnect(wrapper: InstanceWrapper, *args: Any) -> bool:
-    from .signals import disconnect
-
-    return disconnect(wrapper, *args)
-
-
-_OWN_METHODS: dict[str, Replacement] = {
-    "connect": _connect,
-    "disconnect": _disconnect,
+own_methods: dict[str, Replacement] = {
     "findChild": _find_child,
     "findChildren": _find_children,
     "className": lambda wrapper: type(wrapper).__name__,
