@@ -30,7 +30,7 @@ from .tables import difference, inference_table, training_table
 CASES = 6
 """Of the suite of inserted lesions, where nobody asks for another number."""
 
-_MEASURED_BY = "evaluation/bench.py"
+_MEASURED_BY = "evaluation/ablation/bench.py"
 Report = Callable[[str, float], None]
 
 
