@@ -248,7 +248,8 @@ class _Batch:
 
 def _checked_model(request: BatchRequest) -> str:
     """SHA-256 of the model, empty where none is needed; settings that it cannot serve are refused once."""
-    from ..segmentation.pipeline import Segmenter, needs_bundle
+    from ..segmentation.decision import needs_bundle
+    from ..segmentation.pipeline import Segmenter
 
     if not needs_bundle(request.config):
         return ""

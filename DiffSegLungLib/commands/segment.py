@@ -20,11 +20,11 @@ STAGE_SHARES = {
     "start": 0.5,
     "read": 2.0,
     "lungs": 2.5,
-    "grid": 0.6,
-    "features": 3.6,
-    "mixture": 0.8,
-    "labels": 0.3,
-    "fusion": 6.0,
+    "grid": 0.9,
+    "statistics": 2.0,
+    "features": 1.5,
+    "mixture": 1.0,
+    "fusion": 5.0,
     "output": 1.5,
 }
 """Seconds of each stage of a balanced run on two cores; only their ratios matter, for progress and ETA."""
@@ -65,11 +65,9 @@ def segment_into(
     from ..segmentation.pipeline import Segmenter  # numpy and SimpleITK load here, torch with the bundle
 
     segmenter = Segmenter(bundle, config)
-    result = segmenter.run(
-        ct, lungs=lungs, series=series, progress=session.progress, cancelled=session.cancelled
-    )
+    result = segmenter.run(ct, lungs=lungs, series=series, talk=session.talk)
     result.provenance["input"] = fingerprint(ct, lungs=lungs, series=series)
-    result.save(output.path, progress=session.progress, cancelled=session.cancelled)
+    result.save(output.path, session.talk)
     if session.cancelled() or not output.commit():
         raise Cancelled("output")
     session.display.result(str(output.target), f"{result.summary()}\nReport: {output.target / 'report.html'}")

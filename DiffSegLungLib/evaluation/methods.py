@@ -69,16 +69,16 @@ class Methods:
     def _measure_rivals(
         self, names: list[str], ct: CT, lungs: NDArray[np.bool_], truth: Truth
     ) -> dict[str, Any]:
-        from .rivals.prepared import Prepared
+        from ..segmentation.preparation import prepare
 
-        prepared = Prepared.of(ct, lungs)
+        parenchyma = prepare(ct, lungs, Config()).parenchyma
         inside = lungs[truth.box]
         measured = {}
         for name in names:
             taken = _Clock()
-            labels = self._rivals[name](prepared)
+            labels = self._rivals[name](parenchyma)
             # Only where it is compared: carrying labels to all of a large CT takes longer than some rivals.
-            on_ct = resample(labels, prepared.canonical.geometry, truth.geometry, order="nearest", fill=0)
+            on_ct = resample(labels, parenchyma.canonical.geometry, truth.geometry, order="nearest", fill=0)
             measured[name] = {**taken.seconds(), **truth.measure(on_ct * inside)}
         return measured
 

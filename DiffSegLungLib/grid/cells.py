@@ -35,8 +35,6 @@ class Cells:
         features: (n, d) float32, one column a feature.
         kinds: kind of each column, :data:`STATISTICS` or :data:`DIFFUSION`.
         names: name of each column.
-        fine: the same lung in half cells of 4 mm, described by its statistics; None where these are half
-            cells or where nobody asked.
     """
 
     shape: tuple[int, int, int]
@@ -45,7 +43,6 @@ class Cells:
     features: NDArray[np.float32]
     kinds: tuple[str, ...]
     names: tuple[str, ...]
-    fine: Cells | None = None
 
     def __len__(self) -> int:
         return len(self.index)
@@ -75,7 +72,6 @@ class Cells:
             index=self.index[chosen],
             fraction=self.fraction[chosen],
             features=self.features[chosen],
-            fine=None,
         )
 
     def to_lattice(self, values: NDArray[np.float32], fill: float = 0.0) -> NDArray[np.float32]:
@@ -89,7 +85,6 @@ def pool(volumes: Sequence[Cells]) -> Cells:
     """The cells of several volumes in one row, for fitting a population; they have no common lattice."""
     return replace(
         volumes[0],
-        fine=None,
         shape=(0, 0, 0),
         index=np.concatenate([c.index for c in volumes]),
         fraction=np.concatenate([c.fraction for c in volumes]),
@@ -117,19 +112,25 @@ class Lattice:
     owner: NDArray[np.int64]
 
     @classmethod
-    def over(cls, lungs: NDArray[np.bool_], cell: tuple[int, int, int] = CELL) -> Lattice:
-        """Lay a lattice of cells over a canonical lung mask whose axes are multiples of ``cell``."""
+    def over(cls, lungs: NDArray[np.bool_], core: NDArray[np.bool_], cell: tuple[int, int, int]) -> Lattice:
+        """Lay a lattice of cells over a canonical lung mask whose axes are multiples of ``cell``.
+
+        Args:
+            lungs: (z, y, x).
+            core: (z, y, x), :func:`inner` of it.
+            cell: voxels (z, y, x) in a cell.
+        """
         shape = (lungs.shape[0] // cell[0], lungs.shape[1] // cell[1], lungs.shape[2] // cell[2])
         total, size = int(np.prod(shape)), int(np.prod(cell))
         voxels = np.flatnonzero(lungs)
         owner = cell_of(voxels, lungs.shape, shape)
         count = np.bincount(owner, minlength=total)
         chosen = count >= MIN_LUNG_SHARE * size
-        core = inner(lungs).ravel()[voxels]
-        core_count = np.bincount(owner[core], minlength=total)
+        deep = core.ravel()[voxels]
+        deep_count = np.bincount(owner[deep], minlength=total)
         # The border of the lung is half chest wall; it is measured only where a cell has little else.
-        spare = core_count >= 0.1 * size
-        kept = chosen[owner] & (core | ~spare[owner])
+        spare = deep_count >= 0.1 * size
+        kept = chosen[owner] & (deep | ~spare[owner])
         index = np.flatnonzero(chosen)
         fraction = (count[index] / size).astype(np.float32)
         return cls(shape=shape, index=index, fraction=fraction, voxels=voxels[kept], owner=owner[kept])
@@ -144,18 +145,36 @@ class Lattice:
         return lattice.ravel()[self.index].astype(np.float32)
 
 
-def require_cells(lungs: NDArray[np.bool_]) -> None:
-    """Refuse a canonical lung mask that fills no cell far enough to be described.
+@dataclass(frozen=True)
+class Lattices:
+    """Lattices of a lung mask: its cells and its half cells.
 
-    Raises:
-        InputError: code ``thin-mask``.
+    Attributes:
+        core: (z, y, x) bool, :func:`inner` of the mask.
+        cells: of 8 mm.
+        half: of 4 mm.
     """
-    if len(Lattice.over(lungs).index) == 0 or len(Lattice.over(lungs, HALF_CELL).index) == 0:
-        raise InputError(
-            "thin-mask",
-            "The lung mask is thinner everywhere than what can be described.",
-            "Give a mask that fills a quarter of at least one cube of 8 mm.",
-        )
+
+    core: NDArray[np.bool_]
+    cells: Lattice
+    half: Lattice
+
+    @classmethod
+    def over(cls, lungs: NDArray[np.bool_]) -> Lattices:
+        """Lay both over a canonical lung mask whose axes are multiples of a cell.
+
+        Raises:
+            InputError: code ``thin-mask``, the mask fills no cell far enough to be described.
+        """
+        core = inner(lungs)
+        cells, half = (Lattice.over(lungs, core, size) for size in (CELL, HALF_CELL))
+        if len(cells.index) == 0 or len(half.index) == 0:
+            raise InputError(
+                "thin-mask",
+                "The lung mask is thinner everywhere than what can be described.",
+                "Give a mask that fills a quarter of at least one cube of 8 mm.",
+            )
+        return cls(core, cells, half)
 
 
 def cell_of(
@@ -192,7 +211,7 @@ def spread(lattice: NDArray[np.float64], rounds: int = 1) -> NDArray[np.float64]
     return lattice
 
 
-def pooled(fine: NDArray[np.float32], half: Cells, cells: Cells) -> NDArray[np.float32]:
+def pooled(fine: NDArray[np.float32], half: Cells, cells: Cells | Lattice) -> NDArray[np.float32]:
     """Means of values of half cells (m, k) over the cells that they make up, (n, k), weighted by lung."""
     weight = half.to_lattice(half.fraction)[..., None]
     values = half.to_lattice(fine) * weight

@@ -22,6 +22,7 @@ from types import FrameType
 from typing import NoReturn
 
 from ..errors import Cancelled, DiffSegLungError, InputError, OutOfMemory
+from ..talk import Talk
 from .output_folder import OutputFolder
 from .progress import Display, Progress
 from .stdin_watch import watch_stdin
@@ -95,6 +96,11 @@ class Session:
     def cancelled(self) -> bool:
         """Whether the work has been asked to stop."""
         return self._cancel.is_set()
+
+    @property
+    def talk(self) -> Talk:
+        """What the work hands down to the library."""
+        return Talk(self.progress, self.display.note, self.cancelled)
 
     def check(self, stage: str) -> None:
         """Begin a stage, unless the work has been asked to stop."""

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import Cancelled
 from ..grid.canonical import CELL, Canonical, normalise
 from ..grid.cells import Cells
 from ..grid.tiles import tile_cells, tile_weight, world_noise
+from ..talk import SILENT, Talk
 
 if TYPE_CHECKING:
     import torch
@@ -41,8 +41,7 @@ def diffusion_features(
     overlap: float = 0.25,
     seed: int = 0,
     device: str = "auto",
-    progress: Callable[[float], None] | None = None,
-    cancelled: Callable[[], bool] | None = None,
+    talk: Talk = SILENT,
 ) -> NDArray[np.float32]:
     """Embeddings of the student for every lung cell, one block of 128 numbers a timestep (Baranchuk 2022).
 
@@ -57,14 +56,13 @@ def diffusion_features(
         overlap: share of a tile that its neighbours also see, 0..0.5.
         seed: of the noise.
         device: where the network runs, as :func:`model.network.pick_device` takes it.
-        progress: called with the share done.
-        cancelled: asked before every few tiles.
+        talk: progress; asked whether to stop before every few tiles.
 
     Returns:
         (n, 128 · timesteps) float32, unit length within each timestep.
 
     Raises:
-        Cancelled: ``cancelled`` said so.
+        Cancelled: asked to stop.
     """
     import torch
 
@@ -87,16 +85,14 @@ def diffusion_features(
     batches = [tiles[i : i + _BATCH] for i in range(0, len(tiles), _BATCH)]
     with _side_by_side(described, batches, place) as codes:
         for done in range(len(batches)):
-            if cancelled is not None and cancelled():
-                raise Cancelled("features")
+            talk.check()
             for tile, code in zip(batches[done], next(codes), strict=True):
                 target = tuple(slice(t.start, min(t.stop, n)) for t, n in zip(tile, seen.shape, strict=True))
                 z, y, x = (slice(0, t.stop - t.start) for t in target)
                 share = weight[z, y, x]
                 seen[target] += share
                 total[:, :, target[0], target[1], target[2]] += code[:, :, z, y, x] * share
-            if progress is not None:
-                progress((done + 1) / len(batches))
+            talk.advance((done + 1) / len(batches))
     mean = total / seen.clamp(min=1e-6)
     mean = torch.nn.functional.normalize(mean, dim=1)
     return np.asarray(mean.reshape(-1, occupied.size)[:, cells.index].T.contiguous().numpy())

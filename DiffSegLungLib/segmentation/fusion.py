@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -10,23 +10,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..classes import CAVITY, CONSOLIDATION, FIBROSIS, HEALTHY, VESSEL
-from ..errors import Cancelled
 from ..grid.canonical import SPACING_ZYX
+from ..talk import SILENT, Talk
 from .islands import merge_islands
 from .likelihood import voxel_likelihood
 from .signs import TISSUES
-from .statistics import smoothed
 
 if TYPE_CHECKING:
     from ..config import Config
-    from ..grid.canonical import Canonical
     from ..grid.cells import Cells
     from ..io.ct import Geometry
-    from .aeration import Aeration
+    from .preparation import Parenchyma
 
 Field = NDArray[np.float32]
-Cancel = Callable[[], bool]
-Progress = Callable[[float], None]
 
 CLASS_ORDER = (*TISSUES, CAVITY, VESSEL)
 """Class id of each channel of :attr:`Fusion.posterior`."""
@@ -62,20 +58,20 @@ class Fusion:
     geometry: Geometry
 
     def onto(
-        self, target: Geometry, lungs: NDArray[np.bool_], *, cancelled: Cancel | None = None
+        self, target: Geometry, lungs: NDArray[np.bool_], talk: Talk = SILENT
     ) -> tuple[NDArray[np.uint8], NDArray[np.float16]]:
         """Carry the result to the CT's own grid, one class at a time.
 
         Args:
             target: the CT's geometry.
             lungs: (z, y, x) bool on that grid; everything else is background.
-            cancelled: asked before every class.
+            talk: asked whether to stop before every class.
 
         Returns:
             Labels uint8 and normalised entropy float16 (z, y, x).
 
         Raises:
-            Cancelled: ``cancelled`` said so.
+            Cancelled: asked to stop.
         """
         from ..io.ct import resample
 
@@ -86,24 +82,18 @@ class Fusion:
             return labels, entropy
         part, inside = target.crop(box), lungs[box]
         maps = (resample(p, self.geometry, part, order="linear", fill=0) for p in self.posterior)
-        labels[box] = np.where(inside, streaming_argmax(maps, CLASS_ORDER, cancelled), 0)
+        labels[box] = np.where(inside, streaming_argmax(maps, CLASS_ORDER, talk), 0)
         blurred = resample(self.entropy, self.geometry, part, order="linear", fill=0)
         entropy[box] = np.where(inside, np.clip(blurred, 0, 1), 0)
         return labels, entropy
 
 
 def fuse(
-    canonical: Canonical,
-    cells: Cells,
+    parenchyma: Parenchyma,
+    cavities: NDArray[np.bool_],
     cell_posterior: Field,
-    aeration: Aeration,
     config: Config,
-    *,
-    smooth: Field | None = None,
-    vessels: NDArray[np.bool_] | None = None,
-    cavities: NDArray[np.bool_] | None = None,
-    progress: Progress | None = None,
-    cancelled: Cancel | None = None,
+    talk: Talk = SILENT,
 ) -> Fusion:
     """Decide every lung voxel of the canonical grid.
 
@@ -111,51 +101,40 @@ def fuse(
     g = exp(-(|∇_Sobel HU|/κ)²), then vessels and cavities, then islands.
 
     Args:
-        canonical: the CT on the working grid.
-        cells: the lung cells or half cells.
-        cell_posterior: (n, 5) float32 over :data:`labels.TISSUES`.
-        aeration: the patient's healthy level and noise.
-        config: α, β, κ, τ, steps and the smallest island.
-        smooth: :func:`features.smoothed` of the CT, if at hand.
-        vessels: (z, y, x) bool, vessels and airway walls.
+        parenchyma: the lungs on the working grid.
         cavities: (z, y, x) bool.
-        progress: called with the share done.
-        cancelled: asked between steps of about a second; True stops.
+        cell_posterior: (n, 5) float32 over :data:`signs.TISSUES`, of the half cells.
+        config: α, β, κ, τ, steps and the smallest island.
+        talk: progress; asked whether to stop between steps of about a second.
 
     Raises:
-        Cancelled: ``cancelled`` said so.
+        Cancelled: asked to stop.
     """
-    report = progress or (lambda _: None)
-    smooth = smoothed(canonical.hu) if smooth is None else smooth
-    likelihood = voxel_likelihood(smooth, canonical.lungs, canonical.side, aeration)
-    report(0.1)
-    _poll(cancelled)
-    prior = cell_prior(cells, cell_posterior, canonical.lungs)
+    canonical, smooth = parenchyma.canonical, parenchyma.smooth
+    likelihood = voxel_likelihood(smooth, canonical.lungs, canonical.side, parenchyma.aeration)
+    talk.advance(0.1)
+    prior = cell_prior(parenchyma.half, cell_posterior, canonical.lungs)
     dense = _dense(prior, canonical.lungs)
-    report(0.2)
-    _poll(cancelled)
+    talk.advance(0.2)
     posterior = combine(prior, likelihood, canonical.lungs, config.alpha, config.beta)
     shell = take_from_below(posterior, canonical.lungs)
-    report(0.3)
-    _poll(cancelled)
+    talk.advance(0.3)
     conductance = sobel_conductance(smooth, canonical.lungs, config.kappa)
-    _poll(cancelled)
+    talk.check()
     for i, field in enumerate(posterior):
-        diffuse(field, conductance, config.tau, config.diffusion_steps, cancelled)
-        report(0.3 + 0.4 * (i + 1) / len(posterior))
+        diffuse(field, conductance, config.tau, config.diffusion_steps, talk)
+        talk.advance(0.3 + 0.4 * (i + 1) / len(posterior))
     _normalise(posterior, canonical.lungs)
     entropy = _entropy(posterior)
-    _poll(cancelled)
+    talk.check()
 
-    labels = np.where(canonical.lungs, streaming_argmax(posterior, TISSUES, cancelled), 0).astype(np.uint8)
+    labels = np.where(canonical.lungs, streaming_argmax(posterior, TISSUES, talk), 0).astype(np.uint8)
     labels[(labels == HEALTHY) & (smooth > VESSEL_HU) & ~shell] = VESSEL
-    if vessels is not None:
-        labels[vessels & canonical.lungs & ~dense] = VESSEL
-    if cavities is not None:
-        labels[cavities & canonical.lungs] = CAVITY
+    labels[parenchyma.vessels & canonical.lungs & ~dense] = VESSEL
+    labels[cavities & canonical.lungs] = CAVITY
     voxel_ml = float(np.prod(SPACING_ZYX)) / 1000
-    labels = merge_islands(labels, round(config.island_ml / voxel_ml), keep=(VESSEL,), cancelled=cancelled)
-    report(0.9)
+    labels = merge_islands(labels, round(config.island_ml / voxel_ml), keep=(VESSEL,), talk=talk)
+    talk.advance(0.9)
     return Fusion(labels, _agree(posterior, labels), entropy, canonical.geometry)
 
 
@@ -251,9 +230,7 @@ def sobel_conductance(smooth: Field, lungs: NDArray[np.bool_], kappa: float) -> 
     return square
 
 
-def diffuse(
-    field: Field, conductance: Field, tau: float, steps: int, cancelled: Cancel | None = None
-) -> None:
+def diffuse(field: Field, conductance: Field, tau: float, steps: int, talk: Talk = SILENT) -> None:
     """Edge-aware diffusion of one map, in place: P ← P + τ div(g ∇P) in mm, no flux through the border.
 
     Between two voxels g is their mean, and 0 if either g is 0, so nothing flows into or out of the lungs.
@@ -264,7 +241,7 @@ def diffuse(
         a, b = conductance[low], conductance[high]
         links.append(np.where((a > 0) & (b > 0), (a + b) * np.float32(0.5 * tau / spacing**2), np.float32(0)))
     for _ in range(steps):
-        _poll(cancelled)
+        talk.check()
         before = field.copy()
         for axis, link in enumerate(links):
             low, high = _shifted(axis)
@@ -274,13 +251,13 @@ def diffuse(
 
 
 def streaming_argmax(
-    maps: Iterable[Field], classes: tuple[int, ...], cancelled: Cancel | None = None
+    maps: Iterable[Field], classes: tuple[int, ...], talk: Talk = SILENT
 ) -> NDArray[np.uint8]:
     """Class of the largest map at every voxel, one map at a time; the first class wins ties and zeros."""
     best: Field | None = None
     labels = np.zeros(0, np.uint8)
     for field, class_id in zip(maps, classes, strict=True):
-        _poll(cancelled)
+        talk.check()
         if best is None:
             best, labels = field.copy(), np.full(field.shape, class_id, np.uint8)
         else:
@@ -333,8 +310,3 @@ def _bounding_box(mask: NDArray[np.bool_]) -> tuple[slice, slice, slice] | None:
         return None
     z, y, x = (slice(int(i[0]), int(i[-1]) + 1) for i in occupied)
     return z, y, x
-
-
-def _poll(cancelled: Cancel | None) -> None:
-    if cancelled is not None and cancelled():
-        raise Cancelled("fusion")

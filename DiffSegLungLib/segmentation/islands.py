@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import Cancelled
+from ..talk import SILENT, Talk
 
 
 def merge_islands(
-    labels: NDArray[np.uint8],
-    smallest: int,
-    *,
-    keep: tuple[int, ...] = (),
-    cancelled: Callable[[], bool] | None = None,
+    labels: NDArray[np.uint8], smallest: int, *, keep: tuple[int, ...] = (), talk: Talk = SILENT
 ) -> NDArray[np.uint8]:
     """Give every connected island of fewer voxels than ``smallest`` the labels around it.
 
@@ -27,21 +21,20 @@ def merge_islands(
         labels: (z, y, x) uint8, 0 is background and never merged into.
         smallest: islands below this number of voxels are merged.
         keep: classes whose islands stay.
-        cancelled: asked before every class.
+        talk: asked whether to stop before every class.
 
     Returns:
         A new label map.
 
     Raises:
-        Cancelled: ``cancelled`` said so.
+        Cancelled: asked to stop.
     """
     from scipy.ndimage import find_objects, label
 
     out = labels.copy()
     pending = np.zeros(labels.shape, bool)
     for class_id in np.unique(labels[labels > 0]):
-        if cancelled is not None and cancelled():
-            raise Cancelled("fusion")
+        talk.check()
         if int(class_id) in keep:
             continue
         mask = labels == class_id

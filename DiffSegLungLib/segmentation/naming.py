@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..classes import BY_ID
-from ..grid.cells import STATISTICS, Cells, pooled, spread
-from .signs import TISSUES, tissue_probability
+from ..grid.cells import STATISTICS, Cells, spread
+from .signs import TISSUES
 
 _LEAST = np.float32(1e-6)
 
@@ -30,16 +30,19 @@ class Assignment:
     evidence: tuple[dict[str, Any], ...]
 
 
-def name_components(cells: Cells, responsibility: NDArray[np.float32]) -> Assignment:
+def name_components(
+    cells: Cells, looks: NDArray[np.float32], responsibility: NDArray[np.float32]
+) -> Assignment:
     """Name the components by what their cells look like.
 
     Args:
-        cells: with the statistics columns of :mod:`features`.
+        cells: with the columns of :mod:`statistics`.
+        looks: (n, 5) float32, p(tissue) of every cell by itself.
         responsibility: (n, k) float32, posterior of the components.
     """
     weight = responsibility * cells.fraction[:, None]
     mass = np.maximum(weight.sum(axis=0), 1e-6)
-    votes = (weight.T @ own_evidence(cells)) / mass[:, None]
+    votes = (weight.T @ looks) / mass[:, None]
     winner = votes.argmax(axis=1)
     winner = np.where(votes.max(axis=1) >= 0.5, winner, 0)
     columns = [name for name, kind in zip(cells.names, cells.kinds, strict=True) if kind == STATISTICS]
@@ -57,15 +60,8 @@ def name_components(cells: Cells, responsibility: NDArray[np.float32]) -> Assign
     return Assignment(np.array(TISSUES)[winner], votes.astype(np.float32), evidence)
 
 
-def own_evidence(cells: Cells) -> NDArray[np.float32]:
-    """p(tissue) of every cell by its own looks, (n, 5) float32: the mean over its half cells, if known."""
-    if cells.fine is None:
-        return tissue_probability(cells)
-    return pooled(tissue_probability(cells.fine), cells.fine, cells)
-
-
 def cell_posterior(
-    cells: Cells, responsibility: NDArray[np.float32], assignment: Assignment, component_weight: float
+    cells: Cells, named: NDArray[np.float32], looks: NDArray[np.float32], component_weight: float
 ) -> NDArray[np.float32]:
     """P_cell(tissue), (n, 5) float32: what the cell's component is called and what the cell looks like.
 
@@ -73,20 +69,13 @@ def cell_posterior(
     :func:`neighbourly`: tissue comes in patches, and one cell alone is easily mistaken.
 
     Args:
-        cells: with the statistics columns; where their half cells are known, the posterior is theirs.
-        responsibility: (n, k) float32, posterior of the components.
-        assignment: names of the components.
+        cells: cells or half cells.
+        named: (n, 5) float32, Σ_k r_nk A_k(tissue), what their components are called.
+        looks: (n, 5) float32, p(tissue | statistics) of every one by itself.
         component_weight: w, 0..1; 1 is the pure mixture.
-
-    Returns:
-        One row a half cell of ``cells.fine``, or a cell where that is None.
     """
-    named = responsibility @ assignment.probabilities
-    places = cells
-    if cells.fine is not None:
-        places, named = cells.fine, interpolated(named, cells, cells.fine)
     log = component_weight * np.log(named + _LEAST)
-    log += (1 - component_weight) * neighbourly(np.log(tissue_probability(places) + _LEAST), places)
+    log += (1 - component_weight) * neighbourly(np.log(looks + _LEAST), cells)
     p = np.exp(log - log.max(axis=1, keepdims=True))
     return np.asarray(p / p.sum(axis=1, keepdims=True), np.float32)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -17,7 +16,7 @@ from numpy.typing import NDArray
 from ..anatomy.lungs import Lungs
 from ..anatomy.regions import region_map
 from ..config import Config
-from ..errors import Cancelled, InputError
+from ..errors import InputError
 from ..grid.cells import Cells
 from ..io.ct import CT, write_image, write_segmentation
 from ..io.geometry import Geometry
@@ -25,6 +24,7 @@ from ..model.mixture import Mixture
 from ..report.page import legend, summary_text, write_report
 from ..report.pictures import draw_montage, draw_panels, write_overview
 from ..report.quantify import Quantities, quantify
+from ..talk import SILENT, Talk
 from .naming import Assignment
 from .uncertainty import UncertainRegion, uncertain_regions
 
@@ -119,23 +119,16 @@ class Result:
         """The class table as plain text."""
         return summary_text(self.tables)
 
-    def save(
-        self,
-        folder: str | Path,
-        *,
-        progress: Callable[[str, float], None] | None = None,
-        cancelled: Callable[[], bool] | None = None,
-    ) -> None:
+    def save(self, folder: str | Path, talk: Talk = SILENT) -> None:
         """Write every output file into an existing folder, replacing files of the same name.
 
         Args:
             folder: where to write; see :class:`~DiffSegLungLib.outputs.OutputFolder` for all-or-nothing.
-            progress: called with ``"output"`` and the fraction done.
-            cancelled: asked between files.
+            talk: progress of the stage ``output``; asked whether to stop between files.
 
         Raises:
             InputError: the folder cannot be written, or its disk is full.
-            Cancelled: ``cancelled`` said so.
+            Cancelled: asked to stop.
         """
         steps = (
             self._write_segmentation,
@@ -146,13 +139,10 @@ class Result:
             self._write_report,
             self._write_tables,
         )
-        begin = time.monotonic()
+        begin, stage = time.monotonic(), talk.at("output")
         for number, step in enumerate(steps):
             self.provenance["timings_s"]["output"] = round(time.monotonic() - begin, 2)
-            if cancelled is not None and cancelled():
-                raise Cancelled("output")
-            if progress is not None:
-                progress("output", number / len(steps))
+            stage.advance(number / len(steps))
             try:
                 step(Path(folder))
             except OSError as error:

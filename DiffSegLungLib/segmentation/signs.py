@@ -1,6 +1,6 @@
 """Radiological signs: what each tissue looks like to the statistics of a half cell (method.md 5).
 
-A sign is a multivariate t distribution over the statistics of :func:`features.statistics_features`. Their
+A sign is a multivariate t distribution over the statistics of :mod:`.statistics`. Their
 means and covariances stand in ``signs.json``; ``Testing/benchmarks/calibrate_signs.py`` measured them on
 tissue made by the lesion generator's families "a" and "b" inside real, near-healthy lungs, and on those
 lungs: no annotation of a patient's image is involved, and neither the network nor the mixtures see them.

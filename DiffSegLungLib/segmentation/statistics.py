@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 from numpy.typing import NDArray
 
-from ..anatomy.vessels import vessel_mask
 from ..grid.canonical import SPACING_ZYX, Canonical
-from ..grid.cells import HALF_CELL, STATISTICS, Cells, Lattice, inner, pooled, spread
-from .aeration import Aeration, measure_aeration
+from ..grid.cells import STATISTICS, Cells, Lattice, pooled, spread
+from .aeration import Aeration
 from .texture import fine_energy, ridges
 
 SMOOTHING_MM = 1.0
@@ -25,7 +22,7 @@ STATISTIC_NAMES = (
     "mean", "emphysema share", "solid share", "raised 60 share", "raised 150 share", "raised 280 share",
     "vessel share", "skewness", "fine energy", "ridges",
 )  # fmt: skip
-"""What is measured in either window; see :func:`statistics_features`."""
+"""What is measured in either window; see :func:`statistics_of_half_cells`."""
 
 WINDOWS = ("7 mm", "14 mm")
 """Full width at half maximum of the soft windows."""
@@ -48,12 +45,14 @@ def smoothed(hu: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.asarray(gaussian_filter(hu, sigma, truncate=2.5), np.float32)
 
 
-def statistics_features(
+def statistics_of_half_cells(
     canonical: Canonical,
-    smooth: NDArray[np.float32] | None = None,
-    vessels: NDArray[np.bool_] | None = None,
-) -> tuple[Cells, Aeration]:
-    """Local HU and texture statistics of every lung cell and half cell, in soft windows of 7 and 14 mm.
+    smooth: NDArray[np.float32],
+    vessels: NDArray[np.bool_],
+    aeration: Aeration,
+    lattice: Lattice,
+) -> Cells:
+    """Local HU and texture statistics of every half cell of lung, in soft windows of 7 and 14 mm.
 
     In either window: mean HU above the healthy level (100 HU); square roots of the shares of voxels below
     -950 HU beyond what noise puts there, above -200 HU, 60, 150 and 280 HU above the level, and in vessels;
@@ -63,36 +62,14 @@ def statistics_features(
 
     Args:
         canonical: the CT on the working grid, lungs included.
-        smooth: :func:`smoothed` of it, if at hand.
-        vessels: (z, y, x) bool, :func:`vessels.vessel_mask` of it, if at hand.
+        smooth: :func:`smoothed` of it.
+        vessels: (z, y, x) bool, :func:`.anatomy.vessels.vessel_mask` of it.
+        aeration: the patient's healthy level and noise.
+        lattice: the half cells of its lungs.
 
     Returns:
-        Cells with 2 × 10 columns of kind ``statistics``, the half cells among them as ``fine``, and the
-        patient's aeration.
+        Half cells with 2 × 10 columns of kind ``statistics``.
     """
-    smooth = smoothed(canonical.hu) if smooth is None else smooth
-    aeration = measure_aeration(canonical.hu, smooth, inner(canonical.lungs), canonical.side)
-    if vessels is None:
-        vessels = vessel_mask(canonical.hu, canonical.lungs, SPACING_ZYX)
-    half = _half_cells(canonical, smooth, vessels, aeration)
-    lattice = Lattice.over(canonical.lungs)
-    cells = Cells(
-        shape=lattice.shape,
-        index=lattice.index,
-        fraction=lattice.fraction,
-        features=np.zeros((len(lattice.index), 0), np.float32),
-        kinds=half.kinds,
-        names=half.names,
-        fine=half,
-    )
-    return replace(cells, features=pooled(half.features, half, cells)), aeration
-
-
-def _half_cells(
-    canonical: Canonical, smooth: NDArray[np.float32], vessels: NDArray[np.bool_], aeration: Aeration
-) -> Cells:
-    """The lung in half cells with the columns that :func:`statistics_features` explains."""
-    lattice = Lattice.over(canonical.lungs, HALF_CELL)
     values = smooth.ravel()[lattice.voxels]
     y = (lattice.voxels // smooth.shape[2]) % smooth.shape[1]
     side = canonical.side.ravel()[lattice.voxels]
@@ -119,6 +96,18 @@ def _half_cells(
         features=np.concatenate([_measures(narrow, noise), _measures(wide, noise)], axis=1),
         kinds=(STATISTICS,) * len(STATISTIC_COLUMNS),
         names=STATISTIC_COLUMNS,
+    )
+
+
+def statistics_of_cells(half: Cells, lattice: Lattice) -> Cells:
+    """The same of whole cells: means over their half cells, weighted by lung."""
+    return Cells(
+        shape=lattice.shape,
+        index=lattice.index,
+        fraction=lattice.fraction,
+        features=pooled(half.features, half, lattice),
+        kinds=half.kinds,
+        names=half.names,
     )
 
 

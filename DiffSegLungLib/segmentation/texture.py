@@ -1,7 +1,7 @@
 """Texture of lung tissue on the canonical grid: energy of the finest structure, and ridges (lines).
 
 Both answer to noise as well as to structure. Noise adds to either in the same amount everywhere, so the
-scan's own healthy parenchyma tells how much of it to take away (:func:`features.statistics_features`).
+scan's own healthy parenchyma tells how much of it to take away (:mod:`.statistics`).
 """
 
 from __future__ import annotations

@@ -57,7 +57,8 @@ def fit_population(
     from ..grid.cells import DIFFUSION, Cells, pool
     from ..model.mixture import KINDS, Mixture
     from ..segmentation.diffusion_features import diffusion_features
-    from ..segmentation.statistics import STATISTIC_COLUMNS, statistics_features
+    from ..segmentation.preparation import Parenchyma
+    from ..segmentation.statistics import STATISTIC_COLUMNS
     from .store import as_canonical
 
     config = Config()
@@ -68,7 +69,7 @@ def fit_population(
         for canonical in (healthy, _made_ill(healthy, rng)):
             if cancelled():
                 raise Cancelled("population")
-            cells, _ = statistics_features(canonical)
+            cells = Parenchyma.of(canonical).cells
             student = diffusion_features(
                 canonical,
                 cells,

@@ -18,7 +18,7 @@ from ..anatomy.air_offset import air_offset
 from ..anatomy.lungs import segment_lungs
 from ..errors import Cancelled, DiffSegLungError, InputError, not_written
 from ..grid.canonical import CELL, SPACING_ZYX, Canonical, working_volume
-from ..grid.cells import require_cells
+from ..grid.cells import Lattices
 from ..io.cases import find_cases
 from ..io.ct import CT, Geometry
 from ..io.refusals import shown_name
@@ -300,7 +300,7 @@ def _seen(ct: CT) -> tuple[Canonical, dict[str, Any]]:
         raise InputError(
             "too-little-lung", f"It shows only {lung_ml:.0f} ml of lung.", "At least 100 ml are needed."
         )
-    require_cells(canonical.lungs)  # the population could not be fitted, hours later
+    Lattices.over(canonical.lungs)  # else the population could not be fitted, hours later
     meta = {
         "fingerprint": _fingerprint(ct),
         "air_shift_hu": offset.shift_hu,

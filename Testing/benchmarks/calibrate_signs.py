@@ -17,17 +17,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 import DiffSegLungLib
-from DiffSegLungLib.anatomy.air_offset import air_offset
-from DiffSegLungLib.anatomy.lungs import Lungs, lungs_from_mask
 from DiffSegLungLib.classes import BY_ID, CAVITY, GROUND_GLASS, HEALTHY
+from DiffSegLungLib.config import Config
 from DiffSegLungLib.evaluation.disease import own_disease
 from DiffSegLungLib.evaluation.known_truth import Case, CaseKey, full_chest_paths, lesion_plan, make_case
-from DiffSegLungLib.grid.canonical import working_volume
 from DiffSegLungLib.grid.cells import HALF_CELL, Cells, cell_of
 from DiffSegLungLib.io.ct import CT, resample
 from DiffSegLungLib.lesions.lesions import KINDS
 from DiffSegLungLib.lesions.patterns import Family
-from DiffSegLungLib.segmentation.statistics import statistics_features
+from DiffSegLungLib.segmentation.preparation import prepare
 
 FAMILIES: tuple[Family, ...] = ("a", "b")
 SEEDS = (2, 3)
@@ -67,7 +65,7 @@ def main() -> None:
     )
     parser.add_argument("ct", type=Path, help="folder with the near-healthy full-chest CT")
     folder = Path(DiffSegLungLib.__file__).parent
-    parser.add_argument("-o", "--output", type=Path, default=folder / "signs.json")
+    parser.add_argument("-o", "--output", type=Path, default=folder / "segmentation" / "signs.json")
     options = parser.parse_args()
 
     rng = np.random.default_rng(0)
@@ -85,12 +83,10 @@ def _samples(key: CaseKey, rng: np.random.Generator) -> Iterator[tuple[str, NDAr
     """Statistics of half cells by kind of lesion, and of lung that no lesion touched."""
     case = make_case(key)
     assert case.lungs is not None and case.owner is not None
-    lungs = lungs_from_mask(case.ct, case.lungs)
-    canonical = working_volume(case.ct, lungs, shift_hu=air_offset(case.ct, lungs).shift_hu)
-    half = statistics_features(canonical)[0].fine
-    assert half is not None
+    prepared = prepare(case.ct, case.lungs, Config())
+    canonical, half = prepared.parenchyma.canonical, prepared.parenchyma.half
     owner = resample(case.owner, case.ct.geometry, canonical.geometry, order="nearest", fill=0)
-    faint = _faint(key, case, lungs)
+    faint = _faint(key, case)
     for lesion in case.lesions:
         if lesion.class_id != CAVITY and lesion.kind in SHARES:
             full = _share(owner == lesion.number, half) >= LEAST_SHARE.get(lesion.kind, 0.75)
@@ -103,15 +99,11 @@ def _samples(key: CaseKey, rng: np.random.Generator) -> Iterator[tuple[str, NDAr
     yield "healthy", half.features[rng.permutation(np.flatnonzero(untouched))[:_CELLS_A_LUNG]]
 
 
-def _faint(key: CaseKey, case: Case, lungs: Lungs) -> Cells:
+def _faint(key: CaseKey, case: Case) -> Cells:
     """Half cells of the same case with every lesion at :data:`FAINT` of its strength: disease that begins."""
     before = CT.read(key.volume).hu
     hu = np.rint(before + FAINT * (case.ct.hu.astype(np.float32) - before)).astype(np.int16)
-    ct = case.ct.with_hu(hu)
-    canonical = working_volume(ct, lungs, shift_hu=air_offset(case.ct, lungs).shift_hu)
-    half = statistics_features(canonical)[0].fine
-    assert half is not None
-    return half
+    return prepare(case.ct.with_hu(hu), case.lungs, Config()).parenchyma.half
 
 
 def _share(mask: NDArray[np.bool_], half: Cells) -> NDArray[np.float64]:

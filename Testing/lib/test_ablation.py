@@ -15,18 +15,20 @@ from DiffSegLungLib.classes import CAVITY, HEALTHY, VESSEL
 from DiffSegLungLib.config import Config
 from DiffSegLungLib.evaluation.ablation import probe
 from DiffSegLungLib.evaluation.ablation import run as ablation
-from DiffSegLungLib.evaluation.ablation.bench import Bench, Switch, decide
+from DiffSegLungLib.evaluation.ablation.bench import Bench, Switch, without
 from DiffSegLungLib.evaluation.ablation.run import run_ablation, training_volumes
 from DiffSegLungLib.evaluation.ablation.short_trainings import VARIANTS, Budget, train_variants
 from DiffSegLungLib.evaluation.ablation.switches import DEFAULT, SWITCHES
 from DiffSegLungLib.evaluation.known_truth import Case
 from DiffSegLungLib.evaluation.pool import Outcome
-from DiffSegLungLib.evaluation.rivals.prepared import Prepared
+from DiffSegLungLib.evaluation.rivals.kept import student
 from DiffSegLungLib.grid.cells import DIFFUSION, pool
 from DiffSegLungLib.io.ct import CT
 from DiffSegLungLib.model.bundle import Bundle
 from DiffSegLungLib.model.mixture import KINDS, Mixture
+from DiffSegLungLib.segmentation.decision import cluster_cells, fuse_cells
 from DiffSegLungLib.segmentation.pipeline import Segmenter
+from DiffSegLungLib.segmentation.preparation import Prepared, prepare
 from DiffSegLungLib.segmentation.statistics import STATISTIC_COLUMNS
 from DiffSegLungLib.training.dataset import level_and_spread, z_scored
 
@@ -48,14 +50,15 @@ def case() -> Case:
 
 @pytest.fixture(scope="module")
 def prepared(case: Case) -> Prepared:
-    return Prepared.of(case.ct, case.lungs)
+    return prepare(case.ct, case.lungs, CONFIG)
 
 
 @pytest.fixture(scope="module")
 def bundle(prepared: Prepared) -> Bundle:
     """An untrained network with a population mixture fitted to the same chest."""
     bare = tiny_bundle(population={"timesteps": [3, 10], "statistics": list(STATISTIC_COLUMNS)})
-    cells = pool([prepared.cells.joined(prepared.student(bare, (3, 10)), DIFFUSION)])
+    lungs = prepared.parenchyma
+    cells = pool([lungs.cells.joined(student(lungs, bare, (3, 10)), DIFFUSION)])
     arrays = {
         f"{descriptor}.{name}": array
         for descriptor, kinds in KINDS.items()
@@ -75,14 +78,15 @@ def test_without_a_switch_it_is_the_product(case: Case, bundle: Bundle, mode: st
 
 
 def test_a_switch_that_leaves_out_a_class_leaves_it_out(prepared: Prepared, bundle: Bundle) -> None:
-    right, left = (prepared.canonical.side == side for side in (1, 2))
-    prepared.once("cavities", lambda: right)
-    prepared = replace(prepared, vessels=left)
+    canonical = prepared.parenchyma.canonical
+    right, left = (canonical.side == side for side in (1, 2))
+    prepared = replace(prepared, parenchyma=replace(prepared.parenchyma, vessels=left), cavities=right)
     config = replace(CONFIG, descriptor="statistics")
-    labels = decide(prepared, prepared.cells, bundle, config).labels
-    assert (labels[right & prepared.canonical.lungs] == CAVITY).all()
-    assert (labels[left & prepared.canonical.lungs] == VESSEL).all()
-    none = decide(prepared, prepared.cells, bundle, config, vessels=False, cavities=False).labels
+    clustered = cluster_cells(prepared, prepared.parenchyma.cells, bundle, config)
+    labels = fuse_cells(prepared, clustered, config).labels
+    assert (labels[right & canonical.lungs] == CAVITY).all()
+    assert (labels[left & canonical.lungs] == VESSEL).all()
+    none = fuse_cells(without(prepared, vessels=True, cavities=True), clustered, config).labels
     assert CAVITY not in none
     assert (none == VESSEL).sum() < 0.1 * (labels == VESSEL).sum()
 
@@ -90,10 +94,12 @@ def test_a_switch_that_leaves_out_a_class_leaves_it_out(prepared: Prepared, bund
 def test_an_offset_is_corrected_unless_switched_off(case: Case, bundle: Bundle) -> None:
     """The small chest has its air at -1000 HU around the body: -40 HU more are seen and taken back."""
     bench = Bench(case, bundle, replace(CONFIG, descriptor="statistics"))
-    level = bench._prepare(0, True).aeration.level_hu
-    assert bench._prepare(-40, True).shift_hu == pytest.approx(40, abs=5)
-    assert bench._prepare(-40, True).aeration.level_hu == pytest.approx(level, abs=10)
-    assert bench._prepare(-40, False).aeration.level_hu == pytest.approx(level - 40, abs=10)
+    as_it_is = bench._prepare(0, CONFIG)
+    low, left = (bench._prepare(-40, replace(CONFIG, correct_air=c)) for c in (True, False))
+    level, corrected, lower = (p.parenchyma.aeration.level_hu for p in (as_it_is, low, left))
+    assert low.shift_hu == pytest.approx(40, abs=5)
+    assert corrected == pytest.approx(level, abs=10)
+    assert lower == pytest.approx(level - 40, abs=10)
 
 
 def test_z_scored_hu_forget_level_and_spread() -> None:

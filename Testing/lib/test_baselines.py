@@ -8,7 +8,6 @@ import torch
 from numpy.typing import NDArray
 from tinymodel import tiny_bundle
 
-from DiffSegLungLib.anatomy.lungs import Lungs
 from DiffSegLungLib.classes import CONSOLIDATION, EMPHYSEMA, FIBROSIS, GROUND_GLASS, HEALTHY
 from DiffSegLungLib.evaluation.rivals.attention import attention_maps, merged_segments
 from DiffSegLungLib.evaluation.rivals.baselines import (
@@ -26,6 +25,7 @@ from DiffSegLungLib.evaluation.rivals.descriptions import (
     encoder_features,
     plain_statistics,
 )
+from DiffSegLungLib.evaluation.rivals.kept import once, student
 from DiffSegLungLib.evaluation.rivals.naming import (
     NAMES,
     cell_looks,
@@ -33,11 +33,11 @@ from DiffSegLungLib.evaluation.rivals.naming import (
     label_by_segments,
     names_of,
 )
-from DiffSegLungLib.evaluation.rivals.prepared import Prepared
 from DiffSegLungLib.grid.canonical import Canonical
 from DiffSegLungLib.io.ct import Geometry
 from DiffSegLungLib.lesions.noise import Noise
 from DiffSegLungLib.segmentation.diffusion_features import diffusion_features
+from DiffSegLungLib.segmentation.preparation import Parenchyma
 
 BLOCKS = (3, 6, 6)
 LOOKS = {
@@ -56,15 +56,8 @@ def canonical_of(hu: NDArray[np.float32], lungs: NDArray[np.bool_] | None = None
     return Canonical(hu, mask, mask.astype(np.uint8), Geometry((x, y, z), (1.0, 1.0, 2.0)))
 
 
-def prepared_of(canonical: Canonical) -> Prepared:
-    """The same, prepared; the CT's own grid is the working grid."""
-    nothing = np.zeros(canonical.lungs.shape, np.uint8)
-    lungs = Lungs(canonical.lungs, canonical.side, nothing.astype(bool), nothing)
-    return Prepared.on(canonical, canonical.geometry, lungs, 0.0)
-
-
 @pytest.fixture(scope="module")
-def mosaic() -> tuple[Prepared, NDArray[np.uint8]]:
+def mosaic() -> tuple[Parenchyma, NDArray[np.uint8]]:
     """Blocks of 16 mm of five tissues, mostly healthy, and the truth."""
     rng = np.random.default_rng(0)
     truth = rng.choice(list(LOOKS), BLOCKS, p=(0.6, 0.1, 0.1, 0.1, 0.1)).astype(np.uint8)
@@ -73,7 +66,7 @@ def mosaic() -> tuple[Prepared, NDArray[np.uint8]]:
     hu = np.zeros(truth.shape, np.float32)
     for tissue, (mean, noise) in LOOKS.items():
         hu = np.where(truth == tissue, mean + noise.sample(truth.shape, rng), hu)
-    return prepared_of(canonical_of(hu.astype(np.float32))), truth
+    return Parenchyma.of(canonical_of(hu.astype(np.float32))), truth
 
 
 def test_bands_follow_the_limits_exactly() -> None:
@@ -89,23 +82,23 @@ def test_median_removes_single_voxels() -> None:
     assert (HUBands(median=1).predict(canonical_of(hu)) == CONSOLIDATION).sum() == 1
 
 
-def test_blocks_are_described_in_order(mosaic: tuple[Prepared, NDArray[np.uint8]]) -> None:
-    prepared, _ = mosaic
-    index, numbers = describe_blocks(prepared.canonical)
+def test_blocks_are_described_in_order(mosaic: tuple[Parenchyma, NDArray[np.uint8]]) -> None:
+    lungs, _ = mosaic
+    index, numbers = describe_blocks(lungs.canonical)
     assert index.tolist() == list(range(int(np.prod(BLOCKS))))
     assert numbers.shape == (len(index), 34)
     # Block 8 is (0, 1, 2): its first number is the mean HU there, cut to -1000.
-    inside = np.clip(prepared.canonical.hu[:8, 16:32, 32:48], -1000, 400)
+    inside = np.clip(lungs.canonical.hu[:8, 16:32, 32:48], -1000, 400)
     assert numbers[8, 0] == pytest.approx(inside.mean(), abs=0.1)
     # The eight cells of a block share its description.
-    of_cells, block = block_radiomics(prepared), block_of_cells(prepared.cells)
+    of_cells, block = block_radiomics(lungs), block_of_cells(lungs.cells)
     assert (np.bincount(block) == 8).all()
     assert np.allclose(of_cells[:, 0], numbers[block, 0])
 
 
 def test_plain_statistics_of_an_even_lung() -> None:
     hu = np.full((16, 32, 32), -900, np.float32)
-    numbers = plain_statistics(prepared_of(canonical_of(hu)))
+    numbers = plain_statistics(Parenchyma.of(canonical_of(hu)))
     # mean, log(0 + 10), log(0 + 5), then the shares of the bands: all between -950 and -750; twice.
     expected = [-900, np.log(10), np.log(5), 0, 1, 0, 0, 0]
     assert numbers == pytest.approx(np.tile(expected, (len(numbers), 2)), abs=0.02)
@@ -121,28 +114,28 @@ def test_the_class_table_names_its_own_tissues_at_any_breath() -> None:
     assert NAMES[names_of(np.array([-600.0]), np.array([320.0]), -860)[0]] == HEALTHY
 
 
-def test_hard_clusters_and_one_hot_ones_are_the_same(mosaic: tuple[Prepared, NDArray[np.uint8]]) -> None:
-    prepared, _ = mosaic
-    segment = kmeans(plain_statistics(prepared), 6)
+def test_hard_clusters_and_one_hot_ones_are_the_same(mosaic: tuple[Parenchyma, NDArray[np.uint8]]) -> None:
+    lungs, _ = mosaic
+    segment = kmeans(plain_statistics(lungs), 6)
     one_hot = np.eye(6, dtype=np.float32)[segment]
-    assert np.array_equal(label_by_segments(prepared, segment), label_by_clusters(prepared, one_hot))
+    assert np.array_equal(label_by_segments(lungs, segment), label_by_clusters(lungs, one_hot))
 
 
-def test_names_come_from_looks_and_never_from_order(mosaic: tuple[Prepared, NDArray[np.uint8]]) -> None:
-    prepared, truth = mosaic
-    mean, sd = cell_looks(prepared)
+def test_names_come_from_looks_and_never_from_order(mosaic: tuple[Parenchyma, NDArray[np.uint8]]) -> None:
+    lungs, truth = mosaic
+    mean, sd = cell_looks(lungs)
     own = np.eye(len(mean), dtype=np.float32)
-    labels = label_by_clusters(prepared, own)
+    labels = label_by_clusters(lungs, own)
     assert (labels == truth).mean() > 0.8
-    assert np.array_equal(labels, label_by_clusters(prepared, own[:, ::-1]))
+    assert np.array_equal(labels, label_by_clusters(lungs, own[:, ::-1]))
     assert (sd >= 0).all()
 
 
-def test_clusterings_find_the_tissues(mosaic: tuple[Prepared, NDArray[np.uint8]]) -> None:
-    prepared, truth = mosaic
+def test_clusterings_find_the_tissues(mosaic: tuple[Parenchyma, NDArray[np.uint8]]) -> None:
+    lungs, truth = mosaic
     methods = rivals(network=tiny_bundle())
     for name in ("k-means on radiomics", "GMM on local statistics", "k-means on HU and local deviation"):
-        assert (methods[name](prepared) == truth).mean() > 0.7, name
+        assert (methods[name](lungs) == truth).mean() > 0.7, name
     assert "diffusion features, no distillation" not in methods
     assert "diffusion features, no distillation" in rivals(tiny_bundle(), tiny_bundle())
 
@@ -151,42 +144,42 @@ def test_no_rival_labels_anything_outside_the_lungs() -> None:
     hu = np.random.default_rng(0).normal(-850, 60, (16, 64, 64)).astype(np.float32)
     lungs = np.ones(hu.shape, bool)
     lungs[:, :20] = False
-    prepared = prepared_of(canonical_of(hu, lungs))
+    parenchyma = Parenchyma.of(canonical_of(hu, lungs))
     for name, method in rivals(tiny_bundle(), tiny_bundle()).items():
-        labels = method(prepared)
+        labels = method(parenchyma)
         assert labels.dtype == np.uint8, name
         assert not labels[~lungs].any(), name
         assert labels[lungs].all(), name
 
 
 def test_encoder_features_follow_the_product_through_the_head(
-    mosaic: tuple[Prepared, NDArray[np.uint8]],
+    mosaic: tuple[Parenchyma, NDArray[np.uint8]],
 ) -> None:
     """The tiles, the noise and the blending are the product's: with its head the features are the same."""
-    prepared, _ = mosaic
+    lungs, _ = mosaic
     bundle = tiny_bundle(patch=[24, 96, 96])
-    bare = encoder_features(prepared, bundle, (3, 10))
-    assert bare.shape == (len(prepared.cells), 2 * 32)
+    bare = encoder_features(lungs, bundle, (3, 10))
+    assert bare.shape == (len(lungs.cells), 2 * 32)
     student = diffusion_features(
-        prepared.canonical, prepared.cells, bundle, timesteps=(3, 10), device="cpu", overlap=0.0
+        lungs.canonical, lungs.cells, bundle, timesteps=(3, 10), device="cpu", overlap=0.0
     )
     with torch.inference_mode():
         code = bundle.head(torch.from_numpy(bare[:, :32]).T[None, :, :, None, None])
     assert code[0, :, :, 0, 0].T.numpy() == pytest.approx(student[:, :128], abs=0.02)
 
 
-def test_student_embeddings_are_kept(mosaic: tuple[Prepared, NDArray[np.uint8]]) -> None:
-    prepared, _ = mosaic
+def test_student_embeddings_are_kept(mosaic: tuple[Parenchyma, NDArray[np.uint8]]) -> None:
+    lungs, _ = mosaic
     bundle = tiny_bundle()
-    first = prepared.student(bundle, (10,))
-    both = prepared.student(bundle, (3, 10))
+    first = student(lungs, bundle, (10,))
+    both = student(lungs, bundle, (3, 10))
     assert np.array_equal(both[:, 128:], first)
     assert both[:, :128] == pytest.approx(
-        diffusion_features(prepared.canonical, prepared.cells, bundle, timesteps=(3,), device="cpu")
+        diffusion_features(lungs.canonical, lungs.cells, bundle, timesteps=(3,), device="cpu")
     )
     calls = []
     for _ in range(2):
-        prepared.once("counted", lambda: calls.append(1))
+        once(lungs, "counted", lambda: calls.append(1))
     assert calls == [1]
 
 

@@ -72,7 +72,17 @@ def test_the_protocol_goes_from_0_to_1_and_ends_with_the_result(segmented: tuple
     assert 0.85 < fractions[-1] <= 1.0
     assert entries[-1] == {"result": str(target)}
     stages = list(dict.fromkeys(e["stage"] for e in entries[:-1]))
-    assert stages == ["start", "read", "lungs", "grid", "features", "mixture", "labels", "fusion", "output"]
+    assert stages == [
+        "start",
+        "read",
+        "lungs",
+        "grid",
+        "statistics",
+        "features",
+        "mixture",
+        "fusion",
+        "output",
+    ]
 
 
 def test_the_report_needs_no_network_and_names_no_path(segmented: tuple[Path, str]) -> None:

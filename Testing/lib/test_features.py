@@ -10,11 +10,14 @@ import pytest
 from lung_block import LEVEL_HU, block, geometry_of
 
 from DiffSegLungLib.errors import Cancelled
-from DiffSegLungLib.grid.cells import Lattice, spread
+from DiffSegLungLib.grid.canonical import CELL
+from DiffSegLungLib.grid.cells import Lattice, Lattices, inner, spread
 from DiffSegLungLib.grid.tiles import tile_cells, tile_weight, world_noise
 from DiffSegLungLib.segmentation.aeration import measure_aeration
 from DiffSegLungLib.segmentation.diffusion_features import diffusion_features
-from DiffSegLungLib.segmentation.statistics import smoothed, statistics_features
+from DiffSegLungLib.segmentation.preparation import Parenchyma
+from DiffSegLungLib.segmentation.statistics import smoothed, statistics_of_half_cells
+from DiffSegLungLib.talk import Talk
 
 
 def test_lattice_takes_cells_from_a_quarter_of_lung():
@@ -22,7 +25,7 @@ def test_lattice_takes_cells_from_a_quarter_of_lung():
     lungs[:, :, :8] = True  # whole cell: 256 voxels
     lungs[:, :2, 8:16] = True  # 64 of 256: exactly a quarter
     lungs[:, :1, 16:] = True  # 32 of 256: an eighth
-    lattice = Lattice.over(lungs)
+    lattice = Lattice.over(lungs, inner(lungs), CELL)
     assert lattice.shape == (1, 1, 3)
     assert lattice.index.tolist() == [0, 1]
     assert lattice.fraction.tolist() == [1.0, 0.25]
@@ -30,7 +33,7 @@ def test_lattice_takes_cells_from_a_quarter_of_lung():
 
 def test_cell_sums_equal_the_direct_sums():
     canonical = block(seed=1)
-    lattice = Lattice.over(canonical.lungs)
+    lattice = Lattices.over(canonical.lungs).cells
     values = canonical.hu.ravel()[lattice.voxels]
     chosen = np.zeros(canonical.hu.size, bool)
     chosen[lattice.voxels] = True
@@ -52,9 +55,11 @@ def test_a_soft_window_keeps_the_total_and_weighs_a_neighbour_by_one_half():
 def test_statistics_of_known_tissue():
     canonical = block(noise_hu=0.0)
     canonical.hu[12:24, 24:48, 24:48] = -980.0
-    cells, aeration = statistics_features(canonical, canonical.hu)
+    lattices = Lattices.over(canonical.lungs)
+    aeration = measure_aeration(canonical.hu, canonical.hu, lattices.core, canonical.side)
     assert aeration.level_hu == pytest.approx(LEVEL_HU, abs=5)
-    half = cells.fine
+    nothing = np.zeros_like(canonical.lungs)
+    half = statistics_of_half_cells(canonical, canonical.hu, nothing, aeration, lattices.half)
     place = half.index.tolist().index(int(np.ravel_multi_index((8, 8, 8), half.shape)))
     values = dict(zip(half.names, half.features[place], strict=True))
     assert values["emphysema share 7 mm"] == pytest.approx(1.0)
@@ -67,8 +72,8 @@ def test_statistics_of_known_tissue():
 
 
 def test_cells_are_the_means_of_their_half_cells():
-    cells, _ = statistics_features(block(noise_hu=20.0, seed=4))
-    half = cells.fine
+    measured = Parenchyma.of(block(noise_hu=20.0, seed=4))
+    cells, half = measured.cells, measured.half
     assert half.shape == tuple(2 * n for n in cells.shape)
     lattice = half.to_lattice(half.features * half.fraction[:, None])
     weight = half.to_lattice(half.fraction)
@@ -80,31 +85,30 @@ def test_cells_are_the_means_of_their_half_cells():
 
 
 def test_noise_is_not_texture():
-    quiet, _ = statistics_features(block(noise_hu=8.0, seed=1))
-    noisy, _ = statistics_features(block(noise_hu=40.0, seed=1))
+    quiet = Parenchyma.of(block(noise_hu=8.0, seed=1)).half
+    noisy = Parenchyma.of(block(noise_hu=40.0, seed=1)).half
     for name in ("fine energy 14 mm", "ridges 14 mm"):
-        assert abs(np.median(quiet.fine.column(name))) < 0.2
-        assert abs(np.median(noisy.fine.column(name))) < 0.2
-    assert np.median(noisy.fine.column("emphysema share 14 mm")) < 0.05
+        assert abs(np.median(quiet.column(name))) < 0.2
+        assert abs(np.median(noisy.column(name))) < 0.2
+    assert np.median(noisy.column("emphysema share 14 mm")) < 0.05
 
 
 def test_lines_have_ridges_and_fine_energy():
     canonical = block(noise_hu=10.0)
     lined = canonical.hu.copy()
     lined[12:36, 24:72, 24:72:6] += 400
-    cells, _ = statistics_features(replace(canonical, hu=lined))
-    middle = cells.fine.index.tolist().index(int(np.ravel_multi_index((12, 12, 12), cells.fine.shape)))
-    assert cells.fine.column("fine energy 7 mm")[middle] > 2
-    assert cells.fine.column("ridges 7 mm")[middle] > 0.5
+    half = Parenchyma.of(replace(canonical, hu=lined)).half
+    middle = half.index.tolist().index(int(np.ravel_multi_index((12, 12, 12), half.shape)))
+    assert half.column("fine energy 7 mm")[middle] > 2
+    assert half.column("ridges 7 mm")[middle] > 0.5
 
 
 def test_statistics_follow_the_patients_own_level():
     shallow = block(seed=3)
     deep = replace(shallow, hu=shallow.hu + 60.0)
-    a, _ = statistics_features(shallow)
-    b, level = statistics_features(deep)
-    assert level.level_hu == pytest.approx(LEVEL_HU + 60, abs=5)
-    np.testing.assert_allclose(a.column("mean 7 mm"), b.column("mean 7 mm"), atol=0.05)
+    a, b = Parenchyma.of(shallow), Parenchyma.of(deep)
+    assert b.aeration.level_hu == pytest.approx(LEVEL_HU + 60, abs=5)
+    np.testing.assert_allclose(a.cells.column("mean 7 mm"), b.cells.column("mean 7 mm"), atol=0.05)
 
 
 def test_aeration_finds_level_gradient_and_noise():
@@ -201,7 +205,7 @@ class _MeanOfCells:
 
 def test_diffusion_features_do_not_depend_on_the_tiling():
     canonical = block(seed=2)
-    cells, _ = statistics_features(canonical)
+    cells = Parenchyma.of(canonical).cells
     runs = [
         diffusion_features(
             canonical, cells, _MeanOfCells(), timesteps=(1, 7), overlap=overlap, seed=4, device="cpu"
@@ -219,7 +223,7 @@ def test_threads_of_one_core_are_nobody_elses():
 
     before = torch.get_num_threads()
     canonical = block()
-    cells, _ = statistics_features(canonical)
+    cells = Parenchyma.of(canonical).cells
     torch.set_num_threads(3)
     try:
         diffusion_features(canonical, cells, _MeanOfCells(), timesteps=(1,), device="cpu")
@@ -231,6 +235,8 @@ def test_threads_of_one_core_are_nobody_elses():
 
 def test_diffusion_features_stop_when_asked():
     canonical = block()
-    cells, _ = statistics_features(canonical)
+    cells = Parenchyma.of(canonical).cells
     with pytest.raises(Cancelled):
-        diffusion_features(canonical, cells, _MeanOfCells(), timesteps=(1,), cancelled=lambda: True)
+        diffusion_features(
+            canonical, cells, _MeanOfCells(), timesteps=(1,), talk=Talk(cancelled=lambda: True)
+        )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from lung_block import LEVEL_HU, ball, block, geometry_of
@@ -22,8 +24,9 @@ from DiffSegLungLib.segmentation.fusion import (
 )
 from DiffSegLungLib.segmentation.islands import merge_islands
 from DiffSegLungLib.segmentation.likelihood import HU_BINS, hu_likelihood
+from DiffSegLungLib.segmentation.preparation import Parenchyma
 from DiffSegLungLib.segmentation.signs import TISSUES, tissue_probability
-from DiffSegLungLib.segmentation.statistics import statistics_features
+from DiffSegLungLib.talk import SILENT, Talk
 
 
 def test_diffusion_conserves_the_total_without_flux_through_the_border():
@@ -176,11 +179,18 @@ def sick_block():
     return canonical, truth
 
 
+def fuse_by_looks(canonical, vessels=None, cavities=None, talk=SILENT):
+    """Fusion of what every half cell looks like by itself, without vessels and cavities unless given."""
+    nothing = np.zeros_like(canonical.lungs)
+    lungs = replace(Parenchyma.of(canonical), vessels=nothing if vessels is None else vessels)
+    looks = tissue_probability(lungs.half)
+    return fuse(lungs, nothing if cavities is None else cavities, looks, Config(), talk)
+
+
 @pytest.fixture(scope="module")
 def fused():
     canonical, truth = sick_block()
-    cells, aeration = statistics_features(canonical)
-    return canonical, truth, fuse(canonical, cells, tissue_probability(cells), aeration, Config())
+    return canonical, truth, fuse_by_looks(canonical)
 
 
 def test_lesions_of_known_shape_are_found(fused):
@@ -227,14 +237,11 @@ def test_back_on_a_finer_grid_volumes_stay(fused):
 
 def test_vessels_and_cavities_are_set_last():
     canonical, _ = sick_block()
-    cells, aeration = statistics_features(canonical)
     vessels, cavities = np.zeros_like(canonical.lungs), np.zeros_like(canonical.lungs)
     vessels[20:28, 44:48, 40:44] = True
     cavities[20:28, 70:78, 60:70] = True
     vessels[0] = True  # outside the lungs: ignored
-    fusion = fuse(
-        canonical, cells, tissue_probability(cells), aeration, Config(), vessels=vessels, cavities=cavities
-    )
+    fusion = fuse_by_looks(canonical, vessels, cavities)
     assert (fusion.labels[vessels & canonical.lungs] == VESSEL).all()
     assert (fusion.labels[cavities] == CAVITY).all()
     assert (fusion.labels[0] == 0).all()
@@ -242,9 +249,8 @@ def test_vessels_and_cavities_are_set_last():
 
 def test_fusion_stops_when_asked():
     canonical, _ = sick_block()
-    cells, aeration = statistics_features(canonical)
     with pytest.raises(Cancelled):
-        fuse(canonical, cells, tissue_probability(cells), aeration, Config(), cancelled=lambda: True)
+        fuse_by_looks(canonical, talk=Talk(cancelled=lambda: True))
 
 
 def test_an_unstable_step_is_refused():

@@ -17,8 +17,9 @@ from DiffSegLungLib.io.ct import CT, Geometry, resample
 from DiffSegLungLib.model.mixture import KINDS, Mixture
 from DiffSegLungLib.phantom.phantom import generate_phantom
 from DiffSegLungLib.segmentation.pipeline import Segmenter
+from DiffSegLungLib.segmentation.preparation import Parenchyma
 from DiffSegLungLib.segmentation.result import Result
-from DiffSegLungLib.segmentation.statistics import STATISTIC_COLUMNS, statistics_features
+from DiffSegLungLib.segmentation.statistics import STATISTIC_COLUMNS
 
 CONFIG = Config(descriptor="statistics", mode="adapted")
 
@@ -33,8 +34,7 @@ def segmenter(chest: sitk.Image) -> Segmenter:
     """A model whose population is one other chest; the network takes no part in statistics."""
     other = generate_phantom(1, "small")
     canonical = working_volume(other.ct, lungs_from_mask(other.ct, other.lungs))
-    cells, _ = statistics_features(canonical)
-    mixture = Mixture.fit(pool([cells]), KINDS["statistics"], 16).to_arrays()
+    mixture = Mixture.fit(pool([Parenchyma.of(canonical).cells]), KINDS["statistics"], 16).to_arrays()
     arrays = {f"statistics.{name}": array for name, array in mixture.items()}
     return Segmenter(tiny_bundle(arrays, population={"statistics": list(STATISTIC_COLUMNS)}), CONFIG)
 

@@ -12,8 +12,9 @@ from scipy.ndimage import gaussian_filter
 from DiffSegLungLib.classes import CONSOLIDATION, EMPHYSEMA, FIBROSIS, GROUND_GLASS, HEALTHY
 from DiffSegLungLib.grid.cells import Cells
 from DiffSegLungLib.segmentation.naming import cell_posterior, interpolated, name_components, neighbourly
+from DiffSegLungLib.segmentation.preparation import Parenchyma
 from DiffSegLungLib.segmentation.signs import TISSUES, load_signs, sign_probability, tissue_probability
-from DiffSegLungLib.segmentation.statistics import STATISTIC_COLUMNS, statistics_features
+from DiffSegLungLib.segmentation.statistics import STATISTIC_COLUMNS
 
 SIGNS = load_signs()
 PARENCHYMA = max(SIGNS, key=lambda s: s.share)
@@ -38,7 +39,7 @@ def cells_with(measures) -> Cells:
 
 def names_inside(canonical, inside) -> set[int]:
     """Classes of the cells that lie wholly inside a region, but for a tenth of them."""
-    cells, _ = statistics_features(canonical)
+    cells = Parenchyma.of(canonical).cells
     z, y, x = cells.shape
     share = inside.reshape(z, 4, y, 8, x, 8).mean(axis=(1, 3, 5)).ravel()[cells.index]
     named = np.array(TISSUES)[tissue_probability(cells).argmax(axis=1)]
@@ -67,7 +68,7 @@ def test_ground_glass_is_named_at_full_and_at_shallow_inspiration(shift):
 def test_shallow_inspiration_is_healthy():
     canonical = block(noise_hu=25.0)
     canonical.hu[canonical.lungs] += 100  # -760 HU everywhere
-    cells, _ = statistics_features(canonical)
+    cells = Parenchyma.of(canonical).cells
     assert (tissue_probability(cells).argmax(axis=1) == TISSUES.index(HEALTHY)).all()
 
 
@@ -82,7 +83,7 @@ def test_emphysema_and_consolidation_are_absolute():
 def test_emphysema_stays_emphysema_when_it_fills_the_lung():
     canonical = block(noise_hu=10.0)
     canonical.hu[canonical.lungs] += -975 - LEVEL_HU
-    cells, _ = statistics_features(canonical)
+    cells = Parenchyma.of(canonical).cells
     assert (tissue_probability(cells).argmax(axis=1) == TISSUES.index(EMPHYSEMA)).mean() > 0.95
 
 
@@ -115,7 +116,7 @@ def test_components_take_the_name_of_their_cells_and_share_names():
     measures = [s.mean for s in (PARENCHYMA, sign("consolidation 2"), sign("consolidation 2"))]
     cells = cells_with(np.repeat(measures, 10, axis=0))
     responsibility = np.repeat(np.eye(3, dtype=np.float32), 10, axis=0)
-    assignment = name_components(cells, responsibility)
+    assignment = name_components(cells, tissue_probability(cells), responsibility)
     assert assignment.classes.tolist() == [HEALTHY, CONSOLIDATION, CONSOLIDATION]
     assert [e["share_of_cells"] for e in assignment.evidence] == pytest.approx([1 / 3] * 3)
 
@@ -123,7 +124,7 @@ def test_components_take_the_name_of_their_cells_and_share_names():
 def test_a_component_between_tissues_is_healthy_but_passes_its_doubt_on():
     others = (sign("consolidation 2"), sign("ground glass 1"), sign("bulla"))
     cells = cells_with([PARENCHYMA.mean, *(s.mean for s in others)])
-    assignment = name_components(cells, np.ones((4, 1), np.float32))
+    assignment = name_components(cells, tissue_probability(cells), np.ones((4, 1), np.float32))
     assert assignment.classes.tolist() == [HEALTHY]
     np.testing.assert_allclose(np.sort(assignment.probabilities[0]), [0, 0.25, 0.25, 0.25, 0.25], atol=0.06)
 
@@ -131,16 +132,12 @@ def test_a_component_between_tissues_is_healthy_but_passes_its_doubt_on():
 def test_component_weight_goes_from_the_cell_to_the_mixture():
     cells = cells_with([PARENCHYMA.mean, sign("ground glass 1").mean])
     responsibility = np.array([[0.9, 0.1], [0.2, 0.8]], np.float32)
-    assignment = name_components(cells, responsibility)
+    assignment = name_components(cells, tissue_probability(cells), responsibility)
+    named, looks = responsibility @ assignment.probabilities, tissue_probability(cells)
+    np.testing.assert_allclose(cell_posterior(cells, named, looks, 1.0), named, atol=1e-3)
+    expected = np.exp(neighbourly(np.log(looks + 1e-6), cells))
     np.testing.assert_allclose(
-        cell_posterior(cells, responsibility, assignment, 1.0),
-        responsibility @ assignment.probabilities,
-        atol=1e-3,
-    )
-    own = np.log(tissue_probability(cells) + 1e-6)
-    expected = np.exp(neighbourly(own, cells))
-    np.testing.assert_allclose(
-        cell_posterior(cells, responsibility, assignment, 0.0),
+        cell_posterior(cells, named, looks, 0.0),
         expected / expected.sum(axis=1, keepdims=True),
         atol=1e-3,
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,11 +18,14 @@ from DiffSegLungLib.classes import CLASSES
 from DiffSegLungLib.config import Config
 from DiffSegLungLib.errors import Cancelled, InputError
 from DiffSegLungLib.io.ct import CT
+from DiffSegLungLib.segmentation.decision import decide
 from DiffSegLungLib.segmentation.pipeline import Segmenter
+from DiffSegLungLib.segmentation.preparation import prepare
 from DiffSegLungLib.segmentation.result import Result
 from DiffSegLungLib.segmentation.statistics import STATISTIC_COLUMNS
+from DiffSegLungLib.talk import Talk
 
-STAGES = ("read", "lungs", "grid", "features", "mixture", "labels", "fusion")
+STAGES = ("read", "lungs", "grid", "statistics", "features", "mixture", "fusion")
 CONFIG = Config(descriptor="statistics", mode="per-volume", components=4)
 
 
@@ -34,7 +38,7 @@ def told() -> list[tuple[str, float]]:
 @pytest.fixture(scope="module")
 def result(told: list[tuple[str, float]]) -> Result:
     return Segmenter(config=CONFIG).run(
-        CT.from_image(image(chest())), progress=lambda stage, fraction: told.append((stage, fraction))
+        CT.from_image(image(chest())), talk=Talk(lambda stage, fraction, _: told.append((stage, fraction)))
     )
 
 
@@ -73,7 +77,22 @@ def test_stages_are_reported_in_order_and_fractions_stay_within_0_and_1(
     result: Result, told: list[tuple[str, float]]
 ) -> None:
     assert tuple(dict.fromkeys(stage for stage, _ in told)) == STAGES
-    assert all(0.0 <= fraction <= 1.0 for _, fraction in told)
+    for name in STAGES:
+        fractions = [fraction for stage, fraction in told if stage == name]
+        assert fractions == sorted(fractions)
+        assert (fractions[0], fractions[-1]) == (0.0, 1.0)
+
+
+def test_one_preparation_serves_every_setting(result: Result) -> None:
+    """What other settings decide of one prepared CT is, byte for byte, what a run of their own gives."""
+    prepared = prepare(result.ct, None, CONFIG)
+    for config in (CONFIG, replace(CONFIG, components=6, beta=0.5), replace(CONFIG, diffusion_steps=0)):
+        alone = Segmenter(config=config).run(result.ct)
+        shared = decide(prepared, None, config)
+        assert shared.labels.tobytes() == alone.labels.tobytes()
+        assert shared.entropy.tobytes() == alone.entropy.tobytes()
+    with pytest.raises(ValueError, match="correct_air"):
+        decide(prepared, None, replace(CONFIG, correct_air=False))
 
 
 def test_a_second_run_gives_identical_labels(result: Result) -> None:
@@ -100,14 +119,13 @@ def test_the_number_of_threads_changes_almost_nothing(result: Result, small_ct: 
     assert (alone != result.labels).sum() < 0.005 * (result.labels > 0).sum()
 
 
-@pytest.mark.parametrize("stage", ["read", "lungs", "features", "fusion"])
+@pytest.mark.parametrize("stage", STAGES)
 def test_a_request_to_stop_is_heard(stage: str) -> None:
     entered: list[str] = []
     with pytest.raises(Cancelled) as caught:
         Segmenter(config=CONFIG).run(
             CT.from_image(image(chest())),
-            progress=lambda name, _: entered.append(name),
-            cancelled=lambda: stage in entered,
+            talk=Talk(lambda name, *_: entered.append(name), cancelled=lambda: stage in entered),
         )
     assert caught.value.exit_code == 3
     assert entered[-1] == stage
@@ -159,7 +177,7 @@ def test_settings_that_the_model_cannot_serve_are_refused_at_once(config: Config
     entered: list[str] = []
     with pytest.raises(InputError) as caught:
         Segmenter(bundle, config).run(
-            CT.from_image(image(chest())), progress=lambda stage, _: entered.append(stage)
+            CT.from_image(image(chest())), talk=Talk(lambda stage, *_: entered.append(stage))
         )
     assert caught.value.code == code
     assert set(entered) == {"read"}
@@ -188,7 +206,7 @@ def test_saving_stops_between_files(result: Result, tmp_path: Path) -> None:
         return len(calls) > 2
 
     with pytest.raises(Cancelled):
-        result.save(tmp_path, cancelled=after_two)
+        result.save(tmp_path, Talk(cancelled=after_two))
     assert len(list(tmp_path.iterdir())) == 2
 
 

@@ -1,7 +1,7 @@
 """One case on which the choices of the method are switched one at a time.
 
-What does not depend on a switch (preparation, embeddings, cavities) is computed once a case, so the
-stages of :class:`pipeline.Segmenter` are called one by one here; a test holds both to the same labels.
+What does not depend on a switch (preparation, embeddings) is computed once a case, so the steps of
+:func:`.decision.decide` are called one by one here; a test holds both to the same labels.
 """
 
 from __future__ import annotations
@@ -15,17 +15,16 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ...anatomy.cavities import find_cavities
 from ...config import Config
-from ...grid.canonical import SPACING_ZYX
-from ...grid.cells import DIFFUSION, Cells
-from ...model.mixture import KINDS, Mixture
-from ...segmentation.fusion import Fusion, fuse
-from ...segmentation.naming import cell_posterior, name_components
+from ...grid.cells import DIFFUSION
+from ...model.mixture import KINDS
+from ...segmentation.decision import cluster_cells, fuse_cells
+from ...segmentation.fusion import Fusion
+from ...segmentation.preparation import Parenchyma, Prepared, prepare
 from ...training.dataset import level_and_spread, z_scored
 from ..agreement import Truth
 from ..rivals.descriptions import encoder_features
-from ..rivals.prepared import Prepared
+from ..rivals.kept import once, student
 
 if TYPE_CHECKING:
     from ...model.bundle import Bundle
@@ -100,22 +99,23 @@ class Bench:
         """The case segmented with a switch set."""
         config = replace(self._config, **switch.changes)
         bundle = self._bundle if not switch.bundle else self._load(switch.bundle)
-        prepared = self._prepare(switch.offset_hu, config.correct_air)
+        prepared = self._prepare(switch.offset_hu, config)
         seen = _z_scored(prepared) if switch.normalisation != "calibrated" else prepared
         if switch.normalisation == "z-scored":
             prepared = seen
-        cells = prepared.cells
+        cells = prepared.parenchyma.cells
         if DIFFUSION in KINDS[config.descriptor]:
-            embedded = _embedded(seen, bundle, config, encoder=switch.encoder)
+            embedded = _embedded(seen.parenchyma, bundle, config, encoder=switch.encoder)
             cells = cells.joined(embedded, DIFFUSION)
-        return decide(prepared, cells, bundle, config, vessels=switch.vessels, cavities=switch.cavities)
+        prepared = without(prepared, vessels=not switch.vessels, cavities=not switch.cavities)
+        return fuse_cells(prepared, cluster_cells(prepared, cells, bundle, config), config)
 
-    def _prepare(self, offset_hu: int, correct_air: bool) -> Prepared:
-        key = offset_hu, correct_air
+    def _prepare(self, offset_hu: int, config: Config) -> Prepared:
+        key = offset_hu, config.correct_air
         if key not in self._prepared:
             ct = self._case.ct
             moved = ct if not offset_hu else ct.with_hu(ct.hu + np.array(offset_hu, ct.hu.dtype))
-            self._prepared[key] = Prepared.of(moved, self.lungs, correct_air=correct_air)
+            self._prepared[key] = prepare(moved, self.lungs, config)
         return self._prepared[key]
 
     def _load(self, folder: str) -> Bundle:
@@ -126,42 +126,12 @@ class Bench:
         return self._loaded[folder]
 
 
-def decide(
-    prepared: Prepared,
-    cells: Cells,
-    bundle: Bundle,
-    config: Config,
-    *,
-    vessels: bool = True,
-    cavities: bool = True,
-) -> Fusion:
-    """Mixture, names and fusion of a prepared CT, as :meth:`pipeline.Segmenter.run` does them.
-
-    Args:
-        prepared: the CT.
-        cells: its cells with all features that the settings ask for.
-        bundle: the model, of which the population mixture is used.
-        config: the settings.
-        vessels: whether vessels are excluded.
-        cavities: whether cavities are looked for.
-    """
-    responsibility = _mixture(cells, bundle, config).predict_proba(cells)
-    assignment = name_components(cells, responsibility)
-    canonical = prepared.canonical
-
-    def look_for_cavities() -> NDArray[np.bool_]:
-        return find_cavities(canonical.hu, canonical.lungs, SPACING_ZYX, canonical.slice_mm)
-
-    return fuse(
-        canonical,
-        cells.fine or cells,
-        cell_posterior(cells, responsibility, assignment, config.component_weight),
-        prepared.aeration,
-        config,
-        smooth=prepared.smooth,
-        vessels=prepared.vessels if vessels else None,
-        cavities=prepared.once("cavities", look_for_cavities) if cavities else None,
-    )
+def without(prepared: Prepared, *, vessels: bool, cavities: bool) -> Prepared:
+    """A prepared CT as if it had no vessels to exclude, or no cavities; its cells stay."""
+    nothing = np.zeros_like(prepared.cavities)
+    if vessels:
+        prepared = replace(prepared, parenchyma=replace(prepared.parenchyma, vessels=nothing))
+    return replace(prepared, cavities=nothing) if cavities else prepared
 
 
 def plain(switch: Switch) -> dict[str, Any]:
@@ -169,27 +139,22 @@ def plain(switch: Switch) -> dict[str, Any]:
     return {**asdict(switch), "changes": dict(switch.changes)}
 
 
-def _mixture(cells: Cells, bundle: Bundle, config: Config) -> Mixture:
-    if config.mode == "per-volume":
-        kinds = KINDS[config.descriptor]
-        return Mixture.fit(cells, kinds, config.components, covariance="diag", seed=config.seed)
-    prefix = f"{config.descriptor}."
-    arrays = {k.removeprefix(prefix): v for k, v in bundle.mixture.items() if k.startswith(prefix)}
-    return Mixture.from_arrays(arrays).adapt(cells)
-
-
-def _embedded(prepared: Prepared, bundle: Bundle, config: Config, *, encoder: bool) -> NDArray[np.float32]:
+def _embedded(
+    parenchyma: Parenchyma, bundle: Bundle, config: Config, *, encoder: bool
+) -> NDArray[np.float32]:
     if encoder:
-        return encoder_features(prepared, bundle, config.timesteps, overlap=config.overlap, seed=config.seed)
-    return prepared.student(bundle, config.timesteps, overlap=config.overlap, seed=config.seed)
+        return encoder_features(
+            parenchyma, bundle, config.timesteps, overlap=config.overlap, seed=config.seed
+        )
+    return student(parenchyma, bundle, config.timesteps, overlap=config.overlap, seed=config.seed)
 
 
 def _z_scored(prepared: Prepared) -> Prepared:
-    """The same CT with HU z-scored over the patient's lungs, prepared anew."""
+    """The same CT with HU z-scored over the patient's lungs, measured anew."""
 
     def make() -> Prepared:
-        canonical = prepared.canonical
+        canonical = prepared.parenchyma.canonical
         hu = z_scored(canonical.hu, *level_and_spread(canonical.hu, canonical.lungs))
-        return Prepared.on(replace(canonical, hu=hu), prepared.geometry, prepared.lungs, prepared.shift_hu)
+        return prepared.on(replace(canonical, hu=hu))
 
-    return prepared.once("z-scored", make)
+    return once(prepared.parenchyma, "z-scored", make)

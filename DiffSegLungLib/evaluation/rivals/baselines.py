@@ -1,6 +1,6 @@
 """What DiffSegLung has to beat, every rival as strong as its idea allows.
 
-All get the air-corrected CT on the working grid (:class:`prepared.Prepared`); all clusterings are
+All get the same measured lungs on the working grid (:class:`.preparation.Parenchyma`); all clusterings are
 overcomplete, and all are named and put back to voxels by :mod:`naming`, which never sees a truth.
 """
 
@@ -18,15 +18,15 @@ from ...config import Config
 from ...grid.canonical import CELL, SPACING_ZYX, Canonical
 from .descriptions import block_radiomics, encoder_features, noisy_tiles, plain_statistics
 from .naming import NAMES, label_by_clusters, label_by_segments, names_of
-from .prepared import Prepared
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from ...model.bundle import Bundle
+    from ...segmentation.preparation import Parenchyma
 
-Method = Callable[[Prepared], NDArray[np.uint8]]
-"""Labels a prepared CT: class ids (z, y, x) uint8 on the working grid, 0 outside the lungs."""
+Method = Callable[["Parenchyma"], NDArray[np.uint8]]
+"""Labels the lungs of a prepared CT: class ids (z, y, x) uint8 on the working grid, 0 outside the lungs."""
 
 CLUSTERS = 24
 PRINCIPAL = 10
@@ -79,9 +79,9 @@ class HUBands:
         self.classes = classes
         self.median = median
 
-    def __call__(self, prepared: Prepared) -> NDArray[np.uint8]:
+    def __call__(self, parenchyma: Parenchyma) -> NDArray[np.uint8]:
         """Class ids (z, y, x) uint8 on the working grid, 0 outside the lungs."""
-        return self.predict(prepared.canonical)
+        return self.predict(parenchyma.canonical)
 
     def predict(self, canonical: Canonical) -> NDArray[np.uint8]:
         """The same for a canonical volume."""
@@ -109,13 +109,13 @@ class VoxelKMeans:
         self.window_mm = window_mm
         self.sample = sample
 
-    def __call__(self, prepared: Prepared) -> NDArray[np.uint8]:
+    def __call__(self, parenchyma: Parenchyma) -> NDArray[np.uint8]:
         """Class ids (z, y, x) uint8 on the working grid, 0 outside the lungs."""
         from scipy.spatial import cKDTree
         from sklearn.cluster import KMeans
 
-        lungs = prepared.canonical.lungs
-        numbers = np.stack([prepared.smooth[lungs], self._deviation(prepared)[lungs]], axis=1)
+        lungs = parenchyma.canonical.lungs
+        numbers = np.stack([parenchyma.smooth[lungs], self._deviation(parenchyma)[lungs]], axis=1)
         scale = numbers.std(axis=0) + 1e-6
         chosen = np.random.default_rng(_SEED).choice(len(numbers), min(self.sample, len(numbers)), False)
         count = min(self.clusters, len(chosen))
@@ -123,17 +123,17 @@ class VoxelKMeans:
         nearest = cKDTree(centres).query((numbers / scale).astype(np.float32))[1]
         mean, sd = (centres * scale).T
         labels = np.zeros(lungs.shape, np.uint8)
-        labels[lungs] = np.array(NAMES, np.uint8)[names_of(mean, sd, prepared.aeration.level_hu)][nearest]
+        labels[lungs] = np.array(NAMES, np.uint8)[names_of(mean, sd, parenchyma.aeration.level_hu)][nearest]
         return labels
 
-    def _deviation(self, prepared: Prepared) -> NDArray[np.float32]:
+    def _deviation(self, parenchyma: Parenchyma) -> NDArray[np.float32]:
         """Standard deviation of smoothed HU among the lung voxels around each voxel."""
         from scipy.ndimage import uniform_filter
 
         size = [max(1, round(self.window_mm / s)) for s in SPACING_ZYX]
-        inside = prepared.canonical.lungs.astype(np.float32)
+        inside = parenchyma.canonical.lungs.astype(np.float32)
         # Around a level that lungs are near to, squares lose no digits.
-        hu = np.clip(prepared.smooth + 800.0, -300.0, 1200.0) * inside
+        hu = np.clip(parenchyma.smooth + 800.0, -300.0, 1200.0) * inside
         share = np.maximum(uniform_filter(inside, size), 1e-3)
         mean, square = uniform_filter(hu, size) / share, uniform_filter(hu**2, size) / share
         return np.asarray(np.sqrt(np.maximum(square - mean**2, 0.0)), np.float32)
@@ -149,10 +149,10 @@ class NetworkMixture:
 
     bundle: Bundle
 
-    def __call__(self, prepared: Prepared) -> NDArray[np.uint8]:
+    def __call__(self, parenchyma: Parenchyma) -> NDArray[np.uint8]:
         """Class ids (z, y, x) uint8 on the working grid, 0 outside the lungs."""
-        features = encoder_features(prepared, self.bundle, _TIMESTEPS, overlap=0.0)
-        return label_by_clusters(prepared, mixture(features, principal=2 * PRINCIPAL))
+        features = encoder_features(parenchyma, self.bundle, _TIMESTEPS, overlap=0.0)
+        return label_by_clusters(parenchyma, mixture(features, principal=2 * PRINCIPAL))
 
 
 @dataclass(frozen=True)
@@ -171,17 +171,17 @@ class DiffSeg:
     threshold: float = 0.5
     stride: int = 2
 
-    def __call__(self, prepared: Prepared) -> NDArray[np.uint8]:
+    def __call__(self, parenchyma: Parenchyma) -> NDArray[np.uint8]:
         """Class ids (z, y, x) uint8 on the working grid, 0 outside the lungs."""
         from .attention import attention_maps
 
-        number = np.full(int(np.prod(prepared.cells.shape)), -1)
-        number[prepared.cells.index] = np.arange(len(prepared.cells))
-        lattice = number.reshape(prepared.cells.shape)
+        number = np.full(int(np.prod(parenchyma.cells.shape)), -1)
+        number[parenchyma.cells.index] = np.arange(len(parenchyma.cells))
+        lattice = number.reshape(parenchyma.cells.shape)
         patch = tuple(p // c for p, c in zip(self.bundle.patch, CELL, strict=True))
-        segment = np.zeros(len(prepared.cells), np.intp)
+        segment = np.zeros(len(parenchyma.cells), np.intp)
         found = 0
-        for tiles, x, step in noisy_tiles(prepared, self.bundle, self.timestep, overlap=0.0):
+        for tiles, x, step in noisy_tiles(parenchyma, self.bundle, self.timestep, overlap=0.0):
             for tile, maps in zip(tiles, attention_maps(self.bundle.network, x, step), strict=True):
                 cells = np.full(patch, -1)
                 part = lattice[tile]
@@ -189,7 +189,7 @@ class DiffSeg:
                 merged = self._merged(maps, cells)
                 segment[cells[cells >= 0]] = found + merged
                 found += int(merged.max()) + 1
-        return label_by_segments(prepared, segment)
+        return label_by_segments(parenchyma, segment)
 
     def _merged(self, maps: Tensor, cells: NDArray[np.intp]) -> NDArray[np.intp]:
         """Segment of every lung cell of a patch; cells outside the lungs are no places of this method."""

@@ -9,15 +9,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...grid.canonical import CELL, SPACING_ZYX, Canonical, normalise
-from ...grid.cells import Lattice, spread
+from ...grid.cells import spread
 from ...grid.tiles import tile_cells, tile_weight, world_noise
+from .kept import once
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from ...grid.cells import Cells
     from ...model.bundle import Bundle
-    from .prepared import Prepared
+    from ...segmentation.preparation import Parenchyma
 
 Tile = tuple[slice, ...]
 
@@ -29,7 +30,7 @@ BANDS_HU = (-950.0, -750.0, -400.0, 0.0)
 _TILES_AT_ONCE = 8
 
 
-def block_radiomics(prepared: Prepared) -> NDArray[np.float32]:
+def block_radiomics(parenchyma: Parenchyma) -> NDArray[np.float32]:
     """The 34 radiomic descriptors of the 16 mm block around every lung cell, (n, 34) float32, tails tamed."""
 
     def measure() -> NDArray[np.float32]:
@@ -37,13 +38,13 @@ def block_radiomics(prepared: Prepared) -> NDArray[np.float32]:
 
         from ...model.heads import tamed
 
-        index, numbers = describe_blocks(prepared.canonical)
-        row = np.full(int(np.prod(_block_shape(prepared.canonical.lungs))), -1)
+        index, numbers = describe_blocks(parenchyma.canonical)
+        row = np.full(int(np.prod(_block_shape(parenchyma.canonical.lungs))), -1)
         row[index] = np.arange(len(index))
         of_blocks = tamed(torch.from_numpy(numbers)).numpy()
-        return np.asarray(of_blocks[row[block_of_cells(prepared.cells)]])
+        return np.asarray(of_blocks[row[block_of_cells(parenchyma.cells)]])
 
-    return prepared.once("block radiomics", measure)
+    return once(parenchyma, "block radiomics", measure)
 
 
 def describe_blocks(canonical: Canonical) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
@@ -69,7 +70,7 @@ def block_of_cells(cells: Cells) -> NDArray[np.intp]:
     return np.ravel_multi_index((z // 2, y // 2, x // 2), blocks)
 
 
-def plain_statistics(prepared: Prepared) -> NDArray[np.float32]:
+def plain_statistics(parenchyma: Parenchyma) -> NDArray[np.float32]:
     """Plain local statistics of every lung cell, (n, 16) float32.
 
     Mean HU, log standard deviation, log gradient and the shares of the five HU bands, each in the cell's own
@@ -77,9 +78,9 @@ def plain_statistics(prepared: Prepared) -> NDArray[np.float32]:
     """
 
     def measure() -> NDArray[np.float32]:
-        lattice = Lattice.over(prepared.canonical.lungs)
-        hu = prepared.smooth.ravel()[lattice.voxels]
-        gradient = _gradient_magnitude(prepared.smooth).ravel()[lattice.voxels]
+        lattice = parenchyma.lattice
+        hu = parenchyma.smooth.ravel()[lattice.voxels]
+        gradient = _gradient_magnitude(parenchyma.smooth).ravel()[lattice.voxels]
         band = np.digitize(hu, BANDS_HU)
         sums = [lattice.sums(), lattice.sums(hu), lattice.sums(hu**2), lattice.sums(gradient)]
         sums += [lattice.sums((band == i).astype(np.float32)) for i in range(len(BANDS_HU) + 1)]
@@ -91,7 +92,7 @@ def plain_statistics(prepared: Prepared) -> NDArray[np.float32]:
             columns += [mean, np.log(sd + 10.0), np.log(edge + 5.0), *shares]
         return np.stack(columns, axis=1).astype(np.float32)
 
-    return prepared.once("plain statistics", measure)
+    return once(parenchyma, "plain statistics", measure)
 
 
 def _gradient_magnitude(hu: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -103,7 +104,7 @@ def _gradient_magnitude(hu: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def encoder_features(
-    prepared: Prepared,
+    parenchyma: Parenchyma,
     bundle: Bundle,
     timesteps: tuple[int, ...],
     *,
@@ -115,11 +116,11 @@ def encoder_features(
 
     from ...model.network import bfloat16_pays
 
-    shape = prepared.cells.shape
+    shape = parenchyma.cells.shape
     total = np.zeros((len(timesteps), bundle.network.feature_channels, *shape), np.float32)
     seen = np.zeros(shape, np.float32)
     for i, t in enumerate(timesteps):
-        for tiles, x, step in noisy_tiles(prepared, bundle, t, overlap=overlap, seed=seed):
+        for tiles, x, step in noisy_tiles(parenchyma, bundle, t, overlap=overlap, seed=seed):
             with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, bfloat16_pays("cpu")):
                 features = bundle.network.encode(x, step).float().numpy()
             weight = tile_weight(features.shape[2:])
@@ -128,11 +129,11 @@ def encoder_features(
                 total[i][(slice(None), *target)] += (feature * weight)[(slice(None), *within)]
                 seen[target] += weight[within] if i == 0 else 0.0
     total /= np.maximum(seen, 1e-6)
-    return np.ascontiguousarray(total.reshape(-1, seen.size)[:, prepared.cells.index].T)
+    return np.ascontiguousarray(total.reshape(-1, seen.size)[:, parenchyma.cells.index].T)
 
 
 def noisy_tiles(
-    prepared: Prepared, bundle: Bundle, timestep: int, *, overlap: float, seed: int = 0
+    parenchyma: Parenchyma, bundle: Bundle, timestep: int, *, overlap: float, seed: int = 0
 ) -> Iterator[tuple[list[Tile], Tensor, Tensor]]:
     """The network's input over the lungs, a few tiles at a time.
 
@@ -141,10 +142,10 @@ def noisy_tiles(
     """
     import torch
 
-    canonical = prepared.canonical
+    canonical = parenchyma.canonical
     clean, noise = normalise(canonical.hu), world_noise(canonical, seed)
     patch = tuple(p // c for p, c in zip(bundle.patch, CELL, strict=True))
-    occupied = prepared.cells.to_lattice(np.ones(len(prepared.cells), np.float32)) > 0
+    occupied = parenchyma.cells.to_lattice(np.ones(len(parenchyma.cells), np.float32)) > 0
     every = list(tile_cells(occupied, patch, overlap))
     volumes = ((clean, -1.0), (noise, 0.0), (canonical.lungs.astype(np.float32), 0.0))
     for first in range(0, len(every), _TILES_AT_ONCE):

@@ -8,12 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...classes import CONSOLIDATION, EMPHYSEMA, FIBROSIS, GROUND_GLASS, HEALTHY
-from ...grid.cells import Lattice
 from ...segmentation.aeration import FULL_INSPIRATION_HU
 from ...segmentation.fusion import cell_prior
+from .kept import once
 
 if TYPE_CHECKING:
-    from .prepared import Prepared
+    from ...segmentation.preparation import Parenchyma
 
 NAMES = (HEALTHY, EMPHYSEMA, GROUND_GLASS, FIBROSIS, CONSOLIDATION)
 """Class ids that a cluster can have."""
@@ -50,53 +50,53 @@ def names_of(mean_hu: NDArray[np.floating], sd_hu: NDArray[np.floating], level_h
     return np.asarray(index[distance.argmin(axis=0)])
 
 
-def cell_looks(prepared: Prepared) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def cell_looks(parenchyma: Parenchyma) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Mean and standard deviation of smoothed HU of every lung cell, two (n,) float32."""
 
     def measure() -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        lattice = Lattice.over(prepared.canonical.lungs)
-        hu = prepared.smooth.ravel()[lattice.voxels]
+        lattice = parenchyma.lattice
+        hu = parenchyma.smooth.ravel()[lattice.voxels]
         count = np.maximum(lattice.gather(lattice.sums()), 1.0)
         mean = lattice.gather(lattice.sums(hu)) / count
         square = lattice.gather(lattice.sums(hu**2)) / count
         sd = np.sqrt(np.maximum(square - mean**2, 0.0))
         return mean.astype(np.float32), sd.astype(np.float32)
 
-    return prepared.once("cell looks", measure)
+    return once(parenchyma, "cell looks", measure)
 
 
-def label_by_clusters(prepared: Prepared, responsibility: NDArray[np.floating]) -> NDArray[np.uint8]:
+def label_by_clusters(parenchyma: Parenchyma, responsibility: NDArray[np.floating]) -> NDArray[np.uint8]:
     """Name the clusters of the lung cells and put the names back to voxels.
 
     Args:
-        prepared: the CT.
+        parenchyma: the lungs.
         responsibility: (n, k) share of every cluster in every lung cell, rows sum to 1.
 
     Returns:
         (z, y, x) uint8 class ids on the working grid, 0 outside the lungs: at every voxel the largest of the
         trilinearly interpolated cell posteriors.
     """
-    mean, sd = cell_looks(prepared)
-    weight = responsibility * prepared.cells.fraction[:, None]
+    mean, sd = cell_looks(parenchyma)
+    weight = responsibility * parenchyma.cells.fraction[:, None]
     mass = np.maximum(weight.sum(axis=0), 1e-6)
-    names = names_of(mean @ weight / mass, sd @ weight / mass, prepared.aeration.level_hu)
+    names = names_of(mean @ weight / mass, sd @ weight / mass, parenchyma.aeration.level_hu)
     posterior = responsibility @ np.eye(len(NAMES), dtype=np.float32)[names]
-    return _to_voxels(prepared, posterior.astype(np.float32))
+    return _to_voxels(parenchyma, posterior.astype(np.float32))
 
 
-def label_by_segments(prepared: Prepared, segment: NDArray[np.intp]) -> NDArray[np.uint8]:
+def label_by_segments(parenchyma: Parenchyma, segment: NDArray[np.intp]) -> NDArray[np.uint8]:
     """The same for hard clusters: the number (n,) of the segment that every lung cell belongs to."""
-    mean, sd = cell_looks(prepared)
-    fraction = prepared.cells.fraction
+    mean, sd = cell_looks(parenchyma)
+    fraction = parenchyma.cells.fraction
     mass = np.maximum(np.bincount(segment, fraction), 1e-6)
     means, sds = (np.bincount(segment, fraction * values) / mass for values in (mean, sd))
-    names = names_of(means, sds, prepared.aeration.level_hu)
-    return _to_voxels(prepared, np.eye(len(NAMES), dtype=np.float32)[names[segment]])
+    names = names_of(means, sds, parenchyma.aeration.level_hu)
+    return _to_voxels(parenchyma, np.eye(len(NAMES), dtype=np.float32)[names[segment]])
 
 
-def _to_voxels(prepared: Prepared, posterior: NDArray[np.float32]) -> NDArray[np.uint8]:
-    lungs = prepared.canonical.lungs
-    winner = np.argmax(cell_prior(prepared.cells, posterior, lungs), axis=0)
+def _to_voxels(parenchyma: Parenchyma, posterior: NDArray[np.float32]) -> NDArray[np.uint8]:
+    lungs = parenchyma.canonical.lungs
+    winner = np.argmax(cell_prior(parenchyma.cells, posterior, lungs), axis=0)
     labels = np.zeros(lungs.shape, np.uint8)
     labels[lungs] = np.array(NAMES, np.uint8)[winner]
     return labels
