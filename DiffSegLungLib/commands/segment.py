@@ -38,6 +38,7 @@ def segment(
     bundle: str = "default",
     lungs: Path | None = None,
     series: str | None = None,
+    name: str = "",
     overwrite: bool = False,
 ) -> Work:
     """Segment one CT into a folder of results; see :class:`~DiffSegLungLib.pipeline.Segmenter`."""
@@ -46,7 +47,9 @@ def segment(
         session.plan(STAGE_SHARES)
         session.check("start")
         session.output = OutputFolder(output, OUTPUT_FILES, overwrite=overwrite)
-        segment_into(session, session.output, ct, config, bundle=bundle, lungs=lungs, series=series)
+        segment_into(
+            session, session.output, ct, config, bundle=bundle, lungs=lungs, series=series, name=name
+        )
 
     return work
 
@@ -60,12 +63,13 @@ def segment_into(
     bundle: str,
     lungs: Path | None = None,
     series: str | None = None,
+    name: str = "",
 ) -> None:
     """Segment a CT into an output folder that is open, publish it, and say where it is."""
     from ..segmentation.pipeline import Segmenter  # numpy and SimpleITK load here, torch with the bundle
 
     segmenter = Segmenter(bundle, config)
-    result = segmenter.run(ct, lungs=lungs, series=series, talk=session.talk)
+    result = segmenter.run(ct, lungs=lungs, series=series, name=name, talk=session.talk)
     result.provenance["input"] = fingerprint(ct, lungs=lungs, series=series)
     result.save(output.path, session.talk)
     if session.cancelled() or not output.commit():

@@ -41,6 +41,7 @@ class Segmenter:
         *,
         lungs: NDArray[np.bool_] | str | Path | None = None,
         series: str | None = None,
+        name: str = "",
         talk: Talk = SILENT,
     ) -> Result:
         """Segment a CT.
@@ -49,6 +50,7 @@ class Segmenter:
             ct: a CT, or a path that :meth:`CT.read` takes.
             lungs: a lung mask that replaces the built-in one: bool (z, y, x) on the CT's grid, or a file.
             series: which series of a DICOM folder.
+            name: what to call the CT in messages and the report, as :meth:`CT.read` takes it.
             talk: progress of every stage, the request to stop.
 
         Raises:
@@ -59,7 +61,7 @@ class Segmenter:
         seconds: dict[str, float] = {}
         with talk.enter("read", seconds):
             # The CT first: a wrong file is then refused before torch and the model load.
-            volume = ct if isinstance(ct, CT) else CT.read(ct, series=series)
+            volume = ct if isinstance(ct, CT) else CT.read(ct, series=series, name=name)
             mask = read_mask(lungs, volume.geometry) if isinstance(lungs, (str, Path)) else lungs
             bundle = self.load_bundle() if needs_bundle(config) else None
         prepared = prepare(volume, mask, config, talk)
