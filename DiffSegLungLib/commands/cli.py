@@ -165,6 +165,7 @@ def _segment(options: argparse.Namespace) -> commands.Work:
         bundle=options.bundle,
         lungs=options.lungs,
         series=options.series,
+        name=options.name,
         overwrite=options.overwrite,
     )
 
@@ -187,6 +188,12 @@ def _add_segment(parser: argparse.ArgumentParser) -> None:
         "--lungs", type=Path, metavar="MASK", help="your own lung mask; any label above 0 counts"
     )
     parser.add_argument("--series", metavar="UID", help="which series of a DICOM folder, by number or UID")
+    parser.add_argument(
+        "--name",
+        default="",
+        metavar="NAME",
+        help="what to call the CT in messages and the report (its file's name)",
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace results that are already there")
     _add_settings(parser)
     _add_session(parser)

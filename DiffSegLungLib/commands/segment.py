@@ -39,6 +39,7 @@ def segment(
     bundle: str = "default",
     lungs: Path | None = None,
     series: str | None = None,
+    name: str = "",
     overwrite: bool = False,
 ) -> Work:
     """Segment one CT into a folder of results; see :class:`~DiffSegLungLib.pipeline.Segmenter`."""
@@ -47,7 +48,9 @@ def segment(
         session.plan(STAGE_SHARES)
         session.check("start")
         session.output = OutputFolder(output, OUTPUT_FILES, overwrite=overwrite)
-        _segment_into(session, session.output, ct, config, bundle=bundle, lungs=lungs, series=series)
+        _segment_into(
+            session, session.output, ct, config, bundle=bundle, lungs=lungs, series=series, name=name
+        )
 
     return work
 
@@ -134,12 +137,13 @@ def _segment_into(
     bundle: str,
     lungs: Path | None = None,
     series: str | None = None,
+    name: str = "",
 ) -> None:
     from ..segmentation.pipeline import Segmenter  # numpy and SimpleITK load here, torch with the bundle
 
     segmenter = Segmenter(bundle, config)
     result = segmenter.run(
-        ct, lungs=lungs, series=series, progress=session.progress, cancelled=session.cancelled
+        ct, lungs=lungs, series=series, name=name, progress=session.progress, cancelled=session.cancelled
     )
     result.provenance["input"] = fingerprint(ct, lungs=lungs, series=series)
     result.save(output.path, progress=session.progress, cancelled=session.cancelled)

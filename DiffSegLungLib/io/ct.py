@@ -15,6 +15,7 @@ from .dicom_volume import read_series
 from .geometry import Geometry, resample, to_image
 from .hounsfield import AIR, to_hounsfield
 from .image_file import is_volume_file, opened_or_refused, read_image, write_image
+from .refusals import distance_notes
 from .segmentation_file import write_segmentation
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ class CT:
             raise ValueError(f"HU of shape {self.hu.shape} on a grid of shape {self.geometry.shape}")
 
     @classmethod
-    def read(cls, path: str | Path, *, series: str | None = None) -> CT:
+    def read(cls, path: str | Path, *, series: str | None = None, name: str = "") -> CT:
         """Read NIfTI, NRRD, MetaImage or DICOM.
 
         Args:
@@ -56,17 +57,20 @@ class CT:
                 files, or one DICOM file of such a folder.
             series: which DICOM series to take (its number or its UID); None takes the axial CT series with
                 most slices.
+            name: what to call the CT in messages and reports, where the file is only a copy of what the
+                user knows; empty takes the name of the file or folder.
 
         Raises:
             InputError: it is not a chest CT in HU; the message says what was seen.
         """
         path = Path(path)
-        with opened_or_refused(path):
+        with opened_or_refused(path, name):
             if path.is_dir() or (path.is_file() and not is_volume_file(path) and is_dicom_file(path)):
                 values, geometry, notes = read_series(path, series)
-                return cls._checked(values, geometry, folder_of(path).name, notes)
-            image, notes = read_image(path)
-            return cls._checked(*_scalar(image, path.name), path.name, notes)
+                return cls._checked(values, geometry, name or folder_of(path).name, notes)
+            image, notes = read_image(path, name)
+            name = name or path.name
+            return cls._checked(*_scalar(image, name), name, notes)
 
     @classmethod
     def from_image(cls, image: sitk.Image, source: str = "image") -> CT:
@@ -80,7 +84,8 @@ class CT:
     @classmethod
     def _checked(cls, values: NDArray[Any], geometry: Geometry, source: str, notes: tuple[str, ...]) -> CT:
         """Values that may be anything, as HU at right angles."""
-        _refuse_too_small(geometry, source)
+        _refuse_too_small(geometry, source or "The CT")
+        notes += distance_notes(max(geometry.spacing), source or "The CT")
         hu, more = to_hounsfield(values, source or "The CT")
         if geometry.is_right_angled:
             return cls(hu, geometry, source, notes + more)

@@ -29,11 +29,12 @@ _ACCEPTED = "Give a NIfTI, NRRD or MetaImage volume, or a folder of DICOM files.
 _MOST_VOXELS = 2_000_000_000
 
 
-def read_image(path: Path) -> tuple[sitk.Image, tuple[str, ...]]:
+def read_image(path: Path, name: str = "") -> tuple[sitk.Image, tuple[str, ...]]:
     """Read a volume of any pixel type; refuses what is no volume with sensible voxels.
 
     Args:
         path: a file of one of :data:`FORMATS`.
+        name: what to call it in a message; empty takes the file's own name.
 
     Returns:
         The image (scalar or vector, three-dimensional), and notes for the user.
@@ -43,31 +44,31 @@ def read_image(path: Path) -> tuple[sitk.Image, tuple[str, ...]]:
     """
     import SimpleITK as sitk
 
-    _refuse_wrong_kind(path)
-    notes: tuple[str, ...] = ()
+    name = name or path.name
+    _refuse_wrong_kind(path, name)
     if path.name.lower().endswith((".nii", ".nii.gz")):
-        notes = check_nifti(path)
+        notes = check_nifti(path, name)
     else:
-        check_text_header(path)
+        notes = check_text_header(path, name)
     reader = sitk.ImageFileReader()
     reader.SetFileName(str(path))
     with quiet():
         try:
             reader.ReadImageInformation()
             size, spacing = reader.GetSize(), reader.GetSpacing()
-            _refuse_wrong_axes(size, path.name)
-            _refuse_bad_grid(size[:3], spacing[:3], path.name)
+            _refuse_wrong_axes(size, name)
+            _refuse_bad_grid(size[:3], spacing[:3], name)
             image = reader.Execute()
         except RuntimeError as error:
-            raise _explained(str(error), path.name) from None
+            raise _explained(str(error), name) from None
     if image.GetDimension() == 4:
         image = image[:, :, :, 0]
-    _refuse_bad_direction(Geometry.of(image), path.name)
+    _refuse_bad_direction(Geometry.of(image), name)
     return image, notes
 
 
 @contextmanager
-def opened_or_refused(path: Path) -> Iterator[None]:
+def opened_or_refused(path: Path, name: str = "") -> Iterator[None]:
     """Turn what the operating system says (no permission, a lost network folder) into a refusal."""
     check_name(path)
     try:
@@ -75,7 +76,9 @@ def opened_or_refused(path: Path) -> Iterator[None]:
     except OSError as error:
         why = (error.strerror or type(error).__name__).lower()
         raise InputError(
-            "unreadable", f"{path.name} cannot be opened ({why}).", "Check its permissions and the disk."
+            "unreadable",
+            f"{name or path.name} cannot be opened ({why}).",
+            "Check its permissions and the disk.",
         ) from error
 
 
@@ -143,9 +146,8 @@ def _nifti_length(image: sitk.Image) -> int:
     return int(352 + values * image.GetSizeOfPixelComponent()) % 2**32
 
 
-def _refuse_wrong_kind(path: Path) -> None:
-    """Refuse by existence, name and first bytes, before any reader opens the file."""
-    name = path.name
+def _refuse_wrong_kind(path: Path, name: str) -> None:
+    """Refuse by existence, suffix and first bytes, before any reader opens the file."""
     if not path.is_file():
         raise InputError("no-such-file", f"There is no file named {name}.", "Check the path.")
     if path.stat().st_size == 0:
@@ -153,7 +155,7 @@ def _refuse_wrong_kind(path: Path) -> None:
     with path.open("rb") as stream:
         start = stream.read(6)
     packed = start.startswith((b"PK\x03\x04", b"7z\xbc\xaf", b"Rar!"))
-    if packed or (not is_volume_file(path) and name.lower().endswith(_ARCHIVES)):
+    if packed or (not is_volume_file(path) and path.name.lower().endswith(_ARCHIVES)):
         raise InputError("archive", f"{name} is a packed or encrypted archive.", "Unpack it first.")
     if not is_volume_file(path):
         kind = f"files of type {path.suffix}" if path.suffix else "files without a known type"

@@ -10,6 +10,7 @@ from __future__ import annotations
 import gzip
 import struct
 import zlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
@@ -17,7 +18,7 @@ from typing import Any, BinaryIO, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from .refusals import bad_direction, bad_spacing, not_finite, truncated, unreadable
+from .refusals import bad_direction, bad_spacing, not_finite, orientation_assumed, truncated, unreadable
 
 _CHUNK = 1 << 20
 _FLOATS: dict[int, np.dtype[np.floating[Any]]] = {16: np.dtype(np.float32), 64: np.dtype(np.float64)}
@@ -46,8 +47,12 @@ class NiftiHeader:
     sform: NDArray[np.float64] | None
 
 
-def check_nifti(path: Path) -> tuple[str, ...]:
+def check_nifti(path: Path, name: str) -> tuple[str, ...]:
     """Refuse a NIfTI file that is cut, damaged, or without usable numbers; returns notes on its orientation.
+
+    Args:
+        path: the file.
+        name: what to call it in a message.
 
     Raises:
         InputError: ``unreadable``, ``truncated``, ``not-finite``, ``bad-spacing`` or ``bad-direction``.
@@ -55,31 +60,38 @@ def check_nifti(path: Path) -> tuple[str, ...]:
     opened = gzip.open if path.name.lower().endswith(".gz") else open
     try:
         with opened(path, "rb") as stream:
-            header = _header(stream.read(540), path.name)
+            header = _header(stream.read(540), name)
             # Unpacked to its end, a compressed file also verifies its checksum.
             stream.seek(header.voxels_at)
             length, bad = _scan(stream, header)
     except (EOFError, zlib.error) as error:
-        raise truncated(path.name) from error
+        raise truncated(name) from error
     except (gzip.BadGzipFile, OverflowError) as error:
-        raise unreadable(path.name) from error
+        raise unreadable(name) from error
     if length < header.bytes_needed:
-        raise truncated(path.name)
+        raise truncated(name)
     if bad:
-        raise not_finite(bad, path.name)
+        raise not_finite(bad, name)
     if not all(np.isfinite(s) and s > 0 for s in header.spacing):
-        raise bad_spacing(path.name, " x ".join(f"{s:g}" for s in header.spacing))
-    return _orientation_notes(header, path.name)
+        raise bad_spacing(name, _shown(header.spacing))
+    return _orientation_notes(header, name)
+
+
+def _shown(spacing: Iterable[float]) -> str:
+    return " x ".join(f"{s:g}" for s in spacing)
 
 
 def _scan(stream: BinaryIO | gzip.GzipFile, header: NiftiHeader) -> tuple[int, int]:
     """Length of the uncompressed file, and how many of its voxels are NaN or infinite."""
-    length, bad = header.voxels_at, 0
+    length, bad, rest = header.voxels_at, 0, b""
     while chunk := stream.read(_CHUNK):
-        length += len(chunk)
-        if header.dtype is not None and len(chunk) % header.dtype.itemsize == 0:
-            voxels = np.frombuffer(chunk, header.dtype)
+        if header.dtype is not None:
+            # A chunk may end within a voxel, and bytes after the last voxel are none.
+            own = rest + chunk[: max(0, header.bytes_needed - length)]
+            whole = len(own) - len(own) % header.dtype.itemsize
+            voxels, rest = np.frombuffer(own[:whole], header.dtype), own[whole:]
             bad += int(voxels.size - np.isfinite(voxels).sum())
+        length += len(chunk)
     return length, bad
 
 
@@ -147,13 +159,16 @@ def _orientation_notes(header: NiftiHeader, name: str) -> tuple[str, ...]:
     """
     qform, sform = header.qform, header.sform
     if qform is None and sform is None:
-        return (
-            f"{name} does not say how it lies in the patient; its axes were taken as left, back and head.",
-        )
+        return (orientation_assumed(name),)
     if not _usable(sform) and not _usable(qform):
         raise bad_direction(name)
     if sform is not None and not np.isfinite(sform).all():  # ITK may look for its axes for ever
         raise bad_direction(name)
+    if sform is not None and _usable(sform):
+        # ITK turns the axes as the matrix says and takes the spacing from elsewhere.
+        lengths = np.linalg.norm(sform[:, :3], axis=0)
+        if not np.allclose(lengths, header.spacing, rtol=0.01):
+            raise bad_spacing(name, f"{_shown(header.spacing)} and, in its sform, {_shown(lengths)}")
     if qform is None or sform is None:
         return ()
     ends = [(0, n - 1) for n in (*header.size, 1, 1)[:3]]

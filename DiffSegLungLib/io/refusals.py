@@ -9,6 +9,9 @@ from ..errors import InputError
 THINNEST_MM, THICKEST_MM = 0.05, 20.0
 """Between these lies the spacing of every chest CT."""
 
+APART_MM = 10.0
+"""From this distance on, more of a lung lies between the slices than in them."""
+
 
 def unreadable(name: str) -> InputError:
     """A file that is not what its name says, or no longer."""
@@ -45,12 +48,36 @@ def bad_direction(name: str) -> InputError:
 
 
 def bad_spacing(name: str, stored: str) -> InputError:
-    """A volume whose voxels have no size, or one that no scanner makes; ``stored`` is what the file says."""
+    """A volume whose voxels have no size, or one that no scanner makes.
+
+    Args:
+        name: of the volume.
+        stored: the spacing as the file gives it; empty where it gives none.
+    """
+    seen = f"has a voxel spacing of {stored} mm" if stored else "does not say how far apart its voxels are"
     return InputError(
         "bad-spacing",
-        f"{name} has a voxel spacing of {stored} mm.",
+        f"{name} {seen}.",
         f"Every spacing must lie between {THINNEST_MM:g} and {THICKEST_MM:g} mm, as in the scan's DICOM.",
     )
+
+
+def distance_notes(slice_mm: float, name: str) -> tuple[str, ...]:
+    """The note on slices so far apart that little of the lung was scanned.
+
+    Raises:
+        InputError: code ``bad-spacing``, they are farther apart than :data:`THICKEST_MM`.
+    """
+    if slice_mm > THICKEST_MM:
+        raise bad_spacing(name, f"{slice_mm:g}")
+    if slice_mm < APART_MM:
+        return ()
+    return (f"The slices of {name} lie {slice_mm:.3g} mm apart: the volumes are estimates.",)
+
+
+def orientation_assumed(name: str) -> str:
+    """The note on a volume that does not tell left from right."""
+    return f"{name} does not say how it lies in the patient; its axes were taken as left, back and head."
 
 
 def shown_name(path: Path) -> str:

@@ -6,13 +6,14 @@ helps nobody. Formats: itk.org/Wiki/ITK/MetaIO/Documentation and teem.sourceforg
 
 from __future__ import annotations
 
+import math
 import re
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import InputError
-from .refusals import truncated, unreadable
+from .refusals import bad_spacing, orientation_assumed, truncated, unreadable
 
 _LONGEST_HEADER = 1 << 22  # a segmentation with many segments has a long one
 _CHUNK = 1 << 20
@@ -33,6 +34,11 @@ _NRRD_BYTES = {
     **dict.fromkeys(("double",), 8),
 }
 
+_NRRD_SPACES = (
+    *("left-posterior-superior", "lps", "right-anterior-superior", "ras", "left-anterior-superior", "las"),
+)
+"""The spaces that ITK turns into its own; any other says nothing of left and right."""
+
 
 @dataclass(frozen=True)
 class Promise:
@@ -51,33 +57,43 @@ class Promise:
     packing: int | None
 
 
-def check_text_header(path: Path) -> None:
+def check_text_header(path: Path, name: str) -> tuple[str, ...]:
     """Refuse a MetaImage or NRRD file whose header or voxels are damaged, cut off or missing.
 
+    Args:
+        path: the file.
+        name: what to call it in a message.
+
+    Returns:
+        Notes on what the header leaves open.
+
     Raises:
-        InputError: ``unreadable`` or ``truncated``.
+        InputError: ``unreadable``, ``truncated`` or ``bad-spacing``.
     """
     with path.open("rb") as stream:
         start = stream.read(_LONGEST_HEADER)
     meta = path.suffix.lower() in (".mha", ".mhd")
     try:
-        promise = _meta_promise(path, start) if meta else _nrrd_promise(path, start)
+        fields, end = _meta_fields(start) if meta else _nrrd_fields(start)
+        promise = _meta_promise(path, fields, end) if meta else _nrrd_promise(path, fields, end)
+        notes = _meta_grid(fields, name) if meta else _nrrd_grid(fields, name)
     except (KeyError, ValueError) as error:
-        raise unreadable(path.name) from error
+        raise unreadable(name) from error
     if promise is None:
-        return
+        return notes
     if not promise.data.is_file():
         raise InputError(
             "unreadable",
-            f"{path.name} is only a header and its data file {promise.data.name} is missing.",
+            f"{name} is only a header and its data file {promise.data.name} is missing.",
             "Put both files into one folder.",
         )
     if _available(promise) < promise.length:
-        raise truncated(path.name)
+        raise truncated(name)
+    return notes
 
 
-def _meta_promise(path: Path, start: bytes) -> Promise | None:
-    """Parse a MetaImage header; None where the voxels are in several files, which ITK looks after."""
+def _meta_fields(start: bytes) -> tuple[dict[str, str], int]:
+    """The fields of a MetaImage header, and where it ends."""
     fields: dict[str, str] = {}
     end = 0
     while "ElementDataFile" not in fields:
@@ -87,6 +103,11 @@ def _meta_promise(path: Path, start: bytes) -> Promise | None:
             raise ValueError("no line of a MetaImage header")
         fields[field[1]] = field[2].strip()
         end = line_end + 1
+    return fields, end
+
+
+def _meta_promise(path: Path, fields: dict[str, str], end: int) -> Promise | None:
+    """Where a MetaImage has its voxels; None where they are in several files, which ITK looks after."""
     sizes = [int(n) for n in fields["DimSize"].split()]
     channels = int(fields.get("ElementNumberOfChannels", "1"))
     length = _length(sizes, int(fields["NDims"]), _META_BYTES[fields["ElementType"]] * channels)
@@ -99,8 +120,20 @@ def _meta_promise(path: Path, start: bytes) -> Promise | None:
     return Promise(path if local else path.parent / where, offset, length, zlib.MAX_WBITS if packed else None)
 
 
-def _nrrd_promise(path: Path, start: bytes) -> Promise | None:
-    """Parse an NRRD header; None for what ITK must look after (text, several files, skipped lines)."""
+def _meta_grid(fields: dict[str, str], name: str) -> tuple[str, ...]:
+    """Refuse voxels without a size, which MetaIO takes as 1 mm; notes on what was assumed."""
+    stored = fields.get("ElementSpacing", fields.get("ElementSize", ""))
+    _refuse_spacing([float(s) for s in stored.split()], int(fields["NDims"]), name)
+    notes = []
+    if "ElementSpacing" not in fields:
+        notes.append(f"{name} gives the size of its voxels and not their distance; they were taken to touch.")
+    if not {"TransformMatrix", "Rotation", "Orientation"} & fields.keys():
+        notes.append(orientation_assumed(name))
+    return tuple(notes)
+
+
+def _nrrd_fields(start: bytes) -> tuple[dict[str, str], int]:
+    """The fields of an NRRD header, and where it ends."""
     if not start.startswith(b"NRRD000"):
         raise ValueError("no NRRD magic")
     blank = re.search(rb"\r?\n\r?\n", start)
@@ -110,6 +143,33 @@ def _nrrd_promise(path: Path, start: bytes) -> Promise | None:
         key, colon, value = line.partition(": ")
         if colon and not line.startswith("#"):
             fields[key.strip().lower()] = value.strip()
+    return fields, offset
+
+
+def _nrrd_grid(fields: dict[str, str], name: str) -> tuple[str, ...]:
+    """Refuse voxels without a size, which ITK takes as 1 mm; notes on what was assumed."""
+    if "space directions" in fields:
+        axes = re.findall(r"\([^)]*\)|none", fields["space directions"], re.IGNORECASE)
+        vectors = [[float(c) for c in axis[1:-1].split(",")] for axis in axes if axis.startswith("(")]
+        spacing = [math.hypot(*vector) for vector in vectors]
+    else:
+        spacing = [float(s) for s in fields.get("spacings", "").split()]
+        if int(fields["dimension"]) > 3:  # the axis of a voxel's several values has none
+            spacing = [s for s in spacing if not math.isnan(s)]
+    _refuse_spacing(spacing, int(fields["dimension"]), name)
+    known = "space directions" in fields and fields.get("space", "").lower() in _NRRD_SPACES
+    return () if known else (orientation_assumed(name),)
+
+
+def _refuse_spacing(spacing: list[float], axes: int, name: str) -> None:
+    """Refuse a volume with fewer than three positive spacings; what is no volume is refused elsewhere."""
+    good = all(math.isfinite(s) and s > 0 for s in spacing)
+    if axes >= 3 and (len(spacing) < 3 or not good):
+        raise bad_spacing(name, " x ".join(f"{s:g}" for s in spacing))
+
+
+def _nrrd_promise(path: Path, fields: dict[str, str], offset: int) -> Promise | None:
+    """Where an NRRD has its voxels; None for what ITK must look after (text, several files, skips)."""
     sizes = [int(n) for n in fields["sizes"].split()]
     length = _length(sizes, int(fields["dimension"]), _NRRD_BYTES[fields["type"]])
     where = fields.get("data file", fields.get("datafile"))

@@ -55,6 +55,7 @@ class Segmenter:
         *,
         lungs: NDArray[np.bool_] | str | Path | None = None,
         series: str | None = None,
+        name: str = "",
         progress: Callable[[str, float], None] | None = None,
         cancelled: Callable[[], bool] | None = None,
     ) -> Result:
@@ -64,6 +65,7 @@ class Segmenter:
             ct: a CT, or a path that :meth:`CT.read` takes.
             lungs: a lung mask that replaces the built-in one: bool (z, y, x) on the CT's grid, or a file.
             series: which series of a DICOM folder.
+            name: what to call the CT in messages and the report, as :meth:`CT.read` takes it.
             progress: called with the stage's name and its own fraction, 0..1.
             cancelled: asked often; True stops the run.
 
@@ -76,7 +78,7 @@ class Segmenter:
 
         with stages.begin("read"):
             # The CT first: a wrong file is then refused before torch and the model load.
-            volume = ct if isinstance(ct, CT) else CT.read(ct, series=series)
+            volume = ct if isinstance(ct, CT) else CT.read(ct, series=series, name=name)
             mask = read_mask(lungs, volume.geometry) if isinstance(lungs, (str, Path)) else lungs
             bundle = self.load_bundle() if needs_bundle(config) else None
 

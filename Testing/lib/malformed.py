@@ -5,6 +5,7 @@ Shared by the reader's tests, the command line's tests and Testing/benchmarks/ba
 
 from __future__ import annotations
 
+import gzip
 import struct
 import zipfile
 from collections.abc import Callable
@@ -82,6 +83,34 @@ def _header(suffix: str, old: bytes, new: bytes) -> Builder:
         if content.count(old) != 1:
             raise ValueError(f"{old!r} is not in the header")
         path.write_bytes(content.replace(old, new))
+        return path
+
+    return build
+
+
+def _nrrd_grid(lines: str) -> Builder:
+    """An NRRD file that says of its grid what these header lines say."""
+
+    def build(folder: Path) -> Path:
+        values = chest()
+        sizes = " ".join(map(str, values.shape[::-1]))
+        header = f"NRRD0004\ntype: short\ndimension: 3\nsizes: {sizes}\nencoding: raw\nendian: little\n"
+        (folder / "scan.nrrd").write_bytes((header + lines + "\n").encode() + values.astype("<i2").tobytes())
+        return folder / "scan.nrrd"
+
+    return build
+
+
+def _nan_and_more(suffix: str, more: bytes) -> Builder:
+    """A file with a NaN voxel and bytes behind the last one."""
+
+    def build(folder: Path) -> Path:
+        path = _values(_with(np.nan), suffix)(folder)
+        opened = gzip.open if suffix.endswith(".gz") else open
+        with opened(path, "rb") as stream:
+            content = stream.read()
+        with opened(path, "wb") as stream:
+            stream.write(content + more)
         return path
 
     return build
@@ -261,6 +290,21 @@ MALFORMED: tuple[Malformed, ...] = (
     Malformed("spacing 0 (MetaImage)", "bad-spacing", _header(".mha", b"= 5 5 5", b"= 5 0 5")),
     Malformed("spacing negative (MetaImage)", "bad-spacing", _header(".mha", b"= 5 5 5", b"= 5 5 -5")),
     Malformed("spacing NaN (NRRD)", "bad-spacing", _header(".nrrd", b"(0,5,0)", b"(0,nan,0)")),
+    Malformed("spacing of 0 (NRRD)", "bad-spacing", _header(".nrrd", b"(0,5,0)", b"(0,0,0)")),
+    Malformed("no spacing (NRRD)", "bad-spacing", _nrrd_grid("")),
+    Malformed("thicknesses only (NRRD)", "bad-spacing", _nrrd_grid("thicknesses: 5 5 5\n")),
+    Malformed("one spacing NaN (NRRD)", "bad-spacing", _nrrd_grid("spacings: 5 5 nan\n")),
+    Malformed("two spacings (NRRD)", "bad-spacing", _nrrd_grid("spacings: 5 5\n")),
+    Malformed("negative spacing (NRRD)", "bad-spacing", _nrrd_grid("spacings: 5 -5 5\n")),
+    Malformed("no spacing (MetaImage)", "bad-spacing", _header(".mha", b"ElementSpacing = 5 5 5\n", b"")),
+    Malformed("spacing NaN (MetaImage)", "bad-spacing", _header(".mha", b"= 5 5 5", b"= 5 5 nan")),
+    Malformed("spacing beside the sform's (NIfTI)", "bad-spacing", _nifti((80, "3f", (1.0, 1.0, 1.0)))),
+    Malformed("NaN voxels and a byte too many", "not-finite", _nan_and_more(".nii", b"\0")),
+    Malformed("NaN voxels and bytes too many (.nii.gz)", "not-finite", _nan_and_more(".nii.gz", b"\0" * 7)),
+    Malformed("NaN voxels and a byte too many (.mha)", "not-finite", _nan_and_more(".mha", b"\0")),
+    Malformed("NaN voxels and a byte too many (.nrrd)", "not-finite", _nan_and_more(".nrrd", b"\0")),
+    Malformed("NaN voxels, data file (.mhd)", "not-finite", _values(_with(np.nan), ".mhd")),
+    Malformed("infinite voxel, data file (.nhdr)", "not-finite", _values(_with(np.inf), ".nhdr")),
     Malformed("singular direction (NRRD)", "bad-direction", _header(".nrrd", b"(0,5,0)", b"(5,0,0)")),
     Malformed("singular direction (MHA)", "bad-direction", _header(".mha", b"1 0 0 0 1 0", b"1 0 0 1 0 0")),
     Malformed("sheared NIfTI sform", "bad-direction", _nifti((280, "4f", (5, 3, 0, 0)), (252, "h", (0,)))),

@@ -92,6 +92,49 @@ def test_sheared_volume_is_put_at_right_angles(tmp_path: Path) -> None:
     np.testing.assert_allclose(ct.hu[10, 2:66], chest()[10], atol=1)
 
 
+@pytest.mark.parametrize(
+    ("header", "note"),
+    [
+        (b"NRRD0004\ntype: short\ndimension: 3\nsizes: 64 64 24\nspacings: 5 5 5\nencoding: raw\nendian: little\n\n", 0),
+        (b"ObjectType = Image\nNDims = 3\nDimSize = 64 64 24\nElementType = MET_SHORT\nElementSize = 5 5 5\nElementDataFile = LOCAL\n", 1),
+    ],
+)  # fmt: skip
+def test_what_a_header_leaves_open_is_noted(header: bytes, note: int, tmp_path: Path) -> None:
+    path = tmp_path / ("scan.mha" if note else "scan.nrrd")
+    path.write_bytes(header + chest().astype("<i2").tobytes())
+    ct = CT.read(path)
+    assert ct.geometry.spacing == (5.0, 5.0, 5.0)
+    assert "does not say how it lies in the patient" in ct.notes[note]
+    assert not note or "size of its voxels and not their distance" in ct.notes[0]
+
+
+def test_messages_and_source_bear_the_name_that_the_user_knows(tmp_path: Path) -> None:
+    ct = CT.read(save(image(chest()), tmp_path / "ct.mhd"), name="Thorax 3")
+    assert ct.source == "Thorax 3"
+    for wrong in (chest()[:3], chest() + 1024, np.zeros_like(chest())):
+        with pytest.raises(InputError) as refusal:
+            CT.read(save(image(wrong), tmp_path / "ct.mhd"), name="Thorax 3")
+        assert "Thorax 3" in str(refusal.value)
+        assert "ct.mhd" not in str(refusal.value)
+    (tmp_path / "ct.raw").unlink()
+    for path in (tmp_path / "ct.mhd", tmp_path / "gone.mhd"):
+        with pytest.raises(InputError, match="Thorax 3"):
+            CT.read(path, name="Thorax 3")
+
+
+@pytest.mark.parametrize(("apart", "notes"), [(9.0, 0), (10.0, 1), (20.0, 1)])
+def test_slices_far_apart_are_noted(apart: float, notes: int, tmp_path: Path) -> None:
+    ct = CT.read(save(image(chest(5), (5.0, 5.0, apart)), tmp_path / "scan.nii.gz"))
+    assert len(ct.notes) == notes
+    assert all(f"{apart:g} mm apart: the volumes are estimates" in note for note in ct.notes)
+
+
+def test_slices_too_far_apart_are_refused() -> None:
+    with pytest.raises(InputError) as refusal:
+        CT.from_image(image(chest(5), (5.0, 5.0, 21.0)))
+    assert refusal.value.code == "bad-spacing"
+
+
 # Padding
 
 
