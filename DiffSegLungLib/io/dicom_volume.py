@@ -65,7 +65,9 @@ def _pixels(series: Series) -> NDArray[Any]:
             if pixels.size != out.size:
                 raise _damaged(part)
             if series.is_whole:
-                np.clip(pixels.reshape(shape), -32768, 32767, out=out, casting="unsafe")
+                # Limits of int32: numpy 2.0 refuses Python's -32768 for unsigned pixels.
+                limits = np.int32(-32768), np.int32(32767)
+                np.clip(pixels.reshape(shape), *limits, out=out, casting="unsafe")
             else:
                 out[...] = pixels.reshape(shape)
     return values

@@ -139,8 +139,9 @@ def _compact(values: NDArray[Any]) -> NDArray[Any]:
         return values.astype(np.float32, copy=shared)
     hu = np.empty(values.shape, np.int16)
     for part, out in zip(values, hu, strict=True):
-        # Metal may exceed int16 in wider types; above 32767 HU nothing is told apart.
-        out[...] = np.clip(part, bounds.min, bounds.max)
+        # Metal may exceed int16 in wider types; above 32767 HU nothing is told apart. No Python integers:
+        # numpy 2.0 refuses those that an unsigned or narrow type does not reach.
+        out[...] = np.clip(part, np.int32(bounds.min), np.int32(bounds.max))
     return hu
 
 

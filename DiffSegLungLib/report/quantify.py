@@ -208,7 +208,9 @@ class Tally:
             self._refine()
         if self._steps > 1 or values.dtype.kind == "f":
             values = np.rint(values * np.float32(self._steps))
-        level = values.clip(-_WIDEST * self._steps, _WIDEST * self._steps).astype(np.int64)
+        # Not Python's integers: numpy 2.0 refuses those that the array's type does not reach.
+        widest = np.int32(_WIDEST * self._steps)
+        level = values.clip(-widest, widest).astype(np.int64)
         self._cover(int(level.min()), int(level.max()))
         depth = self._counts.shape[2]
         part = (side[inside].astype(np.int64) - 1) * len(_THIRD_NUMBERS) + third[inside]

@@ -10,6 +10,7 @@ import struct
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -228,8 +229,8 @@ def _dicom_pair(folder: Path) -> Path:
     return write_dicom(folder / "scans", chest()[:2])
 
 
-def _dicom_raw(folder: Path) -> Path:
-    return write_dicom(folder / "scans", chest() + 1024, intercept=0.0)
+def _dicom_raw(folder: Path, signed: int = 1) -> Path:
+    return write_dicom(folder / "scans", chest() + 1024, intercept=0.0, PixelRepresentation=signed)
 
 
 def _dicom_cut(folder: Path) -> Path:
@@ -321,4 +322,5 @@ MALFORMED: tuple[Malformed, ...] = (
     Malformed("series of two phases in one", "several-phases", _dicom_phases),
     Malformed("series with a slice cut off", "unreadable", _dicom_cut),
     Malformed("series without rescale intercept", "hu-offset", _dicom_raw),
+    Malformed("series without rescale intercept, unsigned", "hu-offset", partial(_dicom_raw, signed=0)),
 )  # fmt: skip

@@ -10,6 +10,7 @@ import numpy as np
 import pydicom
 import SimpleITK as sitk
 from pydicom.dataset import FileDataset, FileMetaDataset
+from pydicom.filewriter import validate_file_meta
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 
 SPACING = 5.0
@@ -85,7 +86,7 @@ def write_dicom(
         meta.MediaStorageSOPClassUID = CTImageStorage
         meta.MediaStorageSOPInstanceUID = generate_uid()
         meta.TransferSyntaxUID = ExplicitVRLittleEndian
-        ds = FileDataset(str(path), {}, file_meta=meta, preamble=b"\0" * 128)
+        ds = FileDataset(str(path), {}, file_meta=meta, preamble=b"\0" * 128, is_implicit_VR=False)
         ds.SOPClassUID = CTImageStorage
         ds.SOPInstanceUID = meta.MediaStorageSOPInstanceUID
         ds.PatientName, ds.PatientID = "Doe^Jane", "4711"
@@ -103,7 +104,8 @@ def write_dicom(
         for keyword, value in tags.items():
             setattr(ds, keyword, value)
         ds.PixelData = np.rint((plane - intercept) / slope).astype("<i2").tobytes()
-        ds.save_as(path, enforce_file_format=True)
+        validate_file_meta(meta)  # adds what a conforming file must have, in pydicom 2 and 3 alike
+        ds.save_as(path)
     return folder
 
 
