@@ -16,6 +16,9 @@ from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 SPACING = 5.0
 """mm between voxels along every axis."""
 
+QUICK_SPACING = 3.5
+"""mm in :func:`quick_image`: two lungs of 262 ml, a third of the voxels that the whole path works on."""
+
 
 def chest(slices: int = 24, seed: int = 0) -> np.ndarray:
     """HU int16 (slices, 64, 64): a body of 40 HU, two lungs of -850, a spine of 400, noise of 20 HU."""
@@ -43,6 +46,11 @@ def image(
     made.SetOrigin([float(o) for o in origin])
     made.SetDirection([float(d) for d in direction])
     return made
+
+
+def quick_image(values: np.ndarray | None = None) -> sitk.Image:
+    """The chest, or another array, as an image of small lungs, for tests that take the whole path."""
+    return image(chest() if values is None else values, spacing=(QUICK_SPACING,) * 3)
 
 
 def save(made: sitk.Image, path: Path, *, compressed: bool = False) -> Path:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from smallchest import chest, image, save
+from smallchest import chest, quick_image, save
 from tinymodel import tiny_bundle
 
 from DiffSegLungLib.classes import CAVITY, HEALTHY, VESSEL
@@ -40,7 +40,7 @@ def case() -> Case:
     """A very small chest with a dense block in it."""
     hu = chest()
     hu[8:16, 24:34, 15:23] += 300
-    ct = CT.from_image(image(hu))
+    ct = CT.from_image(quick_image(hu))
     z, y, x = np.mgrid[:24, :64, :64]
     lungs = np.zeros(hu.shape, bool)
     for centre in (19, 45):  # a little inside of the chest's own lungs
@@ -165,7 +165,7 @@ def test_short_trainings_branch_from_one_stage_one_and_are_not_repeated(
     monkeypatch.setattr(probe, "HELD_OUT_PATCHES", 4)
     volumes = []
     for number in range(2):
-        volumes.append(save(image(chest(seed=number)), tmp_path / f"patient{number}.nii.gz"))
+        volumes.append(save(quick_image(chest(seed=number)), tmp_path / f"patient{number}.nii.gz"))
     budget = Budget(stage_one=2, stage_two=2, base=16, patch=(8, 32, 32), batch=2, precision="fp32")
     chosen = [v for v in VARIANTS if v.key in ("reference", "patch", "z_scored")]
     said: list[str] = []

@@ -23,7 +23,7 @@ from cohort import (
     summary,
     until,
 )
-from smallchest import chest, image, save
+from smallchest import chest, quick_image, save
 
 from DiffSegLungLib.commands.batch_summary import COLUMNS
 from DiffSegLungLib.io.own_files import OUTPUT_FILES
@@ -31,7 +31,7 @@ from DiffSegLungLib.io.own_files import OUTPUT_FILES
 
 @pytest.fixture(scope="module")
 def disturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, int, list[dict], str]:
-    """Six cases, one of them broken, the process of another one killed in the middle."""
+    """Five cases, one of them broken, the process of another one killed in the middle."""
     folder = tmp_path_factory.mktemp("batch")
     source, target = cohort(folder / "in"), folder / "out"
     with start_batch(source, target) as process:
@@ -47,7 +47,7 @@ def pair(tmp_path: Path) -> tuple[Path, Path]:
     """Two cases, and where their results go."""
     for number, name in enumerate(("one", "two")):
         (tmp_path / "in").mkdir(exist_ok=True)
-        save(image(chest(seed=number)), tmp_path / "in" / f"{name}.nii.gz")
+        save(quick_image(chest(seed=number)), tmp_path / "in" / f"{name}.nii.gz")
     return tmp_path / "in", tmp_path / "out"
 
 
@@ -120,12 +120,12 @@ def test_no_patient_is_named_anywhere(disturbed) -> None:
 
 def test_the_same_command_again_does_only_what_is_missing(disturbed) -> None:
     source, target, *_ = disturbed
-    shutil.rmtree(target / "c")
+    shutil.rmtree(target / "series")
     os.utime(source / "a.nii.gz")  # copied or touched, its content the same
     before = contents(target)
     exit_code, said, _ = run_batch(source, target)
     assert exit_code == 1
-    assert stages_seen(said) == {"broken", "c"}
+    assert stages_seen(said) == {"broken", "series"}
     after = contents(target)
     unchanged = {p: t for p, t in before.items() if not p.endswith("summary.csv")}
     assert {p: after[p] for p in unchanged} == unchanged
@@ -136,7 +136,7 @@ def test_other_settings_are_refused_and_nothing_is_replaced(disturbed, tmp_path:
     source, target = disturbed[0], shutil.copytree(disturbed[1], tmp_path / "out")
     (source_two := tmp_path / "in").mkdir()
     shutil.copy2(source / "a.nii.gz", source_two / "a.nii.gz")
-    save(image(chest(seed=77)), source_two / "b.nrrd")  # another CT under the old name
+    save(quick_image(chest(seed=77)), source_two / "b.nrrd")  # another CT under the old name
     before = contents(target)
     exit_code, said, err = run_batch(source_two, target, "--seed", "5")
     assert exit_code == 1
@@ -148,7 +148,7 @@ def test_other_settings_are_refused_and_nothing_is_replaced(disturbed, tmp_path:
     assert (rows["a"]["status"], rows["b"]["status"]) == ("refused", "refused")
     assert "setting (seed);" in rows["a"]["message"]
     assert "setting (seed) and CT;" in rows["b"]["message"]
-    assert rows["c"]["status"] == "done"  # rows of earlier cases stay
+    assert rows["series"]["status"] == "done"  # rows of earlier cases stay
     assert "a: " + rows["a"]["message"] in err
 
     exit_code, said, _ = run_batch(source_two / "a.nii.gz", target, "--seed", "5", "--overwrite")
@@ -176,7 +176,7 @@ def test_sigkill_of_the_batch_leaves_no_process_and_the_next_run_goes_on(pair) -
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_ctrl_c_stops_the_case_cleanly_and_keeps_what_is_done(number: int, pair) -> None:
     source, target = pair
-    save(image(chest(seed=3)), source / "zero.nii.gz")
+    save(quick_image(chest(seed=3)), source / "zero.nii.gz")
     with start_batch(source, target, "--jobs", "2") as process:
         until(process, "one: lungs")
         children = psutil.Process(process.pid).children(recursive=True)

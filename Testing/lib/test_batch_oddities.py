@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from cohort import run_batch, statuses, summary
-from smallchest import chest, image, save
+from smallchest import quick_image, save
 
 from DiffSegLungLib.commands.batch import BatchRequest
 from DiffSegLungLib.commands.batch import run_batch as run_here
@@ -21,7 +21,7 @@ from DiffSegLungLib.running.session import Session
 def test_odd_names_and_spoilt_results_cost_no_other_case(tmp_path: Path) -> None:
     source, target = tmp_path / "-o", tmp_path / "-o" / "out"
     source.mkdir()
-    ct = save(image(chest()), tmp_path / "ct.nii.gz")
+    ct = save(quick_image(), tmp_path / "ct.nii.gz")
     long = "n" * 240 + ".nii.gz"
     for name in ("=1+1.nii.gz", "broken.nii.gz", long, os.fsdecode(b"\xff.nii.gz")):
         (source / name).write_bytes(ct.read_bytes())
@@ -53,7 +53,7 @@ class _Silent:
 
 def test_of_two_that_start_together_none_works_beside_the_other(tmp_path: Path, monkeypatch) -> None:
     """The other one's folder appears after the first look and before our own is made."""
-    save(image(chest()), tmp_path / "ct.nii.gz")
+    save(quick_image(), tmp_path / "ct.nii.gz")
     target = tmp_path / "out"
     target.mkdir()
     opened = OutputFolder.__init__

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 from malformed import MALFORMED, Malformed
+from smallchest import QUICK_SPACING
 
 from DiffSegLungLib.commands.cli import main
 from DiffSegLungLib.io.own_files import OUTPUT_FILES
@@ -58,7 +59,7 @@ def test_the_outputs_agree_with_each_other(segmented: tuple[Path, str], small_ct
     )
     result = json.loads((target / "result.json").read_text())
     healthy = result["tables"]["regions"][0]["classes"][0]
-    assert healthy["volume_ml"] == pytest.approx((values == 1).sum() * 0.125)
+    assert healthy["volume_ml"] == pytest.approx((values == 1).sum() * QUICK_SPACING**3 / 1000)
     entropy = sitk.GetArrayFromImage(sitk.ReadImage(str(target / "entropy.nii.gz")))
     assert 0.0 <= entropy.min() <= entropy.max() <= 1.0
 
@@ -214,6 +215,7 @@ def test_options_win_over_the_settings_file_and_the_file_over_the_preset(tmp_pat
     assert (config.preset, config.seed, config.overlap, config.timesteps) == ("fast", 9, 0.1, (10, 20))
 
 
+@pytest.mark.usefixtures("small_phantom")
 def test_a_full_disk_is_said_so(tiny_disk: Path, small_ct: Path, capfd: pytest.CaptureFixture[str]) -> None:
     for command in (["segment", str(small_ct), *QUICK], ["phantom"]):
         error = refusal(capfd, *command, "-o", str(tiny_disk / "out"))

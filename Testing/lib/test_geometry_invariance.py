@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import SimpleITK as sitk
@@ -15,7 +17,7 @@ from DiffSegLungLib.grid.cells import pool
 from DiffSegLungLib.grid.tiles import world_noise
 from DiffSegLungLib.io.ct import CT, Geometry, resample
 from DiffSegLungLib.model.mixture import KINDS, Mixture
-from DiffSegLungLib.phantom.phantom import generate_phantom
+from DiffSegLungLib.phantom.phantom import Phantom, generate_phantom
 from DiffSegLungLib.segmentation.pipeline import Segmenter
 from DiffSegLungLib.segmentation.preparation import Parenchyma
 from DiffSegLungLib.segmentation.result import Result
@@ -24,15 +26,23 @@ from DiffSegLungLib.segmentation.statistics import STATISTIC_COLUMNS
 CONFIG = Config(descriptor="statistics", mode="adapted")
 
 
+def childs_chest(seed: int) -> Phantom:
+    """The generated chest with voxels of 0.7 times their size: every tissue, a third of the lung."""
+    made = generate_phantom(seed, "small")
+    grid = made.ct.geometry
+    x, y, z = (0.7 * s for s in grid.spacing)
+    return replace(made, ct=CT(made.ct.hu, Geometry(grid.size, (x, y, z), grid.origin)))
+
+
 @pytest.fixture(scope="module")
 def chest() -> sitk.Image:
-    return generate_phantom(0, "small").ct.to_image()
+    return childs_chest(0).ct.to_image()
 
 
 @pytest.fixture(scope="module")
 def segmenter(chest: sitk.Image) -> Segmenter:
     """A model whose population is one other chest; the network takes no part in statistics."""
-    other = generate_phantom(1, "small")
+    other = childs_chest(1)
     canonical = working_volume(other.ct, lungs_from_mask(other.ct, other.lungs))
     mixture = Mixture.fit(pool([Parenchyma.of(canonical).cells]), KINDS["statistics"], 16).to_arrays()
     arrays = {f"statistics.{name}": array for name, array in mixture.items()}

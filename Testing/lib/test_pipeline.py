@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from smallchest import chest, image
+from smallchest import QUICK_SPACING, chest, quick_image
 from tinymodel import tiny_bundle
 
 from DiffSegLungLib.classes import CLASSES
@@ -38,7 +38,7 @@ def told() -> list[tuple[str, float]]:
 @pytest.fixture(scope="module")
 def result(told: list[tuple[str, float]]) -> Result:
     return Segmenter(config=CONFIG).run(
-        CT.from_image(image(chest())), talk=Talk(lambda stage, fraction, _: told.append((stage, fraction)))
+        CT.from_image(quick_image()), talk=Talk(lambda stage, fraction, _: told.append((stage, fraction)))
     )
 
 
@@ -96,14 +96,14 @@ def test_one_preparation_serves_every_setting(result: Result) -> None:
 
 
 def test_a_second_run_gives_identical_labels(result: Result) -> None:
-    again = Segmenter(config=CONFIG).run(CT.from_image(image(chest())))
+    again = Segmenter(config=CONFIG).run(CT.from_image(quick_image()))
     np.testing.assert_array_equal(again.labels, result.labels)
     np.testing.assert_array_equal(again.entropy, result.entropy)
 
 
 @pytest.mark.parametrize("columns", [slice(30, 31), slice(20, 60)])
 def test_a_mask_thinner_than_every_cell_is_refused(columns: slice):
-    ct = CT.from_image(image(chest()))
+    ct = CT.from_image(quick_image())
     mask = np.zeros(ct.hu.shape, bool)
     mask[ct.hu.shape[0] // 2, ct.hu.shape[1] // 2, columns] = True
     with pytest.raises(InputError, match="thinner everywhere"):
@@ -124,7 +124,7 @@ def test_a_request_to_stop_is_heard(stage: str) -> None:
     entered: list[str] = []
     with pytest.raises(Cancelled) as caught:
         Segmenter(config=CONFIG).run(
-            CT.from_image(image(chest())),
+            CT.from_image(quick_image()),
             talk=Talk(lambda name, *_: entered.append(name), cancelled=lambda: stage in entered),
         )
     assert caught.value.exit_code == 3
@@ -134,17 +134,17 @@ def test_a_request_to_stop_is_heard(stage: str) -> None:
 def test_the_user_s_mask_replaces_the_built_in_one(tmp_path: Path) -> None:
     values = np.zeros((24, 64, 64), np.uint8)
     values[8:16, 22:38, 14:24] = 3
-    mask = image(values)
+    mask = quick_image(values)
     path = tmp_path / "mask.nrrd"
     sitk.WriteImage(mask, str(path))
-    run = Segmenter(config=CONFIG).run(CT.from_image(image(chest())), lungs=path)
+    run = Segmenter(config=CONFIG).run(CT.from_image(quick_image()), lungs=path)
     np.testing.assert_array_equal(run.labels > 0, values > 0)
-    assert run.tables.lungs.volume_ml == pytest.approx(8 * 16 * 10 * 0.125)
+    assert run.tables.lungs.volume_ml == pytest.approx(8 * 16 * 10 * QUICK_SPACING**3 / 1000)
 
 
 def test_the_air_offset_is_corrected_or_left_as_asked() -> None:
     """With a scanner that reads 40 HU too low everywhere, the corrected run says the same as the true CT."""
-    low = CT.from_image(image(chest() - 40))
+    low = CT.from_image(quick_image(chest() - 40))
     corrected = Segmenter(config=CONFIG).run(low)
     assert corrected.shift_hu == pytest.approx(40.0, abs=8.0)
     assert corrected.tables.lungs.density.mean_hu == pytest.approx(-850.0, abs=10.0)
@@ -158,7 +158,7 @@ def test_a_missing_model_is_refused_in_one_sentence(tmp_path: Path, path: str) -
     (tmp_path / "empty").mkdir()
     segmenter = Segmenter(tmp_path / path, Config())
     with pytest.raises(InputError) as caught:
-        segmenter.run(CT.from_image(image(chest())))
+        segmenter.run(CT.from_image(quick_image()))
     assert caught.value.code == "no-bundle"
 
 
@@ -177,7 +177,7 @@ def test_settings_that_the_model_cannot_serve_are_refused_at_once(config: Config
     entered: list[str] = []
     with pytest.raises(InputError) as caught:
         Segmenter(bundle, config).run(
-            CT.from_image(image(chest())), talk=Talk(lambda stage, *_: entered.append(stage))
+            CT.from_image(quick_image()), talk=Talk(lambda stage, *_: entered.append(stage))
         )
     assert caught.value.code == code
     assert set(entered) == {"read"}
@@ -186,7 +186,7 @@ def test_settings_that_the_model_cannot_serve_are_refused_at_once(config: Config
 def test_a_population_of_other_statistics_is_refused() -> None:
     bundle = tiny_bundle({"hybrid.weights": np.ones(1)}, population={"statistics": ["mean 8 mm"]})
     with pytest.raises(InputError, match="other statistics"):
-        Segmenter(bundle, Config()).run(CT.from_image(image(chest())))
+        Segmenter(bundle, Config()).run(CT.from_image(quick_image()))
 
 
 def test_features_of_the_network_take_part(result: Result) -> None:

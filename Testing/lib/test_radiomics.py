@@ -28,7 +28,8 @@ def both(patches: list[tuple[reference.Volume, reference.Mask]]) -> Pair:
     pytest.importorskip("radiomics", reason="pyradiomics 3.0.1 is the reference; it installs on Python 3.11")
     hu = torch.from_numpy(np.stack([p[0] for p in patches]))
     lungs = torch.from_numpy(np.stack([p[1] for p in patches]))
-    return describe(hu, lungs).double().numpy(), np.stack([reference.describe(*p) for p in patches])
+    theirs = [reference.describe(*patch, gabor=reference.gabor_by_fft) for patch in patches]
+    return describe(hu, lungs).double().numpy(), np.stack(theirs)
 
 
 @pytest.fixture(scope="module")
@@ -66,6 +67,13 @@ def test_made_up_patches_agree_with_the_reference(made_up: Pair, family: str) ->
 def test_real_patches_agree_with_the_reference(real: Pair, family: str) -> None:
     ours, theirs = (values[:, FAMILIES[family]] for values in real)
     assert reference.relative_error(ours, theirs).max() < 1e-3
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_references_convolution_by_fft_is_scikit_images_own(seed: int) -> None:
+    patch = reference.random_patch(seed, (8, 24, 24), whole_hu=True)
+    by_fft, direct = reference.gabor_by_fft(*patch), reference.gabor(*patch)
+    assert reference.relative_error(by_fft, direct).max() < 1e-9
 
 
 def test_lbp_of_fractional_hu_differs_in_rounding_ties_only() -> None:

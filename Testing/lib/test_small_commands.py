@@ -20,6 +20,7 @@ def said(capfd: pytest.CaptureFixture[str]) -> dict:
     return dict(json.loads(capfd.readouterr().out.splitlines()[-1]))
 
 
+@pytest.mark.usefixtures("small_phantom")
 def test_the_phantom_is_written_with_its_truth_and_never_over_another(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

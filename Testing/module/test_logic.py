@@ -89,8 +89,8 @@ def test_a_run_gives_a_segmentation_with_everything_attached(logic):
         assert part is not None
     healthy = slicer.util.arrayFromSegmentBinaryLabelmap(node, "Segment_healthy", volume)
     hu = slicer.util.arrayFromVolume(volume)
-    assert healthy.sum() * 0.125 == pytest.approx((hu < -600)[healthy > 0].sum() * 0.125, rel=0.1)
-    assert healthy.sum() * 0.125 == pytest.approx(2 * 4 / 3 * np.pi * 9 * 15 * 10.8 * 0.125, rel=0.05)
+    assert healthy.sum() == pytest.approx((hu < -600)[healthy > 0].sum(), rel=0.1)
+    assert healthy.sum() == pytest.approx(2 * 4 / 3 * np.pi * 9 * 15 * 10.8, rel=0.05)
     assert fractions == sorted(fractions)
     assert fractions[-1] == 1.0
     assert leftovers() == []

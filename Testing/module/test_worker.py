@@ -34,9 +34,9 @@ def folder(tmp_path):
 @pytest.fixture(scope="module")
 def ct(tmp_path_factory):
     sys.path.append(str(CHECKOUT / "Testing" / "lib"))
-    from smallchest import chest, image, save
+    from smallchest import quick_image, save
 
-    return save(image(chest()), tmp_path_factory.mktemp("ct") / "chest.nii.gz")
+    return save(quick_image(), tmp_path_factory.mktemp("ct") / "chest.nii.gz")
 
 
 def finish(worker, timeout_s=60.0):
