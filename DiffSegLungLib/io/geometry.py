@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from ..threads import in_threads, slabs
+
 if TYPE_CHECKING:
     import SimpleITK as sitk
 
@@ -185,7 +187,7 @@ def resample(
         return np.full(target.shape, fill, np.float32 if order == "linear" else array.dtype)
     array, source = array[box], source.crop(box)
     if order == "linear":
-        image = to_image(_low_passed(array, source, target), source)
+        image = to_image(low_passed(array, source, target), source)
         method, pixel = sitk.sitkLinear, sitk.sitkFloat32
     else:
         image = to_image(array, source)
@@ -236,16 +238,22 @@ def _part_within(source: Geometry, target: Geometry) -> Box | None:
     return (z, y, x)
 
 
-def _low_passed(array: NDArray[Any], source: Geometry, target: Geometry) -> NDArray[Any]:
-    """The array after the low-pass of :func:`resample`; the array itself where none is needed."""
-    from scipy.ndimage import gaussian_filter1d
-
+def low_pass_sigma(source: Geometry, target: Geometry) -> tuple[float, ...]:
+    """Standard deviations in voxels (z, y, x) of the low-pass of :func:`resample`; 0 where none is needed."""
     towards = np.reshape(source.direction, (3, 3)).T @ np.reshape(target.direction, (3, 3))
     step = np.sqrt(((towards * np.asarray(target.spacing)) ** 2).sum(axis=1))
     ratio = (step / np.asarray(source.spacing))[::-1]
     variance = (np.maximum(ratio, 1.0) ** 2 - 1.0) / (8.0 * np.log(2.0)) - 1.0 / 6.0
     # Below 0.3 voxel a Gaussian weighs its neighbours with less than half a percent: it does nothing.
-    axes = [axis for axis in range(3) if variance[axis] > 0.3**2 and array.shape[axis] > 1]
+    return tuple(float(np.sqrt(v)) if v > 0.3**2 else 0.0 for v in variance)
+
+
+def low_passed(array: NDArray[Any], source: Geometry, target: Geometry) -> NDArray[Any]:
+    """The array after the low-pass of :func:`resample`; the array itself where none is needed."""
+    from scipy.ndimage import gaussian_filter1d
+
+    sigma = low_pass_sigma(source, target)
+    axes = [axis for axis in range(3) if sigma[axis] and array.shape[axis] > 1]
     if not axes:
         return array
     # Slab by slab into one buffer of the array's own size: a float copy of a large CT would not fit.
@@ -253,12 +261,14 @@ def _low_passed(array: NDArray[Any], source: Geometry, target: Geometry) -> NDAr
     smooth = array.astype(dtype)
     for axis in axes:
         across = 1 if axis == 0 else 0
-        sigma = float(np.sqrt(variance[axis]))
-        for start in range(0, array.shape[across], 16):
-            slab = (slice(None),) * across + (slice(start, start + 16),)
+
+        def one(along: slice, axis: int = axis, across: int = across) -> None:
+            slab = (slice(None),) * across + (along,)
             part = smooth[slab].astype(np.float32)
-            part = gaussian_filter1d(part, sigma, axis=axis, mode="nearest", truncate=3.0)
+            part = gaussian_filter1d(part, sigma[axis], axis=axis, mode="nearest", truncate=3.0)
             smooth[slab] = np.rint(part) if dtype == np.int16 else part
+
+        in_threads(one, slabs(0, array.shape[across], 16))
     return smooth
 
 

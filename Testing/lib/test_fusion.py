@@ -11,20 +11,14 @@ from lung_block import LEVEL_HU, ball, block, geometry_of
 from DiffSegLungLib.classes import CAVITY, CONSOLIDATION, EMPHYSEMA, GROUND_GLASS, HEALTHY, VESSEL
 from DiffSegLungLib.config import Config
 from DiffSegLungLib.errors import Cancelled, InputError
-from DiffSegLungLib.io.ct import Geometry
+from DiffSegLungLib.io.ct import Geometry, resample
 from DiffSegLungLib.segmentation.aeration import Aeration, Line
-from DiffSegLungLib.segmentation.fusion import (
-    CLASS_ORDER,
-    diffuse,
-    fuse,
-    sobel_conductance,
-    streaming_argmax,
-    take_from_below,
-    upsample,
-)
+from DiffSegLungLib.segmentation.edge_diffusion import diffuse, sobel_conductance
+from DiffSegLungLib.segmentation.fusion import CLASS_ORDER, fuse, upsample
 from DiffSegLungLib.segmentation.islands import merge_islands
 from DiffSegLungLib.segmentation.likelihood import HU_BINS, hu_likelihood
 from DiffSegLungLib.segmentation.preparation import Parenchyma
+from DiffSegLungLib.segmentation.shell import take_from_below
 from DiffSegLungLib.segmentation.signs import TISSUES, tissue_probability
 from DiffSegLungLib.talk import SILENT, Talk
 
@@ -84,12 +78,6 @@ def test_sobel_gradient_of_a_ramp_is_its_slope():
     np.testing.assert_allclose(conductance[2:-2, 2:-2, 2:-2], np.exp(-1.0), rtol=1e-4)
 
 
-def test_streaming_maximum_equals_the_direct_one():
-    maps = np.random.default_rng(0).random((7, 5, 6, 7)).astype(np.float32)
-    direct = np.array(CLASS_ORDER)[maps.argmax(axis=0)]
-    np.testing.assert_array_equal(streaming_argmax(iter(maps), CLASS_ORDER), direct)
-
-
 def test_upsampling_is_linear_between_cell_centres():
     lattice = np.zeros((3, 3, 3), np.float32)
     lattice[:, :, 1], lattice[:, :, 2] = 1.0, 2.0
@@ -134,7 +122,9 @@ def test_the_rim_takes_what_lies_beneath():
     field[lungs] = 1.0
     field[8:16, 8:32, 8:32] = 0.0  # deeper than 3 mm in plane and 4 voxels craniocaudally
     field[:, :, 20:] += 2.0
-    shell = take_from_below([field], lungs)
+    values, shell = field[lungs], np.zeros_like(lungs)
+    shell[lungs] = take_from_below([values], lungs)
+    field[lungs] = values
     assert shell[12, 20, 5:8].all() and not shell[12, 20, 8]
     assert shell[4:6, 20, 20].all() and not shell[6, 20, 20]
     assert field[12, 20, 5] == 0.0
@@ -203,9 +193,10 @@ def test_lesions_of_known_shape_are_found(fused):
 def test_posterior_and_labels_agree(fused):
     canonical, _, fusion = fused
     inside = canonical.lungs
-    np.testing.assert_allclose(np.sum(fusion.posterior, axis=0)[inside], 1, atol=1e-4)
-    direct = streaming_argmax(fusion.posterior, CLASS_ORDER)
-    assert (direct == fusion.labels)[inside].mean() > 0.9999
+    rows = fusion.posterior[1:]
+    np.testing.assert_allclose(rows.sum(axis=1), 1, atol=1e-4)
+    assert not fusion.posterior[0].any()
+    assert (np.array(CLASS_ORDER)[rows.argmax(axis=1)] == fusion.labels[inside]).mean() > 0.9999
     assert (fusion.labels[~inside] == 0).all()
     assert fusion.entropy.min() >= 0
     assert fusion.entropy.max() <= 1
@@ -233,6 +224,41 @@ def test_back_on_a_finer_grid_volumes_stay(fused):
     labels, _ = fusion.onto(fine, lungs)
     for class_id in (HEALTHY, EMPHYSEMA, GROUND_GLASS, CONSOLIDATION):
         assert (labels == class_id).sum() / 4 == pytest.approx((fusion.labels == class_id).sum(), rel=0.02)
+
+
+def turned(degrees: float) -> tuple[float, ...]:
+    """Direction of a grid turned about the patient's long axis."""
+    c, s = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
+    return (c, -s, 0.0, s, c, 0.0, 0.0, 0.0, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("spacing", "direction"),
+    [
+        ((0.7, 0.8, 1.1), geometry_of((1, 1, 1)).direction),
+        ((1.1, 0.9, 1.3), turned(12.0)),
+        ((0.9, 0.9, 6.0), geometry_of((1, 1, 1)).direction),  # thick slices: the maps are smoothed before
+        ((0.8, 0.8, 2.0), (0.0, 0.0, -1.0, 0.0, 1.0, 0.0, -1.0, 0.0, 0.0)),  # sagittal, from left to right
+    ],
+)
+def test_on_the_ct_a_voxel_takes_the_largest_of_all_interpolated_maps(fused, spacing, direction):
+    canonical, _, fusion = fused
+    z, y, x = canonical.hu.shape
+    size = tuple(int(n / s) for n, s in zip((76, 72, 72), spacing, strict=True))
+    middle = np.array([x / 2, y / 2, float(z)])
+    corner = np.reshape(direction, (3, 3)) @ ((np.array(size) - 1) / 2 * spacing)
+    target = Geometry(size, spacing, tuple(float(o) for o in middle - corner), direction)
+    lungs = resample(canonical.lungs, canonical.geometry, target, order="nearest", fill=0)
+    lungs &= np.random.default_rng(0).random(lungs.shape) > 0.2
+    labels, entropy = fusion.onto(target, lungs)
+    maps = np.zeros((len(CLASS_ORDER), *canonical.hu.shape), np.float32)
+    maps[:, canonical.lungs] = fusion.posterior[1:].T
+    there = [resample(m, canonical.geometry, target, order="linear", fill=0) for m in maps]
+    expected = np.where(lungs, np.array(CLASS_ORDER)[np.argmax(there, axis=0)], 0)
+    assert lungs.mean() > 0.3 and len(np.unique(expected)) > 3
+    np.testing.assert_array_equal(labels, expected)
+    doubt = resample(fusion.entropy, canonical.geometry, target, order="linear", fill=0)
+    np.testing.assert_allclose(entropy, np.where(lungs, doubt, 0), atol=1e-3)
 
 
 def test_vessels_and_cavities_are_set_last():

@@ -1,0 +1,156 @@
+"""From the canonical grid back to the CT's own: at every lung voxel the tissue most probable just there."""
+
+from __future__ import annotations
+
+from itertools import product
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..io.geometry import Geometry, bounding_box, low_pass_sigma, low_passed
+from ..talk import SILENT, Talk
+from ..threads import in_threads, slabs
+
+Field = NDArray[np.float32]
+
+_UNDECIDED = 0
+_VOXELS = 1 << 20
+"""Voxels of the CT that a thread takes at a time."""
+
+_NO_LABEL = np.uint8(255)
+
+
+class Carrier:
+    """Takes labels and entropy from the canonical grid to a CT.
+
+    A label is that of the largest of the interpolated posteriors. Where all canonical voxels around a voxel
+    of the CT agree it is theirs, and nothing need be interpolated.
+
+    Args:
+        labels: (z, y, x) uint8 class ids on ``source``, 0 outside the lungs.
+        posterior: (1 + m, k) float32, a row of zeros and then one for each lung voxel in flat order; the
+            largest entry of a row belongs to the voxel's label.
+        entropy: (z, y, x) float32 on ``source``.
+        classes: class id of each column of ``posterior``.
+        source: the canonical grid.
+        target: the CT's grid.
+    """
+
+    def __init__(
+        self,
+        *,
+        labels: NDArray[np.uint8],
+        posterior: Field,
+        entropy: Field,
+        classes: tuple[int, ...],
+        source: Geometry,
+        target: Geometry,
+    ) -> None:
+        high, low = labels, np.where(labels > 0, labels, _NO_LABEL)
+        row = np.zeros(labels.shape, np.int32)
+        row[labels > 0] = np.arange(1, len(posterior), dtype=np.int32)
+        sigma = low_pass_sigma(source, target)
+        if any(sigma):
+            high, low = _window(high, low, sigma)
+            posterior, row = _low_passed_rows(posterior, row, high > 0, source, target)
+            entropy = low_passed(entropy, source, target)
+        for axis in range(3):
+            first, second = (tuple(s if a == axis else slice(None) for a in range(3)) for s in _PAIR)
+            high, low = np.maximum(high[first], high[second]), np.minimum(low[first], low[second])
+        self._agreed = np.where(high == low, high, np.uint8(_UNDECIDED))
+        self._row, self._posterior, self._entropy = row.reshape(-1), posterior, entropy.reshape(-1)
+        self._classes = np.array(classes, np.uint8)
+        self._shape, self._source, self._target = labels.shape, source, target
+
+    def carry(
+        self, lungs: NDArray[np.bool_], talk: Talk = SILENT
+    ) -> tuple[NDArray[np.uint8], NDArray[np.float16]]:
+        """Labels uint8 and entropy float16 (z, y, x) on the target, 0 where ``lungs`` (z, y, x) is False.
+
+        Raises:
+            Cancelled: asked to stop.
+        """
+        labels, entropy = np.zeros(lungs.shape, np.uint8), np.zeros(lungs.shape, np.float16)
+        if not lungs.any():
+            return labels, entropy
+        planes, rows, columns = bounding_box(lungs)
+
+        def one(slab: slice) -> None:
+            talk.check()
+            part = (slab, rows, columns)
+            place = np.nonzero(lungs[part])
+            index = tuple(i + s.start for i, s in zip(place, part, strict=True))
+            ids, doubt = self._at(index)
+            labels[part][place], entropy[part][place] = ids, doubt
+
+        area = (rows.stop - rows.start) * (columns.stop - columns.start)
+        in_threads(one, slabs(planes.start, planes.stop, max(1, _VOXELS // area)))
+        return labels, entropy
+
+    def _at(self, index: tuple[NDArray[np.intp], ...]) -> tuple[NDArray[np.uint8], Field]:
+        """Labels and entropy (n,) at voxels (z, y, x) of the target."""
+        step = np.linalg.inv(self._source.matrix) @ self._target.matrix
+        first = self._source.index(self._target.origin)
+        cells, fractions = [], []
+        for axis in range(3):
+            place = np.full(len(index[0]), first[axis])
+            for along in np.flatnonzero(np.abs(step[2 - axis]) > 1e-12):
+                place += step[2 - axis, along] * index[2 - along]
+            cell = np.clip(place.astype(np.intp), 0, self._shape[axis] - 2)
+            cells.append(cell)
+            fractions.append(np.clip(place - cell, 0, 1).astype(np.float32))
+        ids = self._agreed[cells[0], cells[1], cells[2]]
+        corner = np.ravel_multi_index(tuple(cells), self._shape)
+        doubt = _interpolated(self._entropy, corner, fractions, self._shape)
+        open_ = np.flatnonzero(ids == _UNDECIDED)
+        corner, fractions = corner[open_], [f[open_] for f in fractions]
+        ids[open_] = self._classes[self._interpolated_rows(corner, fractions).argmax(axis=1)]
+        return ids, np.clip(doubt, 0, 1)
+
+    def _interpolated_rows(self, corner: NDArray[np.intp], fractions: list[Field]) -> Field:
+        """The posterior (n, k) between eight canonical voxels."""
+        total = np.zeros((len(corner), self._posterior.shape[1]), np.float32)
+        for offset, weight in _corners(fractions, self._shape):
+            total += self._posterior[self._row[corner + offset]] * weight[:, None]
+        return total
+
+
+_PAIR = (slice(None, -1), slice(1, None))
+
+
+def _corners(fractions: list[Field], shape: tuple[int, ...]) -> list[tuple[int, Field]]:
+    """Flat offset and trilinear weight (n,) of the eight voxels around points."""
+    z, y, x = ((1 - f, f) for f in fractions)
+    return [((a * shape[1] + b) * shape[2] + c, z[a] * y[b] * x[c]) for a, b, c in product((0, 1), repeat=3)]
+
+
+def _interpolated(
+    flat: Field, corner: NDArray[np.intp], fractions: list[Field], shape: tuple[int, ...]
+) -> Field:
+    """A field (n,) between eight voxels."""
+    total = np.zeros(len(corner), np.float32)
+    for offset, weight in _corners(fractions, shape):
+        total += flat.take(corner + offset) * weight
+    return total
+
+
+def _window(
+    high: NDArray[np.uint8], low: NDArray[np.uint8], sigma: tuple[float, ...]
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Largest and least label that the low-pass mixes into a voxel."""
+    from scipy.ndimage import maximum_filter, minimum_filter
+
+    size = [2 * int(3 * s + 0.5) + 1 for s in sigma]
+    return maximum_filter(high, size), minimum_filter(low, size)
+
+
+def _low_passed_rows(
+    posterior: Field, row: NDArray[np.int32], support: NDArray[np.bool_], source: Geometry, target: Geometry
+) -> tuple[Field, NDArray[np.int32]]:
+    """The posterior after the low-pass, with rows for all voxels that it reaches, and their numbers."""
+    wide = np.zeros((1 + np.count_nonzero(support), posterior.shape[1]), np.float32)
+    for column, out in zip(posterior.T, wide.T, strict=True):
+        out[1:] = low_passed(column[row], source, target)[support]
+    number = np.zeros(row.shape, np.int32)
+    number[support] = np.arange(1, len(wide), dtype=np.int32)
+    return wide, number
