@@ -143,9 +143,10 @@ class Mixture:
             iterations: rounds of EM.
         """
         x = self.project(cells)
+        distances = _Distances(x, self.covariances)
         adapted = self
         for _ in range(iterations):
-            posterior = adapted._posterior(x)
+            posterior = distances.posterior(adapted.weights, adapted.means)
             count = posterior.sum(axis=0)
             share = count / (count + relevance)
             seen = posterior.T @ x / np.maximum(count, 1e-9)[:, None]
@@ -186,15 +187,26 @@ class Mixture:
         return cls(projections, weights, means, covariances)
 
     def _posterior(self, x: Array) -> Array:
-        from scipy.linalg import solve_triangular
+        return _Distances(x, self.covariances).posterior(self.weights, self.means)
 
-        log = np.empty((len(x), self.components))
-        for k in range(self.components):
-            root = np.linalg.cholesky(self.covariances[k])
-            distance = solve_triangular(root, (x - self.means[k]).T, lower=True)
-            log[:, k] = (
-                np.log(self.weights[k] + 1e-300) - np.log(np.diag(root)).sum() - 0.5 * (distance**2).sum(0)
-            )
+
+class _Distances:
+    """Mahalanobis distances of points (n, p) from any means: what hangs on the covariances is found once."""
+
+    def __init__(self, x: Array, covariances: Array) -> None:
+        roots = np.linalg.cholesky(covariances)
+        whitening = np.linalg.inv(roots)
+        self._x = x
+        self._precisions = whitening.transpose(0, 2, 1) @ whitening
+        self._log_root = np.log(np.diagonal(roots, axis1=1, axis2=2)).sum(axis=1)
+        self._square = np.stack([((x @ w.T) ** 2).sum(axis=1) for w in whitening], axis=1)
+
+    def posterior(self, weights: Array, means: Array) -> Array:
+        """Posterior of the components (n, k); rows sum to 1."""
+        towards = np.einsum("kpq,kq->kp", self._precisions, means)
+        # |x - m|² = |x|² - 2 x·m + |m|² in every component's own metric.
+        distance = self._square - 2 * (self._x @ towards.T) + (towards * means).sum(axis=1)
+        log = np.log(weights + 1e-300) - self._log_root - 0.5 * distance
         log -= log.max(axis=1, keepdims=True)
         posterior = np.exp(log, out=log)
         return np.asarray(posterior / posterior.sum(axis=1, keepdims=True))

@@ -47,9 +47,7 @@ def links(conductance: Field, tau: float) -> list[Field]:
     return found
 
 
-def diffuse(
-    field: Field, conductance: Field, tau: float, steps: int, talk: Talk = SILENT
-) -> None:
+def diffuse(field: Field, conductance: Field, tau: float, steps: int, talk: Talk = SILENT) -> None:
     """Edge-aware diffusion of one map, in place: P ← P + τ div(g ∇P) in mm, no flux through the border.
 
     Args:
@@ -65,9 +63,7 @@ def diffuse(
     diffuse_along(field, links(conductance, tau), steps, talk)
 
 
-def diffuse_along(
-    field: Field, links: list[Field], steps: int, talk: Talk = SILENT
-) -> None:
+def diffuse_along(field: Field, links: list[Field], steps: int, talk: Talk = SILENT) -> None:
     """:func:`diffuse` with the :func:`links` at hand."""
     before, after = field, np.empty_like(field)
 

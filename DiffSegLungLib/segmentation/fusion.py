@@ -130,9 +130,7 @@ def fuse(
     voxel_ml = float(np.prod(SPACING_ZYX)) / 1000
     labels = merge_islands(labels, round(config.island_ml / voxel_ml), keep=(VESSEL,), talk=talk)
     talk.advance(0.9)
-    return Fusion(
-        labels, _agreeing(posterior, winner, labels[lungs]), entropy, parenchyma.canonical.geometry
-    )
+    return Fusion(labels, _agreeing(posterior, winner, labels[lungs]), entropy, parenchyma.canonical.geometry)
 
 
 def cell_prior(cells: Cells, cell_posterior: Field, lungs: NDArray[np.bool_]) -> list[Field]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +19,16 @@ from numpy.typing import NDArray
 
 from ..classes import BY_KEY, CONSOLIDATION, EMPHYSEMA, FIBROSIS, GROUND_GLASS, HEALTHY
 from ..grid.cells import STATISTICS, Cells
+from ..threads import in_threads, slabs
 
 TISSUES = (HEALTHY, EMPHYSEMA, GROUND_GLASS, FIBROSIS, CONSOLIDATION)
 """Classes that a cell can have; cavities and vessels are decided on voxels."""
 
 DEGREES = 8.0
 """Degrees of freedom of the t distributions: tails heavier than a Gaussian's, since patients differ."""
+
+_CELLS = 4096
+"""Cells that a thread takes at a time: their numbers stay in its cache."""
 
 _FILE = Path(__file__).parent / "signs.json"
 
@@ -47,15 +51,20 @@ class Sign:
     mean: NDArray[np.float64]
     covariance: NDArray[np.float64]
 
+    @cached_property
+    def _root(self) -> NDArray[np.float64]:
+        return np.asarray(np.linalg.cholesky(self.covariance), np.float64)
+
+    @cached_property
+    def _whitening(self) -> NDArray[np.float64]:
+        return np.asarray(np.linalg.inv(self._root), np.float64)
+
     def log_density(self, x: NDArray[np.floating]) -> NDArray[np.float64]:
         """log p(statistics | sign) + constant, (n,), for statistics (n, d)."""
-        from scipy.linalg import solve_triangular
-
-        root = np.linalg.cholesky(self.covariance)
-        z = solve_triangular(root, (np.asarray(x, np.float64) - self.mean).T, lower=True)
+        z = (np.asarray(x, np.float64) - self.mean) @ self._whitening.T
         d = len(self.mean)
-        log = np.log1p((z**2).sum(axis=0) / DEGREES)
-        return np.asarray(-0.5 * (DEGREES + d) * log - np.log(np.diag(root)).sum())
+        log = np.log1p(np.einsum("nd,nd->n", z, z) / DEGREES)
+        return np.asarray(-0.5 * (DEGREES + d) * log - np.log(np.diag(self._root)).sum())
 
 
 @cache
@@ -77,10 +86,16 @@ def _sign(entry: dict[str, Any]) -> Sign:
 
 def sign_probability(cells: Cells) -> NDArray[np.float32]:
     """p(sign | statistics) of every cell by itself, (n, signs) float32, rows sum to 1."""
-    x = cells.of_kind(STATISTICS)
-    log = np.stack([np.log(s.share) + s.log_density(x) for s in load_signs()], axis=1)
-    p = np.exp(log - log.max(axis=1, keepdims=True))
-    return np.asarray(p / p.sum(axis=1, keepdims=True), np.float32)
+    x, signs = cells.of_kind(STATISTICS), load_signs()
+    p = np.empty((len(x), len(signs)), np.float32)
+
+    def one(part: slice) -> None:
+        log = np.stack([np.log(s.share) + s.log_density(x[part]) for s in signs], axis=1)
+        share = np.exp(log - log.max(axis=1, keepdims=True))
+        p[part] = share / share.sum(axis=1, keepdims=True)
+
+    in_threads(one, slabs(0, len(x), _CELLS))
+    return p
 
 
 def tissue_probability(cells: Cells) -> NDArray[np.float32]:
