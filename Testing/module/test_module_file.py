@@ -1,5 +1,6 @@
 """The module file: what Slicer does with it at start, its sample data, and its self-test."""
 
+import contextlib
 import re
 import sys
 import unittest
@@ -80,7 +81,8 @@ def test_reload_and_test_says_what_is_missing_and_shows_no_error(host, own_modul
     """The button runs inside an error display, for which a skip is a failure."""
     host.load(MODULE / "DiffSegLung.py")
     host.packages.missing, host.testing = {"torch"}, False
-    slicer.util.getModuleWidget("DiffSegLung").onReloadAndTest()
+    with contextlib.suppress(unittest.SkipTest):  # which pytest would take for its own
+        slicer.util.getModuleWidget("DiffSegLung").onReloadAndTest()
     assert host.messages.errors == []
     assert [message.level for message in host.messages] == ["info"]
     assert "torch" in host.messages[0].text and "Press Apply" in host.messages[0].text

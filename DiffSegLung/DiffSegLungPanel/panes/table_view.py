@@ -12,6 +12,9 @@ from ..wording import numberText
 
 ALL_REGIONS = "*"
 
+WIDEST = 18
+"""Characters of a column; with names of classes that fits the panel at its usual width."""
+
 
 class ClassTableView:
     """Shows the rows of the chosen region of the tables that hang on a segmentation.
@@ -72,8 +75,8 @@ class ClassTableView:
 def layOut(view: Any) -> None:
     """Give a table's columns the width of their content, and numbers the right-hand side of their cells.
 
-    The last column takes what is left. None gives way: Slicer would squeeze it to 60 pixels, so that a table
-    which is wider than the panel scrolls instead.
+    The last column takes what is left. None gives way, which in Slicer means 60 pixels: a long name goes on
+    in a second line, and a table that is wider than the panel all the same scrolls.
     """
     model = view.tableModel()
     wasBlocked = model.blockSignals(True)  # Slicer takes a changed item for an edit
@@ -83,8 +86,11 @@ def layOut(view: Any) -> None:
             if _isNumber(item.text()):
                 item.setTextAlignment(qt.Qt.AlignRight | qt.Qt.AlignVCenter)
     model.blockSignals(wasBlocked)
-    view.horizontalHeader().setSectionResizeMode(qt.QHeaderView.ResizeToContents)
-    view.horizontalHeader().setStretchLastSection(True)
+    header = view.horizontalHeader()
+    header.setMaximumSectionSize(WIDEST * view.fontMetrics().averageCharWidth())
+    header.setSectionResizeMode(qt.QHeaderView.ResizeToContents)
+    header.setStretchLastSection(True)
+    view.resizeColumnsToContents()  # before the rows, whose height it decides
     view.resizeRowsToContents()
 
 
