@@ -34,6 +34,9 @@ from .steps.request import Request
 
 MODIFIED = vtk.vtkCommand.ModifiedEvent
 
+AFTER_SELECTORS = -20.0
+"""Priority of observers that need the node selectors' lists as they are after an event."""
+
 
 class Panel(VTKObservationMixin):
     """Everything the user sees of the module.
@@ -62,8 +65,9 @@ class Panel(VTKObservationMixin):
         dialogs = dialogs or Dialogs(parent)
         self.parameters: DiffSegLungParameters | None = None
         self._guiTag: int | None = None
-        self._bound = _parameterWidgets(ui)
-        self._entered = self._imported = False
+        self._root = parent
+        self._entered = False
+        self._chosen: list[tuple[Any, slicer.vtkMRMLNode | None]] = []
         self._updating = False
         self._closed = False
         self._seenInput: str | None = None
@@ -122,8 +126,9 @@ class Panel(VTKObservationMixin):
         slicer.app.connect("aboutToQuit()", self._onAboutToQuit)
         self.addObserver(scene, scene.StartCloseEvent, self._onStartClose)
         self.addObserver(scene, scene.EndCloseEvent, self._onSceneClosed)
-        self.addObserver(scene, scene.EndImportEvent, self._onImported)
-        self.addObserver(scene, scene.EndBatchProcessEvent, self._onBatchEnded)
+        self.addObserver(scene, scene.StartImportEvent, self._onStartImport)
+        self.addObserver(scene, scene.EndImportEvent, self._onImported, priority=AFTER_SELECTORS)
+        self.addObserver(scene, scene.NodeAboutToBeRemovedEvent, self._onNodeLeaves)
         self.addObserver(scene, scene.NodeRemovedEvent, self._onNodeRemoved)
         self._useParameterNode()
 
@@ -198,8 +203,7 @@ class Panel(VTKObservationMixin):
         if parameters is not None:
             self._chooseFirstInput(parameters)
             self._seenInput = _idOf(parameters.inputVolume)
-            # connectGui() forgets to return the tag by which to disconnect (Slicer's issue 7547).
-            self._guiTag = parameters.connectParametersToGui(self._bound)
+            self._guiTag = parameters.connectGui(self.ui)
             self.addObserver(parameters.parameterNode, MODIFIED, self._onParametersModified)
         self.update()
 
@@ -264,7 +268,8 @@ class Panel(VTKObservationMixin):
     def _onSegmented(self, node: slicer.vtkMRMLSegmentationNode) -> None:
         """A new result: choose it, and bring it in front of the user."""
         self.model.remember()
-        self.parameters.outputSegmentation = node
+        if self.parameters is not None:  # not in the middle of an import
+            self.parameters.outputSegmentation = node
         self.results.show(node)
         self.ui.resultsCollapsibleButton.collapsed = False
 
@@ -319,15 +324,38 @@ class Panel(VTKObservationMixin):
         self._onSceneChanged(caller, event)
         self.training.onSceneClosed()
 
-    def _onImported(self, caller: Any, event: Any) -> None:
-        self._imported = True
-        self._onSceneChanged(caller, event)
+    def _onStartImport(self, _caller: Any, _event: Any) -> None:
+        """Untie the controls: an import empties the selectors and fills them with a choice of their own.
 
-    def _onBatchEnded(self, _caller: Any, _event: Any) -> None:
-        """Show the parameters again after an import: only now the selectors know the nodes it brought."""
-        if self._imported and self._entered:
-            self._useParameterNode()
-        self._imported = False
+        Written into the parameters, that choice would replace the one made, and the one that the scene brings
+        (Slicer's issue 7492).
+        """
+        self._setParameters(None)
+        self._chosen = [(selector, selector.currentNode()) for selector in self._selectors()]
+
+    def _onImported(self, _caller: Any, _event: Any) -> None:
+        for selector, node in self._chosen:
+            if node is not None and self._scene.IsNodePresent(node):
+                selector.setCurrentNode(node)
+        self._chosen = []
+        self._useParameterNode()
+
+    @vtk.calldata_type(vtk.VTK_OBJECT)
+    def _onNodeLeaves(self, _caller: Any, _event: Any, node: slicer.vtkMRMLNode) -> None:
+        """Choose nothing where this node was chosen.
+
+        By itself a selector would take the neighbour: a CT, or an output to write into, that nobody chose.
+        """
+        if self._scene.IsClosing() or not node.IsA("vtkMRMLDisplayableNode"):
+            return
+        for selector in self._selectors():
+            if selector.currentNode() is node:
+                selector.setCurrentNode(None)
+
+    def _selectors(self) -> list[slicer.qMRMLNodeComboBox]:
+        """All node selectors, those of sections opened later and the editor's own included."""
+        widgets = self._root.findChildren(qt.QWidget)
+        return [widget for widget in widgets if widget.className() == "qMRMLNodeComboBox"]
 
     def _onAboutToQuit(self) -> None:
         self._close()
@@ -345,9 +373,3 @@ class Panel(VTKObservationMixin):
 
 def _idOf(node: slicer.vtkMRMLNode | None) -> str | None:
     return node.GetID() if node is not None else None
-
-
-def _parameterWidgets(ui: Any) -> dict[str, Any]:
-    """Parameter name -> widget, by the dynamic property that the ``.ui`` file sets."""
-    named = {widget.property("SlicerParameterName"): widget for widget in vars(ui).values()}
-    return {name: widget for name, widget in named.items() if name}

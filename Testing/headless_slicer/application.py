@@ -1,7 +1,7 @@
 """`slicer.app` and its managers: the part of qSlicerApplication that a scripted module asks for.
 
 Attributes that are Qt properties in Slicer are attributes here; signals connect as PythonQt's do
-(qt_facade_signals).
+(qt/signals.py).
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@ with the source, or loads its files from the cache folder if a test has put them
 
 from __future__ import annotations
 
+import logging
 import types
 from pathlib import Path
 from typing import Any
@@ -123,17 +124,22 @@ class SampleDataLogic:
         return next((source for source in sources if source.sampleName == sampleName), None)
 
     def downloadFromSource(self, source: SampleDataSource, maximumAttemptsCount: int = 3) -> list[Any]:
-        """Loads the source's files from the cache folder. Raises FileNotFoundError: there is no network."""
-        folder = Path(slicer.mrmlScene.GetCacheManager().GetRemoteCacheDirectory())
+        """Loads the source's files from the cache folder, whatever is there under their names.
+
+        As in Slicer a custom downloader is not asked, and what cannot be had is logged and left out; here
+        there is no network.
+        """
+        folder = slicer.mrmlScene.GetCacheManager().GetRemoteCacheDirectory()
         nodes = []
-        for name, node_name, kind in zip(
-            source.fileNames, source.nodeNames, source.loadFileType, strict=True
+        for uri, name, node_name, kind in zip(
+            source.uris, source.fileNames, source.nodeNames, source.loadFileType, strict=True
         ):
-            path = folder / name
-            if not path.exists():
-                raise FileNotFoundError(f"Put the sample's file there, the host has no network: {path}")
+            path = f"{folder}/{name}"
+            if not Path(path).exists():
+                logging.error("Failed to download %s to %s", uri, path)
+                continue
             properties = {**source.loadFileProperties, "name": node_name}
-            nodes.append(slicer.util.loadNodeFromFile(str(path), kind, properties))
+            nodes.append(slicer.util.loadNodeFromFile(path, kind, properties))
         return nodes
 
     def downloadSamples(self, sampleName: str) -> list[Any]:

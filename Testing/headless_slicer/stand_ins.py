@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from .widgets import ctk_inputs, ctk_widgets
 from .widgets import mrml as mrml_widgets
+from .widgets import node_combo_box as mrml_widgets_nodes
 from .widgets import plot as mrml_widgets_plot
 from .widgets import segment_editor as mrml_widgets_editor
 from .widgets import segments as mrml_widgets_segments
@@ -29,7 +30,7 @@ CTK_WIDGETS: dict[str, type] = {
 MRML_WIDGETS: dict[str, type] = {
     cls.__name__: cls
     for cls in (
-        mrml_widgets.qMRMLNodeComboBox,
+        mrml_widgets_nodes.qMRMLNodeComboBox,
         mrml_widgets.qMRMLWidget,
         mrml_widgets_editor.qMRMLSegmentEditorWidget,
         mrml_widgets_segments.qMRMLSegmentSelectorWidget,

@@ -56,6 +56,16 @@ def scene(host: Host) -> slicer.vtkMRMLScene:
 
 
 @pytest.fixture
+def own_modules() -> Iterator[None]:
+    """Puts back what the other tests of this process have imported of the module and the library."""
+    before = {name: module for name, module in sys.modules.items() if name.startswith("DiffSeg")}
+    yield
+    for name in [name for name in sys.modules if name.startswith("DiffSeg")]:
+        del sys.modules[name]
+    sys.modules.update(before)
+
+
+@pytest.fixture
 def use_trainer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Puts a swift trainer in place of the library's command, with its options, or the real one again."""
     from swift_trainer import swift_trainer

@@ -10,6 +10,7 @@ from typing import Any
 
 import mrml_scenes
 import numpy as np
+import psutil
 import slicer
 from DiffSegLungPanel.logic import DiffSegLungLogic
 from DiffSegLungPanel.panes.dialogs import Answer, Dialogs, Room
@@ -105,6 +106,10 @@ class Answers(Dialogs):
         return self.sure
 
 
+def _children() -> list[psutil.Process]:
+    return [p for p in psutil.Process().children(recursive=True) if p.status() != psutil.STATUS_ZOMBIE]
+
+
 class Desk:
     """A user at the panel: `ui` by name, `panel`, `dialogs` and `logic`."""
 
@@ -118,6 +123,11 @@ class Desk:
             self.ui, self.logic, slicer.mrmlScene, self.root, dialogs=self.dialogs, installer=Installer()
         )
         self.panel.enter()
+        self._elder = set(_children())
+
+    def workers(self) -> list[psutil.Process]:
+        """Processes that came since the panel was opened; earlier tests may have left some: a pool does."""
+        return [process for process in _children() if process not in self._elder]
 
     @property
     def parameters(self) -> Any:

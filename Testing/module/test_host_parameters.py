@@ -11,6 +11,7 @@ import qt
 import slicer
 import vtk
 from headless_slicer import Host
+from headless_slicer.parameters import parameter_node
 from slicer.parameterNodeWrapper import (
     Choice,
     Default,
@@ -209,13 +210,35 @@ def test_a_disconnected_widget_leaves_its_parameter_alone(host: Host) -> None:
     assert given.automatic is True
 
 
-def test_what_connect_gui_has_tied_cannot_be_untied(host: Host) -> None:
-    """Slicer's issue 7547: no tag comes back, and disconnecting without one does nothing."""
+def test_what_connect_gui_has_tied_can_be_untied(host: Host) -> None:
     given = parameters()
     gui = panel(QCheckBox="automatic")
     given.disconnectGui(given.connectGui(gui))
     gui.QCheckBox.checked = False
-    assert given.automatic is False
+    assert given.automatic is True
+
+
+@pytest.mark.parametrize("leaves", [False, True], ids=["5.12", "5.10"])
+def test_untying_takes_the_observer_along_from_slicer_5_12_on(
+    host: Host, monkeypatch: pytest.MonkeyPatch, leaves: bool
+) -> None:
+    monkeypatch.setattr(parameter_node, "LEAVES_OBSERVERS", leaves)
+    given, gui = parameters(), panel(QCheckBox="automatic")
+    removed: list[int] = []
+    monkeypatch.setattr(type(given), "RemoveObserver", lambda _self, tag: removed.append(tag))
+    given.disconnectGui(given.connectGui(gui))
+    assert len(removed) == (0 if leaves else 1)
+
+
+def test_a_pack_is_the_same_one_until_its_node_is_modified(host: Host) -> None:
+    given = parameters()
+    before = given.settings
+    assert given.settings is before and given.isCached("settings")
+    before.strength = 0.25
+    after = given.settings
+    assert after is not before and after.strength == 0.25
+    after.strength = 0.75
+    assert before.strength == 0.25
 
 
 def test_a_widget_for_an_unknown_parameter_is_refused(host: Host) -> None:

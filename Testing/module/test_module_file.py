@@ -1,5 +1,8 @@
 """The module file: what Slicer does with it at start, its sample data, and its self-test."""
 
+import contextlib
+import re
+import sys
 import unittest
 from pathlib import Path
 
@@ -40,6 +43,16 @@ def test_a_sample_that_cannot_be_generated_says_so(host, module, monkeypatch):
     assert "could not be generated" in host.messages.errors[0]
 
 
+def test_download_sample_says_why_it_has_nothing_and_a_script_has_another_way(module, caplog):
+    """Slicer asks no custom downloader there; without a file name it would load its cache folder instead."""
+    import SampleData
+
+    with pytest.raises(IndexError):
+        SampleData.downloadSample("DiffSegLungPhantom")
+    assert "call-DiffSegLung.loadPhantom" in caplog.text
+    assert callable(sys.modules["DiffSegLung"].loadPhantom)
+
+
 def test_the_module_logic_is_found_from_the_console(module):
     assert type(slicer.util.getModuleLogic("DiffSegLung")).__name__ == "DiffSegLungLogic"
 
@@ -56,9 +69,33 @@ def test_a_run_that_a_script_did_not_wait_for_ends_with_the_scene_and_with_slice
 
 
 def test_the_self_test_is_skipped_with_a_word_where_packages_are_missing(host, module):
+    """By a test runner, such as that of the build machines."""
     host.packages.missing = {"torch"}
-    with pytest.raises(unittest.SkipTest, match="torch"):
-        slicer.selfTests["DiffSegLung"]()
+    result = unittest.TestResult()
+    sys.modules["DiffSegLung"].DiffSegLungTest("test_phantom").run(result)
+    assert (result.errors, result.failures) == ([], [])
+    assert "torch" in result.skipped[0][1]
+
+
+def test_reload_and_test_says_what_is_missing_and_shows_no_error(host, own_modules):
+    """The button runs inside an error display, for which a skip is a failure."""
+    host.load(MODULE / "DiffSegLung.py")
+    host.packages.missing, host.testing = {"torch"}, False
+    with contextlib.suppress(unittest.SkipTest):  # which pytest would take for its own
+        slicer.util.getModuleWidget("DiffSegLung").onReloadAndTest()
+    assert host.messages.errors == []
+    assert [message.level for message in host.messages] == ["info"]
+    assert "torch" in host.messages[0].text and "Press Apply" in host.messages[0].text
+
+
+def test_slicer_loads_before_it_what_the_module_works_with(module):
+    """Modules load in the alphabet's order within their dependencies: D before P, S, T and V."""
+    sources = "\n".join(path.read_text() for path in MODULE.rglob("*.py"))
+    called = {name for name in re.findall(r"slicer\.modules\.([a-z]+)\.logic", sources)}
+    assert called <= {name.lower() for name in module.dependencies}
+    assert set(module.dependencies) == {
+        "Plots", "Segmentations", "SubjectHierarchy", "Tables", "Terminologies", "Volumes"
+    }  # fmt: skip
 
 
 def test_the_self_test_passes(module):

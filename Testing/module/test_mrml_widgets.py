@@ -17,7 +17,9 @@ import slicer
 import vtk
 from headless_slicer import Host
 from headless_slicer.parameters.gui_connector import connector_for
+from headless_slicer.qt.dialogs import dialogs
 from headless_slicer.qt.wrapper import unwrap
+from PySide6 import QtWidgets
 from slicer.parameterNodeWrapper import Choice, WithinRange
 
 
@@ -35,12 +37,18 @@ def segmentation(*names: str) -> slicer.vtkMRMLSegmentationNode:
     return node
 
 
-@pytest.fixture
-def combo(scene: slicer.vtkMRMLScene) -> slicer.qMRMLNodeComboBox:
+def selector(*, none: bool = False, menu: bool = False) -> slicer.qMRMLNodeComboBox:
+    """A selector of volumes in the scene, with or without None and the menu's entries."""
     box = slicer.qMRMLNodeComboBox()
     box.nodeTypes = ["vtkMRMLScalarVolumeNode"]
-    box.setMRMLScene(scene)
+    box.noneEnabled, box.addEnabled, box.removeEnabled = none, menu, menu
+    box.setMRMLScene(slicer.mrmlScene)
     return box
+
+
+@pytest.fixture
+def combo(scene: slicer.vtkMRMLScene) -> slicer.qMRMLNodeComboBox:
+    return selector()
 
 
 def items(box: slicer.qMRMLNodeComboBox) -> list[str]:
@@ -51,7 +59,11 @@ def items(box: slicer.qMRMLNodeComboBox) -> list[str]:
 # qMRMLNodeComboBox
 
 
-def test_the_first_node_is_selected_unless_none_is_a_choice(combo: slicer.qMRMLNodeComboBox) -> None:
+def test_an_empty_box_takes_the_first_node_that_appears_unless_none_is_a_choice(
+    combo: slicer.qMRMLNodeComboBox,
+) -> None:
+    """Qt chooses the first row of an empty combo box; None and the menu's entries are rows."""
+    optional, with_menu = selector(none=True), selector(menu=True)
     seen: list[object] = []
     combo.connect("currentNodeChanged(vtkMRMLNode*)", seen.append)
     combo.connect("currentNodeChanged(bool)", seen.append)
@@ -60,9 +72,71 @@ def test_the_first_node_is_selected_unless_none_is_a_choice(combo: slicer.qMRMLN
     assert seen == [first, True]
     combo.setCurrentNode(second)
     assert combo.currentNodeID == second.GetID()
-    optional = slicer.qMRMLNodeComboBox()
-    optional.nodeTypes, optional.noneEnabled = ["vtkMRMLScalarVolumeNode"], True
-    optional.setMRMLScene(slicer.mrmlScene)
+    assert (optional.currentNode(), with_menu.currentNode()) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("none", "menu", "places"),
+    [
+        (False, False, (3, 0, 1)),
+        (False, False, (3, 1, 2)),
+        (False, False, (3, 2, 1)),
+        (False, False, (1, 0, None)),
+        (True, False, (3, 0, 1)),
+        (True, False, (3, 1, 2)),
+        (True, False, (3, 2, 1)),
+        (True, False, (1, 0, None)),
+        (True, True, (3, 1, 2)),
+        (True, True, (1, 0, None)),
+        (False, True, (1, 0, None)),
+    ],
+)
+def test_a_deleted_choice_passes_to_a_neighbour_and_to_none_only_without_one(
+    scene: slicer.vtkMRMLScene, none: bool, menu: bool, places: tuple[int, int, int | None]
+) -> None:
+    count, deleted, taken = places
+    nodes = [volume(str(number)) for number in range(count)]
+    box, seen = selector(none=none, menu=menu), []
+    box.setCurrentNode(nodes[deleted])
+    box.connect("currentNodeChanged(vtkMRMLNode*)", seen.append)
+    scene.RemoveNode(nodes[deleted])
+    wanted = None if taken is None else nodes[taken]
+    assert box.currentNode() is wanted
+    assert seen == [wanted]
+
+
+def test_the_row_goes_before_the_node_but_after_who_was_told_that_it_will(
+    combo: slicer.qMRMLNodeComboBox, scene: slicer.vtkMRMLScene
+) -> None:
+    going, _other = volume("a"), volume("b")
+    seen: list[object] = []
+
+    def note(_scene: object, event: str) -> None:
+        seen.append((event, combo.currentNode() is going))
+
+    tags = [scene.AddObserver(e, note) for e in (scene.NodeAboutToBeRemovedEvent, scene.NodeRemovedEvent)]
+    scene.RemoveNode(going)
+    for tag in tags:
+        scene.RemoveObserver(tag)
+    assert [known for _event, known in seen] == [True, False]
+
+
+def test_an_import_empties_the_box_and_its_first_node_is_chosen(
+    scene: slicer.vtkMRMLScene, tmp_path: Path
+) -> None:
+    """Slicer's issue 7492: the choice before the import, and the one it brings, are both overwritten."""
+    volume("a")
+    box, optional = selector(), selector(none=True)
+    saved = tmp_path / "scene.mrml"
+    scene.SetRootDirectory(str(tmp_path))
+    scene.Commit(str(saved))
+    chosen = volume("b")
+    for each in (box, optional):
+        each.setCurrentNode(chosen)
+    scene.SetURL(str(saved))
+    scene.Import()
+    assert box.nodeCount() == 3
+    assert box.currentNode().GetName() == "a"
     assert optional.currentNode() is None
 
 
@@ -87,8 +161,13 @@ def test_current_node_is_a_method_and_its_id_a_property(combo: slicer.qMRMLNodeC
 def test_hidden_and_removed_and_renamed_nodes(combo: slicer.qMRMLNodeComboBox) -> None:
     shown = volume("ct")
     volume("entropy", hidden=True)
+    later = slicer.vtkMRMLScalarVolumeNode()
+    later.SetHideFromEditors(True)
+    later = slicer.mrmlScene.AddNode(later)
+    later.SetHideFromEditors(False)  # Slicer does not watch a node that came hidden
     slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLabelMapVolumeNode", "map")
     assert (combo.nodeCount(), items(combo)[:2]) == (2, ["ct", "map"])  # a label map is a scalar volume, too
+    slicer.mrmlScene.RemoveNode(later)
     combo.showChildNodeTypes = False
     assert combo.nodeCount() == 1
     shown.SetName("lidc 1")
@@ -108,9 +187,11 @@ def test_closing_the_scene_tells_once(combo: slicer.qMRMLNodeComboBox, host: Hos
     assert combo.currentNode() is None
 
 
-def test_the_menu_makes_and_deletes_nodes(combo: slicer.qMRMLNodeComboBox) -> None:
+def test_the_menu_makes_and_deletes_nodes(scene: slicer.vtkMRMLScene) -> None:
+    combo = selector(menu=True)
     combo.baseName, combo.renameEnabled = "CT", True
-    assert items(combo) == ["Rename current Volume", "Create new Volume", "Delete current Volume"]
+    kinds = ("Rename current {}", "Create new {}", "Create new {} as...", "Delete current {}")
+    assert items(combo) == ["", *(kind.format("Volume") for kind in kinds)]  # the first is a separator
     made = combo.addNode()
     assert (made.GetName(), combo.currentNode()) == ("CT", made)
     inner = unwrap(combo.findChild("QComboBox"))
@@ -138,7 +219,7 @@ def test_a_deleted_widget_stops_observing(scene: slicer.vtkMRMLScene) -> None:
 def test_the_scene_enables_the_widget_and_brings_the_node_asked_for(scene: slicer.vtkMRMLScene) -> None:
     first, second, third = volume("a"), volume("b"), volume("c")
     box = slicer.qMRMLNodeComboBox()
-    box.nodeTypes = ["vtkMRMLScalarVolumeNode"]
+    box.nodeTypes, box.addEnabled, box.removeEnabled = ["vtkMRMLScalarVolumeNode"], False, False
     assert not box.enabled
     box.setCurrentNode(second)
     assert box.currentNode() is None
@@ -203,7 +284,33 @@ def test_segment_editor_works_on_its_node(scene: slicer.vtkMRMLScene, host: Host
         with pytest.raises(AttributeError):
             getattr(editor, refused)
     host.close_scene()
-    assert editor.mrmlSegmentEditorNode() is None
+    assert editor.mrmlSegmentEditorNode() is parameters  # reset, but kept
+    assert editor.segmentationNode() is None
+
+
+def test_segment_editor_edits_after_an_import_what_its_selectors_show(scene: slicer.vtkMRMLScene) -> None:
+    editor, node = slicer.qMRMLSegmentEditorWidget(), segmentation("healthy")
+    editor.setMRMLScene(scene)
+    editor.setMRMLSegmentEditorNode(scene.AddNewNodeByClass("vtkMRMLSegmentEditorNode"))
+    editor.setSegmentationNode(node)
+    scene.StartState(slicer.vtkMRMLScene.ImportState)
+    scene.EndState(slicer.vtkMRMLScene.ImportState)
+    assert editor.segmentationNode() is None
+
+
+def test_a_read_only_segment_table_still_opens_the_terminology(scene: slicer.vtkMRMLScene) -> None:
+    table, node = slicer.qMRMLSegmentsTableView(), segmentation("healthy")
+    table.setMRMLScene(scene)
+    table.setSegmentationNode(node)
+    table.readOnly = True
+    dialogs.reset()
+    inner = unwrap(table.tableWidget())
+    assert inner.editTriggers() == QtWidgets.QAbstractItemView.EditTrigger.NoEditTriggers
+    for column in range(4):
+        inner.doubleClicked.emit(inner.model().index(0, column))
+    inner.indexWidget(inner.model().index(0, 1)).click()
+    assert dialogs.shown == [("qSlicerTerminologySelectorDialog", ("Segment_healthy",))] * 3
+    dialogs.reset()
 
 
 # Table and plot
@@ -223,6 +330,7 @@ def table_node() -> slicer.vtkMRMLTableNode:
 
 def test_table_view_follows_the_table(scene: slicer.vtkMRMLScene) -> None:
     view, node = slicer.qMRMLTableView(), table_node()
+    node.SetUseColumnTitleAsColumnHeader(True)
     view.setMRMLScene(scene)
     view.setMRMLTableNode(node)
     model = unwrap(view).model()
@@ -232,21 +340,58 @@ def test_table_view_follows_the_table(scene: slicer.vtkMRMLScene) -> None:
     node.Modified()
     assert model.index(1, 1).data() == "2.5"
     scene.RemoveNode(node)
-    assert (view.mrmlTableNode(), model.rowCount()) == (None, 0)
+    assert (view.mrmlTableNode(), model.rowCount()) == (node, 2)  # the view holds it
+    view.setMRMLTableNode(None)
+    assert (model.rowCount(), model.columnCount()) == (0, 0)
 
 
-def test_table_view_with_a_scene_but_without_a_view_node_is_emptied_by_every_load(
-    scene: slicer.vtkMRMLScene,
-) -> None:
-    """qMRMLTableView.h: "If scene is set then MRMLTableViewNode has to be set, too.\""""
-    bound, free, node = slicer.qMRMLTableView(), slicer.qMRMLTableView(), table_node()
-    bound.setMRMLScene(scene)
-    for view in (bound, free):
+def test_table_view_keeps_its_table_unless_its_view_node_has_another(scene: slicer.vtkMRMLScene) -> None:
+    alone, bound, node, other = slicer.qMRMLTableView(), slicer.qMRMLTableView(), table_node(), table_node()
+    view_node = scene.AddNewNodeByClass("vtkMRMLTableViewNode")
+    view_node.SetTableNodeID(other.GetID())
+    for view in (alone, bound):
+        view.setMRMLScene(scene)
+    bound.setMRMLTableViewNode(view_node)
+    for view in (alone, bound):
         view.setMRMLTableNode(node)
     scene.StartState(slicer.vtkMRMLScene.BatchProcessState)
     scene.EndState(slicer.vtkMRMLScene.BatchProcessState)
-    assert bound.mrmlTableNode() is None
-    assert free.mrmlTableNode() is node
+    assert (alone.mrmlTableNode(), bound.mrmlTableNode()) == (node, other)
+
+
+def test_a_table_s_head_is_title_or_name_and_the_unit(scene: slicer.vtkMRMLScene) -> None:
+    view, node = slicer.qMRMLTableView(), table_node()
+    node.SetUseColumnTitleAsColumnHeader(True)
+    node.SetColumnUnitLabel("ml", "ml")
+    view.setMRMLTableNode(node)
+    model = unwrap(view).model()
+    assert [model.headerData(c, model_horizontal(), 0) for c in range(2)] == ["Tissue", "ml [ml]"]
+    node.SetColumnTitle("ml", "Volume")
+    assert model.headerData(1, model_horizontal(), 0) == "Volume [ml]"
+    assert model.index(0, 1).data(7) is None  # Qt::TextAlignmentRole: Slicer sets none
+    assert unwrap(view).horizontalHeader().minimumSectionSize() == 60
+
+
+def test_without_titles_the_names_are_a_row_and_the_head_counts_letters(scene: slicer.vtkMRMLScene) -> None:
+    view, node = slicer.qMRMLTableView(), table_node()
+    node.SetUseColumnTitleAsColumnHeader(False)
+    view.setMRMLTableNode(node)
+    model = unwrap(view).model()
+    assert [model.headerData(c, model_horizontal(), 0) for c in range(2)] == ["A", "B"]
+    assert [model.index(0, c).data() for c in range(2)] == ["Tissue", "ml"]
+    assert model.rowCount() == 3
+
+
+def test_what_a_user_writes_into_a_cell_is_in_the_table(scene: slicer.vtkMRMLScene) -> None:
+    view, node = slicer.qMRMLTableView(), table_node()
+    node.SetUseColumnTitleAsColumnHeader(True)
+    view.setMRMLTableNode(node)
+    item = unwrap(view.tableModel()).item(1, 1)
+    item.setText("2.5")
+    assert node.GetTable().GetValueByName(1, "ml").ToDouble() == 2.5
+    assert item.isEditable()
+    node.SetLocked(True)
+    assert not item.isEditable()
 
 
 def model_horizontal() -> object:

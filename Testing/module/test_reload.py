@@ -2,23 +2,10 @@
 
 import sys
 
-import pytest
 import slicer
 from panels import MODULE
 
 OWN = ("DiffSegLungPanel", "DiffSegLungLib")
-
-
-@pytest.fixture
-def own_modules():
-    """Puts back what the other tests of this process have imported."""
-    before = {
-        name: module for name, module in sys.modules.items() if name.split(".")[0].startswith("DiffSeg")
-    }
-    yield before
-    for name in [name for name in sys.modules if name.split(".")[0].startswith("DiffSeg")]:
-        del sys.modules[name]
-    sys.modules.update(before)
 
 
 def test_reload_leaves_no_old_class_anywhere(host, own_modules):

@@ -4,7 +4,6 @@ import json
 import math
 
 import numpy as np
-import psutil
 import pytest
 import slicer
 import vtk
@@ -37,10 +36,6 @@ def real_desk(host):
 
 
 LESION = (slice(8, 12), slice(20, 26), slice(30, 36))
-
-
-def workers() -> list[psutil.Process]:
-    return [p for p in psutil.Process().children(recursive=True) if p.status() != psutil.STATUS_ZOMBIE]
 
 
 def cell(table, region: str, tissue: str, column: int) -> float:
@@ -273,7 +268,7 @@ def test_cancel_leaves_nothing_and_is_no_failure(real_desk):
     assert (desk.panel.messages.kind, desk.panel.messages.text) == ("info", "Cancelled. Nothing was changed.")
     assert desk.ui.applyButton.enabled
     assert slicer.util.getNodesByClass("vtkMRMLSegmentationNode") == []
-    assert workers() == []
+    assert desk.workers() == []
 
 
 def test_a_failure_is_one_sentence_with_a_hint(real_desk):

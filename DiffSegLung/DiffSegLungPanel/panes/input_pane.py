@@ -34,6 +34,7 @@ class InputPane(VTKObservationMixin):
         self._info = InputInfo()
         self._described: tuple[Any, ...] = ()
         self._segmentIDs: list[str] = []
+        self._lungs: slicer.vtkMRMLSegmentationNode | None = None
         self._observed: tuple[Any, ...] = ()
         ui.lungsSegmentComboBox.connect("activated(int)", self._onSegmentChosen)
 
@@ -51,6 +52,7 @@ class InputPane(VTKObservationMixin):
             self._described = stampOf(volume)
             self._info = describeInput(volume)
         self._showInfo(volume)
+        self._followLungs()
         self._showSegments()
         self._showOutput()
 
@@ -63,6 +65,13 @@ class InputPane(VTKObservationMixin):
         lines = [self._info.text, f"{error.message} {error.hint}".strip() if error is not None else ""]
         self._ui.inputInfoLabel.text = "\n".join(line for line in lines if line)
         self._ui.inputInfoLabel.visible = volume is not None
+
+    def _followLungs(self) -> None:
+        """A segment's id means nothing in another segmentation, where it may be there by chance."""
+        parameters = self._parameters
+        before, self._lungs = self._lungs, parameters.lungsSegmentation if parameters is not None else None
+        if before is not None and parameters is not None and before is not self._lungs:
+            parameters.lungsSegmentID = ""
 
     def _showSegments(self) -> None:
         node = self._parameters.lungsSegmentation if self._parameters is not None else None

@@ -20,6 +20,7 @@ from ..work.tasks import Task
 from .dialogs import Dialogs
 from .message_line import MessageLine
 from .run_pane import announced
+from .segment_list import SegmentList
 from .table_view import ClassTableView
 
 LUNG_WINDOW, LUNG_LEVEL = 1500.0, -600.0
@@ -52,6 +53,7 @@ class ResultsPane:
         self._parameters: DiffSegLungParameters | None = None
         self.node: slicer.vtkMRMLSegmentationNode | None = None
         self._table = ClassTableView(ui)
+        self._segments = SegmentList(ui.segmentsTable)
         ui.resultsHintLabel.text = _("What is found appears here: volumes, charts and a map of uncertainty.")
         ui.show3DButton.connect("clicked(bool)", self._onShow3D)
         ui.showSlicesButton.connect("clicked(bool)", self._onShowSlices)
@@ -69,8 +71,7 @@ class ResultsPane:
         self.node = node if found is not None and found.classTable is not None else None
         self._ui.resultsWidget.visible = self.node is not None
         self._ui.resultsHintLabel.visible = self.node is None
-        if self._ui.segmentsTable.segmentationNode() is not self.node:
-            self._ui.segmentsTable.setSegmentationNode(self.node)
+        self._segments.show(self.node)
         self.refresh()
 
     def refresh(self) -> None:

@@ -12,6 +12,9 @@ from ..wording import numberText
 
 ALL_REGIONS = "*"
 
+WIDEST = 18
+"""Characters of a column; with names of classes that fits the panel at its usual width."""
+
 
 class ClassTableView:
     """Shows the rows of the chosen region of the tables that hang on a segmentation.
@@ -49,11 +52,7 @@ class ClassTableView:
             view.setRowHidden(row, chosen not in (ALL_REGIONS, name))
         view.setColumnHidden(0, chosen != ALL_REGIONS)
         if table is not None:
-            header = view.horizontalHeader()
-            header.setSectionResizeMode(qt.QHeaderView.ResizeToContents)
-            if chosen != ALL_REGIONS:  # with the regions' names it is wider than the panel and scrolls
-                header.setSectionResizeMode(1, qt.QHeaderView.Stretch)
-            view.resizeRowsToContents()
+            layOut(view)
         density = found.densityTable if found is not None else None
         text = _densityText(density, whole if chosen == ALL_REGIONS else chosen)
         if text and chosen == ALL_REGIONS:
@@ -71,6 +70,36 @@ class ClassTableView:
             combo.clear()
             combo.addItems(texts)
         combo.currentIndex = self.regions.index(chosen) if chosen in self.regions else -1
+
+
+def layOut(view: Any) -> None:
+    """Give a table's columns the width of their content, and numbers the right-hand side of their cells.
+
+    The last column takes what is left. None gives way, which in Slicer means 60 pixels: a long name goes on
+    in a second line, and a table that is wider than the panel all the same scrolls.
+    """
+    model = view.tableModel()
+    wasBlocked = model.blockSignals(True)  # Slicer takes a changed item for an edit
+    for row in range(model.rowCount()):
+        for column in range(model.columnCount()):
+            item = model.item(row, column)
+            if _isNumber(item.text()):
+                item.setTextAlignment(qt.Qt.AlignRight | qt.Qt.AlignVCenter)
+    model.blockSignals(wasBlocked)
+    header = view.horizontalHeader()
+    header.setMaximumSectionSize(WIDEST * view.fontMetrics().averageCharWidth())
+    header.setSectionResizeMode(qt.QHeaderView.ResizeToContents)
+    header.setStretchLastSection(True)
+    view.resizeColumnsToContents()  # before the rows, whose height it decides
+    view.resizeRowsToContents()
+
+
+def _isNumber(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return text == "–"
+    return True
 
 
 def _column(table: slicer.vtkMRMLTableNode | None, column: int) -> list[str]:

@@ -26,6 +26,7 @@ __all__ = [
     "createRegions",
     "createSegmentation",
     "isEdited",
+    "isRegions",
     "markEdited",
     "notAnEdit",
 ]
@@ -140,6 +141,12 @@ def regionId(number: int) -> str:
     """The segment id of a region, 1..6."""
     side, third = divmod(number - 1, 3)
     return f"Region_{('right', 'left')[side]}_{('upper', 'middle', 'lower')[third]}"
+
+
+def isRegions(segmentationNode: slicer.vtkMRMLSegmentationNode) -> bool:
+    """Whether a segmentation holds the regions that belong to a result, also one whose result was deleted."""
+    segmentation = segmentationNode.GetSegmentation()
+    return any(segmentation.GetSegment(regionId(number)) is not None for number in range(1, 7))
 
 
 def classMap(

@@ -29,8 +29,13 @@ def fillClassTable(node: slicer.vtkMRMLTableNode, quantities: Quantities) -> Non
         [
             ("Region", "", _("part of the lungs"), [region_name(region.name) for region, _c in rows]),
             ("Tissue", "", _("tissue class"), [BY_KEY[c.key].name for _r, c in rows]),
-            ("Volume (ml)", "ml", _("volume of the class in the region"), [c.volume_ml for _r, c in rows]),
-            ("Share (%)", "%", _("share of the region's volume"), [c.percent for _r, c in rows]),
+            (
+                "Volume (ml)",
+                "ml",
+                _("volume of the class in the region"),
+                fixed([c.volume_ml for _r, c in rows]),
+            ),
+            ("Share (%)", "%", _("share of the region's volume"), fixed([c.percent for _r, c in rows])),
             (
                 "Mean (HU)",
                 "HU",
@@ -49,13 +54,18 @@ def fillDensityTable(node: slicer.vtkMRMLTableNode, quantities: Quantities) -> N
         node,
         [
             ("Region", "", _("part of the lungs"), [region_name(region.name) for region in regions]),
-            ("Volume (ml)", "ml", _("volume of the region"), [region.volume_ml for region in regions]),
-            ("Mean (HU)", "HU", _("mean lung density"), [d.mean_hu for d in densities]),
-            ("LAA-950 (%)", "%", _("share below -950 HU"), [d.laa_950_percent for d in densities]),
-            ("LAA-910 (%)", "%", _("share below -910 HU"), [d.laa_910_percent for d in densities]),
-            ("Perc15 (HU)", "HU", _("15th percentile"), [d.perc15_hu for d in densities]),
-            ("HAA (%)", "%", _("share from -600 to -250 HU"), [d.haa_percent for d in densities]),
-            ("Mass (g)", "g", _("mass of tissue and blood"), [d.mass_g for d in densities]),
+            (
+                "Volume (ml)",
+                "ml",
+                _("volume of the region"),
+                fixed([region.volume_ml for region in regions]),
+            ),
+            ("Mean (HU)", "HU", _("mean lung density"), fixed([d.mean_hu for d in densities])),
+            ("LAA-950 (%)", "%", _("share below -950 HU"), fixed([d.laa_950_percent for d in densities])),
+            ("LAA-910 (%)", "%", _("share below -910 HU"), fixed([d.laa_910_percent for d in densities])),
+            ("Perc15 (HU)", "HU", _("15th percentile"), fixed([d.perc15_hu for d in densities])),
+            ("HAA (%)", "%", _("share from -600 to -250 HU"), fixed([d.haa_percent for d in densities])),
+            ("Mass (g)", "g", _("mass of tissue and blood"), fixed([d.mass_g for d in densities])),
         ],
     )
 
@@ -87,8 +97,16 @@ def fillAbnormalTable(node: slicer.vtkMRMLTableNode, quantities: Quantities) -> 
     )
 
 
+def fixed(values: Sequence[float], decimals: int = 2) -> list[str]:
+    """Numbers as texts with so many decimals, for a table that people read; a chart needs the numbers."""
+    return [f"{value:.{decimals}f}" for value in values]
+
+
 def fillTable(node: slicer.vtkMRMLTableNode, columns: Sequence[Column], *, digits: int = 2) -> None:
-    """Replace the content of a table in one go; numbers are rounded to so many digits."""
+    """Replace the content of a table in one go; numbers are rounded to so many digits.
+
+    A column's title is its name without the unit, which Slicer puts behind it by itself.
+    """
     wasModified = node.StartModify()
     node.RemoveAllColumns()
     for name, unit, description, values in columns:
@@ -101,6 +119,7 @@ def fillTable(node: slicer.vtkMRMLTableNode, columns: Sequence[Column], *, digit
         node.AddColumn(array)
         # The type is stored with the table, so that plots find numbers again after a reload.
         node.SetColumnType(name, vtk.VTK_STRING if isText else vtk.VTK_DOUBLE)
+        node.SetColumnTitle(name, name.removesuffix(f"({unit})").rstrip())
         node.SetColumnUnitLabel(name, unit)
         node.SetColumnDescription(name, description)
     node.SetUseColumnTitleAsColumnHeader(True)

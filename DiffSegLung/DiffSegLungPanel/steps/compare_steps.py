@@ -16,7 +16,7 @@ from ..models import shownName
 from ..scene.grid import gridOf
 from ..scene.hierarchy import placeBeside
 from ..scene.segmentation import classMap
-from ..scene.tables import fillTable
+from ..scene.tables import fillTable, fixed
 from ..work.tasks import Steps, TaskProgress, spanned
 from .request import Request
 from .segmentation_steps import segmentationSteps
@@ -97,8 +97,8 @@ def _fill(table: slicer.vtkMRMLTableNode, common: np.ndarray, voxelMl: float) ->
         table,
         [
             ("Tissue", "", _("tissue class"), [c.name for c in CLASSES]),
-            ("Parent (ml)", "ml", _("volume by the parent"), [before[i] * voxelMl for i in ids]),
-            ("New (ml)", "ml", _("volume by the new model"), [after[i] * voxelMl for i in ids]),
+            ("Parent (ml)", "ml", _("volume by the parent"), fixed([before[i] * voxelMl for i in ids], 1)),
+            ("New (ml)", "ml", _("volume by the new model"), fixed([after[i] * voxelMl for i in ids], 1)),
             (
                 "Dice",
                 "",
@@ -106,7 +106,6 @@ def _fill(table: slicer.vtkMRMLTableNode, common: np.ndarray, voxelMl: float) ->
                 ["–" if value is None else f"{value:.2f}" for value in dice],
             ),
         ],
-        digits=1,
     )
 
 

@@ -54,8 +54,9 @@ class Request:
         """Refuse what cannot work, before any work is done.
 
         Raises:
-            InputError: no CT, a CT or an output that cannot be used, settings out of range, lungs without
-                such a segment, or an edited output without permission to replace it.
+            InputError: no CT, a CT or an output that cannot be used (such as the lung regions of a result),
+                settings out of range, lungs without such a segment, or an edited output without permission to
+                replace it.
         """
         if self.inputVolume is None:
             raise InputError("no-input", _("No CT is chosen."), _("Choose a chest CT first."))
@@ -85,6 +86,14 @@ class Request:
             raise InputError(
                 "output-is-input",
                 _("The segmentation {name} is both the lungs and the output.").format(name=output.GetName()),
+                _("Choose another output, or a new one."),
+            )
+        if segmentation.isRegions(output):
+            raise InputError(
+                "output-is-regions",
+                _("The segmentation {name} holds the lung regions of a result.").format(
+                    name=output.GetName()
+                ),
                 _("Choose another output, or a new one."),
             )
         if not self.replaceEdited and segmentation.isEdited(output):

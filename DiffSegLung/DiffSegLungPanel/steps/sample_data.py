@@ -17,14 +17,18 @@ SAMPLE_NAME = "DiffSegLungPhantom"
 
 
 def registerSampleData(iconFolder: Path) -> None:
-    """Offer the phantom in the Sample Data module; called once, when Slicer has started."""
+    """Offer the phantom in the Sample Data module; called once, when Slicer has started.
+
+    Its button makes the phantom. ``SampleData.downloadSample`` does not: it asks no custom downloader, so it
+    gets an address that says why nothing can be downloaded; scripts call :func:`loadPhantom`.
+    """
     import SampleData
 
     SampleData.SampleDataLogic.registerCustomSampleDataSource(
         category="DiffSegLung",
         sampleName=SAMPLE_NAME,
-        uris="",
-        fileNames="",
+        uris="made-here:press-its-button-or-call-DiffSegLung.loadPhantom",
+        fileNames=f"{SAMPLE_NAME}.nii.gz",
         nodeNames=SAMPLE_NAME,
         thumbnailFileName=str(iconFolder / "DiffSegLung.png"),
         customDownloader=_onSampleChosen,

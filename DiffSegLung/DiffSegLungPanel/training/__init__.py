@@ -1,1 +1,1 @@
-"""Trainings: their runs, files and owner; no widget."""
+"""Trainings as they lie on disk and go on in processes: runs, files, owner, steps; no widget."""

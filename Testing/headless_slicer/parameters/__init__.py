@@ -1,1 +1,1 @@
-"""`slicer.parameterNodeWrapper` and its connection to widgets."""
+"""`slicer.parameterNodeWrapper`: types, packs and storage of parameters, and their connection to widgets."""

@@ -20,6 +20,9 @@ from .parameter_pack import ParameterInfo, data_type, isParameterPack, members_o
 
 PROPERTY = "SlicerParameterName"
 
+LEAVES_OBSERVERS = False
+"""Whether `disconnectGui` leaves its observer on the node, as Slicer 5.10 does; a test sets it."""
+
 
 class _Parameter:
     """One parameter of one node. Where its type allows, the value is kept and read anew when the node
@@ -75,6 +78,7 @@ class _Wrapper:
     def __init__(self, parameterNode: Any, prefix: str | None = None) -> None:
         self.parameterNode = parameterNode
         self._connections: dict[int, dict[str, Any]] = {}
+        self._observers: dict[int, int] = {}
         self._next_tag = 0
         self._writing_gui = False
         self._parameters = {
@@ -122,13 +126,9 @@ class _Wrapper:
     def Modified(self) -> None:
         self.parameterNode.Modified()
 
-    def connectGui(self, gui: Any) -> None:
-        """Ties every widget of `gui` (a widget, or childWidgetVariables) that names a parameter to it.
-
-        As in Slicer up to 5.10 at least, the tag is not returned (issue 7547): only what was tied by
-        `connectParametersToGui` can be untied.
-        """
-        self.connectParametersToGui(dict(_named_widgets(gui)))
+    def connectGui(self, gui: Any) -> int:
+        """Ties every widget of `gui` (a widget, or childWidgetVariables) that names a parameter to it."""
+        return self.connectParametersToGui(dict(_named_widgets(gui)))
 
     def connectParametersToGui(self, mapping: dict[str, Any]) -> int:
         """Ties widgets to parameters by {parameter name: widget}. Raises ValueError for a name that does not
@@ -147,12 +147,16 @@ class _Wrapper:
         for name, connector in connectors.items():
             connector.write(self.getValue(name))
             connector.onChanged(self._gui_listener(name, connector))
-        self.AddObserver(vtk.vtkCommand.ModifiedEvent, lambda *_: self._update_gui())
+        self._observers[tag] = self.AddObserver(vtk.vtkCommand.ModifiedEvent, lambda *_: self._update_gui())
         return tag
 
     def disconnectGui(self, tag: int) -> None:
+        """Unties. Slicer 5.10 leaves its observer (which keeps this object alive), 5.12 removes it."""
         for connector in self._connections.pop(tag, {}).values():
             connector.onChanged(None)
+        observer = self._observers.pop(tag, None)
+        if observer is not None and not LEAVES_OBSERVERS:
+            self.RemoveObserver(observer)
 
     def _gui_listener(self, name: str, connector: Any) -> Callable[[], None]:
         def changed() -> None:

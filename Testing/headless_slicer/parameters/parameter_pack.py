@@ -1,7 +1,8 @@
 """`slicer.parameterNodeWrapper.parameterPack`: a typed group of parameters, such as the settings of one step.
 
 A pack that was read from a parameter node writes each change back to the node; a pack made by its constructor
-is a plain value. As in Slicer, two packs read from the same node do not follow each other.
+is a plain value. As in Slicer, the pack read is the same one until its node is modified; one read before that
+does not follow.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ import typing
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
+
+from slicer.util import NodeModify
 
 from .serializer_types import serializer_for, split_type
 from .serializers import Serializer
@@ -55,11 +58,14 @@ def _generator(default: Any) -> Callable[[], Any]:
 class PackSerializer(Serializer):
     """Keeps a pack as `name.member`, one entry per member."""
 
-    cached = False
-
     def __init__(self, pack: type) -> None:
         super().__init__([NotNone(), IsInstance(pack)])
         self._pack = pack
+
+    @property
+    def cached(self) -> bool:
+        """A pack is kept until its node is modified, where all its members can be kept."""
+        return all(info.serializer.cached for info in self._members().values())
 
     def default(self) -> Any:
         return self._pack()
@@ -72,8 +78,9 @@ class PackSerializer(Serializer):
         return first.serializer.is_in(node, f"{name}.{first.basename}")
 
     def write(self, node: Any, name: str, value: Any) -> None:
-        for member, info in self._members().items():
-            info.serializer.store(node, f"{name}.{member}", getattr(value, member))
+        with NodeModify(node):  # one change: nobody reads a pack that is half written
+            for member, info in self._members().items():
+                info.serializer.store(node, f"{name}.{member}", getattr(value, member))
 
     def read(self, node: Any, name: str) -> Any:
         pack = self._pack.__new__(self._pack)

@@ -1,7 +1,7 @@
 """What would ask a person, open a program or touch the user's settings: recorded, and answered by the test.
 
 ```python
-from headless_slicer.qt_facade_dialogs import dialogs
+from headless_slicer.qt.dialogs import dialogs
 dialogs.reset()
 dialogs.answers["QFileDialog.getSaveFileName"] = "report.html"  # a value or a function of the arguments
 dialogs.answers["QMessageBox.question"] = qt.QMessageBox.Yes

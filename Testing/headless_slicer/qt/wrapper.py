@@ -44,7 +44,7 @@ Replacement = Callable[..., Any]
 
 _wrappers: weakref.WeakValueDictionary[int, InstanceWrapper] = weakref.WeakValueDictionary()
 _classes: dict[type, ClassWrapper] = {}
-#: Functions that must not do in a test what they do on a desktop, by class and name (see qt_facade_dialogs).
+#: Functions that must not do in a test what they do on a desktop, by class and name (see dialogs.py).
 replacements: dict[str, dict[str, Replacement]] = {}
 #: What answers `object.name` before Qt's own members do (see signals): a value, or None to pass.
 special_members: list[Callable[[InstanceWrapper, Any, str], Any]] = []

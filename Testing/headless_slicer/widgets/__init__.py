@@ -1,1 +1,1 @@
-"""`ctk` and qMRML widgets that observe the real scene."""
+"""Stand-ins for `ctk` widgets, and for the qMRML widgets, which observe the real scene."""

@@ -203,7 +203,7 @@ class ctkSearchBox(QtWidgets.QLineEdit):
 
 
 class ctkMessageBox(QtWidgets.QMessageBox):
-    """A message box with a "do not show again" check box; `exec_` is answered by qt_facade_dialogs."""
+    """A message box with a "do not show again" check box; `exec_` is answered by qt/dialogs.py."""
 
     def __init__(self, parent: QtWidgets.QWidget | None = None) -> None:
         super().__init__(parent)

@@ -15,7 +15,8 @@ from PySide6 import QtWidgets
 from PySide6.QtCore import Signal
 
 from ..qt.members import invokable
-from .mrml import Observations, SceneWidget, checked_vtk, flag, kept, qMRMLNodeComboBox
+from .mrml import Observations, SceneWidget, checked_vtk, flag, kept
+from .node_combo_box import qMRMLNodeComboBox
 from .segments import qMRMLSegmentsTableView, segments_of
 
 _EFFECTS = (
@@ -71,10 +72,14 @@ class qMRMLSegmentEditorWidget(SceneWidget):
         box.setContentsMargins(0, 0, 0, 0)
         form = QtWidgets.QFormLayout()
         box.addLayout(form)
-        kinds = (("Segmentation:", "vtkMRMLSegmentationNode"), ("Source volume:", "vtkMRMLScalarVolumeNode"))
-        for text, kind in kinds:
+        kinds = (
+            ("Segmentation:", "vtkMRMLSegmentationNode", False),
+            ("Source volume:", "vtkMRMLScalarVolumeNode", True),
+        )
+        for text, kind, optional in kinds:
             selector = qMRMLNodeComboBox(self)
-            selector.nodeTypes, selector.noneEnabled = [kind], True
+            selector.nodeTypes, selector.noneEnabled, selector.renameEnabled = [kind], optional, True
+            selector.addEnabled = not optional
             label = QtWidgets.QLabel(text, self)
             form.addRow(label, selector)
             self._selectors.append((label, selector))
@@ -97,10 +102,16 @@ class qMRMLSegmentEditorWidget(SceneWidget):
         for widget in (self._table, *(selector for _, selector in self._selectors)):
             widget.setMRMLScene(self._scene)
         if self._scene is not None:
-            self._scene_observers.observe(self._scene, (slicer.vtkMRMLScene.EndCloseEvent,), "_closed")
+            scene = slicer.vtkMRMLScene
+            self._scene_observers.observe(self._scene, (scene.EndCloseEvent,), "_update")
+            self._scene_observers.observe(self._scene, (scene.EndBatchProcessEvent,), "_batch_ended")
 
-    def _closed(self) -> None:
-        self.setMRMLSegmentEditorNode(None)
+    def _batch_ended(self) -> None:
+        """What the selectors show then is edited; after an import that is no longer what was."""
+        if self._node is not None:
+            self.setSegmentationNode(self._selectors[0][1].currentNode())
+            self.setSourceVolumeNode(self._selectors[1][1].currentNode())
+        self._update()
 
     @invokable
     def mrmlSegmentEditorNode(self) -> Any:

@@ -13,7 +13,8 @@ from PySide6 import QtCore, QtGui, QtWidgets
 from PySide6.QtCore import Property, Signal
 
 from ..qt.members import invokable
-from .mrml import Observations, SceneWidget, checked_vtk, flag, kept, qMRMLNodeComboBox
+from .mrml import Observations, SceneWidget, checked_vtk, flag, kept
+from .node_combo_box import qMRMLNodeComboBox
 
 _SEGMENTATION = slicer.vtkSegmentation
 _CHANGES = (
@@ -135,7 +136,12 @@ class qMRMLSegmentSelectorWidget(SceneWidget):
 
 
 class qMRMLSegmentsTableView(SceneWidget):
-    """The segments of a segmentation: visibility, colour, opacity, name."""
+    """The segments of a segmentation: visibility, colour, opacity, name.
+
+    `readOnly` takes the edit triggers away and no more: as in Slicer, a double click on a name or a colour
+    opens the terminology all the same (the name in 5.12 only), and so does one click on a colour, a button in
+    5.12.
+    """
 
     selectionChanged = Signal(QtCore.QItemSelection, QtCore.QItemSelection)
     segmentAboutToBeModified = Signal(str)
@@ -175,6 +181,8 @@ class qMRMLSegmentsTableView(SceneWidget):
         self.setFocusProxy(self._table)
         self._table.selectionModel().selectionChanged.connect(self.selectionChanged)
         self._table.itemChanged.connect(self._edited)
+        self._table.doubleClicked.connect(lambda index: self._open_terminology(index.row(), index.column()))
+        self._update()
 
     def _scene_set(self) -> None:
         self._scene_observers.clear()
@@ -213,6 +221,8 @@ class qMRMLSegmentsTableView(SceneWidget):
         self._table.setRowCount(len(shown))
         for row, (identifier, segment) in enumerate(shown):
             self._fill(row, identifier, segment)
+        triggers = QtWidgets.QAbstractItemView.EditTrigger
+        self._table.setEditTriggers(triggers.NoEditTriggers if self.readOnly else triggers.EditKeyPressed)
         self._table.horizontalHeader().setVisible(self.headerVisible)
         for column, name in enumerate(self._COLUMNS[:3]):
             self._table.setColumnHidden(column, not getattr(self, f"{name}ColumnVisible"))
@@ -226,14 +236,26 @@ class qMRMLSegmentsTableView(SceneWidget):
         items[0].setCheckState(QtCore.Qt.CheckState.Checked if visible else QtCore.Qt.CheckState.Unchecked)
         swatch = QtGui.QPixmap(16, 16)
         swatch.fill(QtGui.QColor.fromRgbF(*segment.GetColor()))
-        items[1].setData(QtCore.Qt.ItemDataRole.DecorationRole, swatch)
         items[2].setText(f"{display.GetSegmentOpacity3D(identifier):.2f}" if display is not None else "")
         items[3].setText(segment.GetName())
         items[3].setData(QtCore.Qt.ItemDataRole.UserRole, identifier)
-        for column in (1, 2) if not self.readOnly else range(4):
+        for column in (1, 2):
             items[column].setFlags(items[column].flags() & ~QtCore.Qt.ItemFlag.ItemIsEditable)
         for column, item in enumerate(items):
             self._table.setItem(row, column, item)
+        button = self._table.cellWidget(row, 1)
+        if button is None:
+            button = QtWidgets.QToolButton(self._table)
+            button.setAutoRaise(True)
+            button.clicked.connect(lambda: self._open_terminology(row, 1))
+            self._table.setCellWidget(row, 1, button)
+        button.setIcon(QtGui.QIcon(swatch))
+
+    def _open_terminology(self, row: int, column: int) -> None:
+        from ..qt.dialogs import dialogs
+
+        if column in (1, 3):
+            dialogs.ask("qSlicerTerminologySelectorDialog", (self.segmentIDForRow(row),), None)
 
     def _edited(self, item: QtWidgets.QTableWidgetItem) -> None:
         """The user ticked a visibility or wrote a name."""

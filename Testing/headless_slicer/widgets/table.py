@@ -6,66 +6,77 @@ from typing import Any, ClassVar
 
 import slicer
 import vtk
-from PySide6 import QtCore, QtWidgets
-from PySide6.QtCore import Signal
+from PySide6 import QtCore, QtGui, QtWidgets
+from PySide6.QtCore import Qt, Signal
 
 from ..qt.members import invokable
 from .mrml import Observations, checked_vtk, flag
 
+_NARROWEST = 60  # pixels of a column, as Slicer sets it
 
-class _TableModel(QtCore.QAbstractTableModel):
-    """The cells of a vtkMRMLTableNode."""
+
+class _TableModel(QtGui.QStandardItemModel):
+    """The cells of a vtkMRMLTableNode as Slicer shows them: VTK's text, to the left, the unit in the head."""
 
     def __init__(self, view: qMRMLTableView) -> None:
         super().__init__(view)
-        self._view = view
+        self._transposed = False
+        self._node: Any = None
+        self._working = False
+        self.itemChanged.connect(self._edited)
 
-    def _size(self) -> tuple[int, int]:
-        node = self._view.mrmlTableNode()
-        rows, columns = (node.GetNumberOfRows(), node.GetNumberOfColumns()) if node is not None else (0, 0)
-        return (columns, rows) if self._view.transposed else (rows, columns)
+    def show(self, node: Any, transposed: bool) -> None:
+        """Show a node, which may be None; cells that are there already keep what was set on them."""
+        self._working, self._node, self._transposed = True, node, transposed
+        rows = node.GetNumberOfRows() if node is not None else 0
+        columns = node.GetNumberOfColumns() if node is not None else 0
+        first = 1 if columns and node.GetUseFirstColumnAsRowHeader() else 0
+        self._first = first
+        names = [] if columns and node.GetUseColumnTitleAsColumnHeader() else [None]
+        size = (rows + len(names), columns - first) if columns else (0, 0)
+        self.setRowCount(size[1] if transposed else size[0])
+        self.setColumnCount(size[0] if transposed else size[1])
+        along, across = Qt.Orientation.Horizontal, Qt.Orientation.Vertical
+        if transposed:
+            along, across = across, along
+        for column in range(first, columns):
+            head = self._title(node, column) if not names else chr(ord("A") + column - first)
+            self.setHeaderData(column - first, along, head)
+            for row in range(-len(names), rows):
+                item = self._cell(row + len(names), column - first)
+                item.setText(node.GetCellText(row, column) if row >= 0 else node.GetColumnName(column))
+                editable = Qt.ItemFlag.ItemIsEditable
+                item.setFlags(item.flags() & ~editable if node.GetLocked() else item.flags() | editable)
+                item.setToolTip(node.GetColumnDescription(node.GetColumnName(column)))
+        for row in range(-len(names), rows if columns else 0):
+            text = node.GetCellText(row, 0) if first and row >= 0 else str(row + len(names) + 1)
+            self.setHeaderData(row + len(names), across, text)
+        self._working = False
 
-    def rowCount(self, parent: Any = None) -> int:
-        return self._size()[0]
+    def _title(self, node: Any, column: int) -> str:
+        """The column's title, or its name where it has none; then the unit."""
+        name = node.GetColumnName(column)
+        unit = node.GetColumnUnitLabel(name)
+        return (node.GetColumnTitle(name) or name) + (f" [{unit}]" if unit else "")
 
-    def columnCount(self, parent: Any = None) -> int:
-        return self._size()[1]
+    def _cell(self, row: int, column: int) -> QtGui.QStandardItem:
+        place = (column, row) if self._transposed else (row, column)
+        item = self.item(*place)
+        if item is None:
+            item = QtGui.QStandardItem()
+            self.setItem(*place, item)
+        return item
 
-    def data(self, index: QtCore.QModelIndex, role: int = QtCore.Qt.ItemDataRole.DisplayRole) -> Any:
-        node = self._view.mrmlTableNode()
-        row, column = (
-            (index.column(), index.row()) if self._view.transposed else (index.row(), index.column())
-        )
-        if role in (QtCore.Qt.ItemDataRole.DisplayRole, QtCore.Qt.ItemDataRole.EditRole):
-            return node.GetCellText(row, column)
-        if role == QtCore.Qt.ItemDataRole.TextAlignmentRole and not self._is_text(node, column):
-            return QtCore.Qt.AlignmentFlag.AlignRight | QtCore.Qt.AlignmentFlag.AlignVCenter
-        return None
-
-    def _is_text(self, node: Any, column: int) -> bool:
-        return isinstance(node.GetTable().GetColumn(column), vtk.vtkStringArray)
-
-    def headerData(self, section: int, orientation: QtCore.Qt.Orientation, role: int = 0) -> Any:
-        if role != QtCore.Qt.ItemDataRole.DisplayRole:
-            return None
-        names_along = (
-            QtCore.Qt.Orientation.Vertical if self._view.transposed else QtCore.Qt.Orientation.Horizontal
-        )
-        return (
-            self._view.mrmlTableNode().GetColumnName(section) if orientation == names_along else section + 1
-        )
-
-    def flags(self, index: QtCore.QModelIndex) -> QtCore.Qt.ItemFlag:
-        editable = QtCore.Qt.ItemFlag.ItemIsEditable if not self._view.mrmlTableNode().GetLocked() else 0
-        return super().flags(index) | editable if editable else super().flags(index)
-
-    def setData(
-        self, index: QtCore.QModelIndex, value: Any, role: int = QtCore.Qt.ItemDataRole.EditRole
-    ) -> bool:
-        row, column = (
-            (index.column(), index.row()) if self._view.transposed else (index.row(), index.column())
-        )
-        return bool(self._view.mrmlTableNode().SetCellText(row, column, str(value)))
+    def _edited(self, item: QtGui.QStandardItem) -> None:
+        """The user wrote into a cell."""
+        if self._working or self._node is None:
+            return
+        row, column = (item.column(), item.row()) if self._transposed else (item.row(), item.column())
+        row -= 0 if self._node.GetUseColumnTitleAsColumnHeader() else 1
+        if row < 0:
+            self._node.RenameColumn(column + self._first, item.text())
+        elif self._node.GetCellText(row, column + self._first) != item.text():
+            self._node.SetCellText(row, column + self._first, item.text())
 
 
 class qMRMLTableView(QtWidgets.QTableView):
@@ -86,8 +97,13 @@ class qMRMLTableView(QtWidgets.QTableView):
         super().__init__(parent)
         self._scene, self._node, self._view_node = None, None, None
         self._observers, self._scene_observers = Observations(self), Observations(self)
-        self.setModel(_TableModel(self))
+        self._view_observers = Observations(self)
+        self._cells = _TableModel(self)
+        self._sorted = QtCore.QSortFilterProxyModel(self)
+        self._sorted.setSourceModel(self._cells)
+        self.setModel(self._sorted)
         self.verticalHeader().setDefaultSectionSize(24)
+        self.horizontalHeader().setStretchLastSection(False)
         self.selectionModel().selectionChanged.connect(lambda *_: self.selection_changed.emit())
 
     @invokable
@@ -102,21 +118,17 @@ class qMRMLTableView(QtWidgets.QTableView):
         self._scene_observers.clear()
         self._scene = scene
         if scene is not None:
-            events = slicer.vtkMRMLScene
-            self._scene_observers.observe(scene, (events.NodeRemovedEvent,), "_check_node")
-            self._scene_observers.observe(scene, (events.EndBatchProcessEvent,), "_end_processing")
+            events = (slicer.vtkMRMLScene.EndBatchProcessEvent,)
+            self._scene_observers.observe(scene, events, "_follow_view")
         self.scene_changed.emit(scene)
 
-    def _check_node(self) -> None:
-        if self._node is not None and self._node.GetScene() is None:
-            self.setMRMLTableNode(None)
+    @invokable
+    def tableModel(self) -> QtGui.QStandardItemModel:
+        return self._cells
 
-    def _end_processing(self) -> None:
-        """As in Slicer: a view with a scene but without a view node is emptied by every load and close."""
-        if self._view_node is None:
-            self.setMRMLTableNode(None)
-        else:
-            self._follow_view()
+    @invokable
+    def sortFilterProxyModel(self) -> QtCore.QSortFilterProxyModel:
+        return self._sorted
 
     @invokable
     def mrmlTableNode(self) -> Any:
@@ -124,12 +136,16 @@ class qMRMLTableView(QtWidgets.QTableView):
 
     @invokable
     def setMRMLTableNode(self, node: Any) -> None:
+        """Show a node from now on, also when it has left the scene: the view holds it."""
         checked_vtk(node, "vtkMRMLTableNode")
         self._observers.clear()
         self._node = node
         if node is not None:
             self._observers.observe(node, (vtk.vtkCommand.ModifiedEvent,), "_update")
         self._update()
+        self.horizontalHeader().setMinimumSectionSize(_NARROWEST)
+        self.resizeColumnsToContents()
+        self.selection_changed.emit()
 
     @invokable
     def mrmlTableViewNode(self) -> Any:
@@ -137,18 +153,21 @@ class qMRMLTableView(QtWidgets.QTableView):
 
     @invokable
     def setMRMLTableViewNode(self, node: Any) -> None:
+        self._view_observers.clear()
         self._view_node = checked_vtk(node, "vtkMRMLTableViewNode")
         if node is not None:
-            self._observers.observe(node, (vtk.vtkCommand.ModifiedEvent,), "_follow_view")
-            self._follow_view()
+            self._view_observers.observe(node, (vtk.vtkCommand.ModifiedEvent,), "_follow_view")
+        self._follow_view()
 
     def _follow_view(self) -> None:
-        if self._view_node.GetTableNode() is not self._node:
-            self.setMRMLTableNode(self._view_node.GetTableNode())
+        """A view without a view node shows what it was given, whatever is loaded or closed."""
+        if self._view_node is None:
+            return
+        inside = self._scene is not None and self._view_node.GetScene() is self._scene
+        self.setMRMLTableNode(self._view_node.GetTableNode() if inside else None)
 
     def _update(self) -> None:
-        self.model().beginResetModel()
-        self.model().endResetModel()
+        self._cells.show(self._node, self.transposed)
 
     @invokable
     def copySelection(self) -> None:

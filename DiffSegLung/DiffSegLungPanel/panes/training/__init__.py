@@ -1,1 +1,1 @@
-"""The sections of Train."""
+"""The section Train: scans, plan, progress, curves, and the comparison with the parent."""

@@ -17,6 +17,7 @@ from ...work.tasks import Task
 from ..actions import Actions
 from ..dialogs import Dialogs, Room
 from ..message_line import MessageLine
+from ..table_view import layOut
 from .pane import TrainingPane
 from .view import runTitle
 
@@ -196,9 +197,7 @@ class TrainingSection:
             self._onCompared(task.result.after)
             view = self.ui.compareTableView
             view.setMRMLTableNode(task.result.table)
-            view.horizontalHeader().setSectionResizeMode(qt.QHeaderView.ResizeToContents)
-            view.horizontalHeader().setSectionResizeMode(0, qt.QHeaderView.Stretch)
-            view.resizeRowsToContents()
+            layOut(view)
             self._messages.success(
                 _("Compared. The results are in “{before}” and “{after}”.").format(
                     before=task.result.before.GetName(), after=task.result.after.GetName()
