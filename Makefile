@@ -17,9 +17,11 @@ demo: $(VENV)/.library
 	$(BIN)/diffseglung demo --output demo --overwrite
 
 # Killed processes are part of the tests: whatever they leave lies in one folder that goes with the run.
+# The tests start a hundred processes: each may read what the first one compiled.
+test: export PYTHONDONTWRITEBYTECODE =
 test: $(VENV)/.test $(VENV)/.system
 	scratch=$$(mktemp -d) && trap 'rm -rf "$$scratch"' EXIT && trap 'exit 130' INT TERM && \
-	TMPDIR=$$scratch OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile \
+	TMPDIR=$$scratch OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder \
 		--cov --cov-report=term --cov-fail-under=90
 
 # Stopped at any moment, it goes on from there; pictures of patients stay in $(EVALUATION).
