@@ -22,7 +22,7 @@ from ..running.session import CASES_KEPT
 from .batch_summary import FILE, Row, read_rows, row, row_of_result, write_rows
 
 if TYPE_CHECKING:
-    from ..io.cases import Case
+    from ..io.cases import Case, PassedOver
     from ..running.session import Session, Work
 
 GRACE_S = 3.5
@@ -57,6 +57,8 @@ class BatchRequest:
 def run_batch(request: BatchRequest, session: Session) -> None:
     """Segment every case that is not done yet; the session's exit code becomes 1 where some could not be.
 
+    Folders and archives that are no case get a row of their own, ``skipped``, which says why.
+
     Raises:
         InputError: no case, a model or settings that cannot work, an output folder that cannot be written or
             that another batch is writing into.
@@ -65,20 +67,26 @@ def run_batch(request: BatchRequest, session: Session) -> None:
     session.plan({"start": 1.0, "cases": 99.0})
     session.grace_s = GRACE_S
     session.check("start")
-    from ..io.cases import find_cases
+    from ..io.cases import search
 
-    cases = find_cases(request.sources, leave_out=request.output, going_on=lambda: session.check("start"))
+    found = search(request.sources, leave_out=request.output, going_on=lambda: session.check("start"))
     model = _checked_model(request)
     session.output = _scratch(request.output)
-    _Batch(request, session, cases, model, session.output.path).run()
+    _Batch(request, session, found, model, session.output.path).run()
 
 
 class _Batch:
     """One run of a batch; the rows of the summary are its state."""
 
     def __init__(
-        self, request: BatchRequest, session: Session, cases: list[Case], model: str, scratch: Path
+        self,
+        request: BatchRequest,
+        session: Session,
+        found: tuple[list[Case], list[PassedOver]],
+        model: str,
+        scratch: Path,
     ) -> None:
+        cases, passed = found
         self._request = request
         self._session = session
         self._cases = cases
@@ -86,10 +94,12 @@ class _Batch:
         self._scratch = scratch
         self._output = request.output.absolute()
         self._rows = {case.name: row(case.name, "waiting") for case in cases}
+        self._skipped = [row(one.name, "skipped", one.reason) for one in passed]
+        told = self._rows.keys() | {one.name for one in passed}
         self._others = [
             entry
             for entry in read_rows(self._output)
-            if entry["case"] not in self._rows and _is_folder(self._output / entry["case"])
+            if entry["case"] not in told and _is_folder(self._output / entry["case"])
         ]
         self._waiting: deque[Case] = deque()
         self._killed: set[Case] = set()
@@ -223,7 +233,7 @@ class _Batch:
         self._session.progress("cases", done, text)
 
     def _write(self, *, last: bool = False) -> None:
-        rows: list[Row] = [*self._rows.values(), *self._others]
+        rows: list[Row] = [*self._rows.values(), *self._skipped, *self._others]
         try:
             write_rows(self._output, rows)
         except OSError as error:
@@ -240,7 +250,8 @@ class _Batch:
         lines = [
             f"{done} of {len(rows)} cases are segmented" + (f", {before} of them before." if before else ".")
         ]
-        lines += [f"{r['case']}: {r['status']}. {r['message']}" for r in rows if r["status"] != "done"]
+        told = [r for r in (*rows, *self._skipped) if r["status"] != "done"]
+        lines += [f"{r['case']}: {r['status']}. {r['message']}" for r in told]
         self._session.exit_code = 0 if done == len(rows) else 1
         place = self._output / FILE
         self._session.display.result(str(place), "\n".join([*lines, f"Summary: {place}"]))

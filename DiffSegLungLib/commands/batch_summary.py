@@ -1,9 +1,10 @@
 """``summary.csv`` of a batch: one row a case, whole at any moment, readable in Excel and by any script.
 
-Columns: ``case``; ``status`` (``done``, ``failed``, ``refused``, ``cancelled`` or ``waiting``); ``message``,
-one sentence unless done; ``seconds`` of the segmentation; ``lung_ml``; ``mean_hu``, ``laa_950_percent``,
-``laa_910_percent``, ``perc15_hu``, ``haa_percent`` and ``mass_g`` of both lungs, as :mod:`quantify` defines
-them; ``air_shift_hu``, which was added to every HU; ``<class>_ml`` and ``<class>_percent`` of the lungs.
+Columns: ``case``; ``status`` (``done``, ``failed``, ``refused``, ``cancelled``, ``waiting``, or ``skipped``
+for a folder or an archive without CT to segment); ``message``, one sentence unless done; ``seconds`` of the
+segmentation; ``lung_ml``; ``mean_hu``, ``laa_950_percent``, ``laa_910_percent``, ``perc15_hu``,
+``haa_percent`` and ``mass_g`` of both lungs, as :mod:`quantify` defines them; ``air_shift_hu``, which was
+added to every HU; ``<class>_ml`` and ``<class>_percent`` of the lungs.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from typing import Any, Literal
 from ..classes import CLASSES
 from ..io.whole_file import replacing
 
-Status = Literal["done", "failed", "refused", "cancelled", "waiting"]
+Status = Literal["done", "failed", "refused", "cancelled", "waiting", "skipped"]
 Row = dict[str, str]
 
 FILE = "summary.csv"

@@ -1,10 +1,11 @@
-"""The DICOM files of a folder, and the tags of them that matter."""
+"""The DICOM objects of a folder, slice by slice: the tags that matter, from classic or enhanced files."""
 
 from __future__ import annotations
 
+import filecmp
 import struct
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,11 +18,23 @@ if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
 _MOST_FILES = 20_000
-_TAGS = [
-    "SOPClassUID", "SOPInstanceUID", "Modality", "ImageType", "SeriesInstanceUID", "SeriesNumber",
-    "AcquisitionNumber", "InstanceNumber", "Rows", "Columns", "PixelSpacing", "ImagePositionPatient",
-    "ImageOrientationPatient", "RescaleSlope", "RescaleIntercept", "ConvolutionKernel", "SamplesPerPixel",
-]  # fmt: skip
+_SLICE = (
+    "SOPClassUID", "SOPInstanceUID", "Modality", "ImageType", "FrameType", "SeriesInstanceUID",
+    "SeriesNumber", "SeriesDescription", "AcquisitionNumber", "FrameAcquisitionNumber", "InstanceNumber",
+    "Rows", "Columns", "PixelSpacing", "ImagePositionPatient", "ImageOrientationPatient", "RescaleSlope",
+    "RescaleIntercept", "RescaleType", "ConvolutionKernel", "SamplesPerPixel",
+)  # fmt: skip
+_PASS = (
+    "StudyInstanceUID", "FrameOfReferenceUID", "SeriesNumber", "AcquisitionUID", "IrradiationEventUID",
+    "AcquisitionNumber", "FrameAcquisitionNumber", "TemporalPositionIdentifier", "TemporalPositionIndex",
+    "NominalPercentageOfCardiacPhase", "StackID", "ConvolutionKernel", "FilterType", "SliceThickness",
+    "KVP", "SeriesDescription", "AcquisitionDateTime", "AcquisitionTime", "FrameAcquisitionDateTime",
+)  # fmt: skip
+"""What may differ between two passes of the scanner, or two computations, that share one series."""
+
+_GROUPS = ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence")
+_TAGS = [*dict.fromkeys((*_SLICE, *_PASS, *_GROUPS, "NumberOfFrames", "ConcatenationUID"))]
+_WANTED = frozenset((*_SLICE, *_PASS))
 _OTHER_SUFFIXES = {
     ".txt", ".csv", ".json", ".xml", ".html", ".pdf", ".png", ".jpg", ".jpeg", ".md", ".py", ".zip",
     ".gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd", ".raw",
@@ -30,61 +43,76 @@ _OTHER_SUFFIXES = {
 
 @dataclass(frozen=True)
 class Header:
-    """What is needed of one DICOM object; numbers that it lacks are empty tuples.
+    """What is needed of one slice, or of one DICOM object that is none; numbers it lacks are empty tuples.
 
     Attributes:
         path: its file.
-        sop_class: what kind of object it is, a UID.
-        uid: its own UID.
-        modality: "CT", "MR", ...
-        kinds: the parts of ImageType, upper case.
-        series_uid, series_number, acquisition: where it belongs.
+        frame: its place in a file of many frames; 0 in a file of one.
+        sop_class: what kind of object it is, a UID; may be empty.
+        modality: "CT", "MR", ...; empty where the tag is missing.
+        kinds: the parts of ImageType, or of the frame's own type, upper case.
+        series_uid, series_number: where it belongs.
+        description: of the series; may name the patient, so it is never shown.
+        acquisition: number of the scanner's pass; may be empty.
+        marks: everything by which passes that share a series may be told apart.
         instance: its number within the series; only an order among equals.
         shape: rows and columns.
         spacing: mm between rows and between columns.
         position: LPS mm of the centre of its first voxel.
         axes: LPS unit vectors along which the column index and the row index grow, six numbers.
-        rescale: slope and intercept.
+        rescale: slope and intercept; None where the file says nothing of an intercept.
+        unit: what slope and intercept lead to, RescaleType; empty or "HU" in a CT.
         kernel: reconstruction kernel.
         samples: numbers a voxel.
+        axes_lent: whether the axes are those of its neighbours, since it says nothing of its own.
     """
 
     path: Path
+    frame: int
     sop_class: str
-    uid: str
     modality: str
-    kinds: frozenset[str]
+    kinds: tuple[str, ...]
     series_uid: str
     series_number: str
+    description: str
     acquisition: str
+    marks: tuple[str, ...]
     instance: int
     shape: tuple[int, ...]
     spacing: tuple[float, ...]
     position: tuple[float, ...]
     axes: tuple[float, ...]
-    rescale: tuple[float, float]
+    rescale: tuple[float, float] | None
+    unit: str
     kernel: str
     samples: int
+    axes_lent: bool = False
 
-    @property
-    def is_ct_slice(self) -> bool:
-        """A grey CT slice with its place in the patient; localizers and screen captures are none."""
-        numbers = (*self.spacing, *self.position, *self.axes, *self.rescale)
-        return (
-            self.modality == "CT"
-            and not self.kinds & {"LOCALIZER", "SCOUT", "TOPOGRAM"}
-            and self.samples == 1
-            and [len(self.shape), len(self.spacing), len(self.position), len(self.axes)] == [2, 2, 3, 6]
-            and bool(np.isfinite(numbers).all())
-            and min(self.spacing) > 0
-            and bool(np.linalg.norm(np.cross(self.axes[:3], self.axes[3:])) > 0.99)
-        )
+
+def damages() -> tuple[type[Exception], ...]:
+    """What pydicom and its neighbours raise where a file is damaged."""
+    from pydicom.errors import BytesLengthException, InvalidDicomError
+
+    return (
+        InvalidDicomError, BytesLengthException, NotImplementedError, AttributeError, LookupError, TypeError,
+        ValueError, OverflowError, EOFError, OSError, struct.error,
+    )  # fmt: skip
 
 
 def is_dicom_file(path: Path) -> bool:
-    """Whether a file starts as DICOM files do, or has DICOM's usual suffix."""
+    """Whether a file starts as DICOM files do, with preamble or (old archives) without, or is named so."""
     with path.open("rb") as stream:
-        return stream.read(132)[128:] == b"DICM" or path.suffix.lower() in (".dcm", ".ima", ".dicom")
+        start = stream.read(132)
+    return start[128:] == b"DICM" or path.suffix.lower() in (".dcm", ".ima", ".dicom") or _is_data_set(start)
+
+
+def _is_data_set(start: bytes) -> bool:
+    """Whether bytes are a first tag of group 2 or 8, then its type or its short length."""
+    if len(start) < 16:
+        return False
+    group, element, length = struct.unpack("<HHI", start[:8])
+    named = start[4:6].isalpha() and start[4:6].isupper()
+    return group in (2, 8) and element <= 0x20 and (named or 0 < length <= 256)
 
 
 def folder_of(path: Path) -> Path:
@@ -92,45 +120,81 @@ def folder_of(path: Path) -> Path:
     return path.resolve() if path.is_dir() else path.absolute().parent
 
 
-def headers(folder: Path, *, deep: bool) -> Iterator[Header]:
-    """The header of every DICOM object, each SOP instance once; other and damaged files are passed over.
+def headers(folder: Path, *, deep: bool) -> Iterator[Header | None]:
+    """The header of every slice and every other object, each file once however often it was copied.
 
     Args:
         folder: where to look.
         deep: whether in its subfolders, too.
 
+    Yields:
+        A header for each slice or object; None for each DICOM file that is damaged.
+
     Raises:
         InputError: ``too-many-files``.
     """
     import pydicom
-    from pydicom.errors import BytesLengthException, InvalidDicomError
 
-    damaged = (
-        InvalidDicomError, BytesLengthException, NotImplementedError, AttributeError, KeyError, TypeError,
-        ValueError, OverflowError, EOFError, OSError, struct.error,
-    )  # fmt: skip
-    seen: set[str] = set()
+    damaged = damages()
+    seen: dict[str, list[Path]] = {}
     for path in _files(folder, deep=deep):
-        # Old archives lack the preamble; pydicom then only reads when forced.
-        force = path.suffix.lower() == ".dcm"
         try:
+            if not is_dicom_file(path):
+                continue
             with warnings.catch_warnings():
                 # pydicom quotes tags that stray from the standard: of no use, and they may name the patient.
                 warnings.simplefilter("ignore")
-                dataset = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=_TAGS, force=force)
-                header = _header(path, dataset)
+                dataset = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=_TAGS, force=True)
+                slices = _headers_in(path, dataset)
+            # Careless anonymisers give different slices one UID: only a file of the same bytes is a copy.
+            uid = str(dataset.get("SOPInstanceUID") or "")
+            if any(filecmp.cmp(path, other, shallow=False) for other in seen.get(uid, ()) if uid):
+                continue
+            seen.setdefault(uid, []).append(path)
         except damaged:
+            yield None
             continue
-        if header.sop_class and header.uid not in seen:
-            seen.add(header.uid)
-            yield header
+        yield from slices
 
 
-def _header(path: Path, dataset: Dataset) -> Header:
-    """The plain values of a data set; raises what pydicom raises where it is damaged."""
+def _headers_in(path: Path, dataset: Dataset) -> list[Header]:
+    """One header for each frame; raises what pydicom raises where the file is damaged."""
+    whole = _values(dataset)
+    if not (whole.get("SOPClassUID") or whole.get("Modality")):
+        raise ValueError("no DICOM object")
+    frames = dataset.get(_GROUPS[1])
+    count = int(dataset.get("NumberOfFrames") or 1)
+    if not frames:
+        if count > 1:  # a film: one place cannot be that of all its frames
+            whole.pop("ImagePositionPatient", None)
+        return [_header(path, 0, "", whole)]
+    if len(frames) != count:
+        raise ValueError("frames without a description")
+    # The parts of one large object, and what the frames of another one have in common.
+    own = str(dataset.get("ConcatenationUID") or dataset.get("SOPInstanceUID") or path.name)
+    shared = whole | _grouped(*(dataset.get(_GROUPS[0]) or ())[:1])
+    return [_header(path, k, own, shared | _grouped(frame)) for k, frame in enumerate(frames)]
 
+
+def _values(dataset: Dataset) -> dict[str, Any]:
+    """The wanted elements that have a value, by keyword."""
+    found = {element.keyword: element.value for element in dataset if element.keyword in _WANTED}
+    return {keyword: value for keyword, value in found.items() if value not in (None, "")}
+
+
+def _grouped(*groups: Dataset) -> dict[str, Any]:
+    """The wanted elements of functional groups: each of these is a sequence of one item."""
+    found: dict[str, Any] = {}
+    for group in groups:
+        for element in group:
+            if element.VR == "SQ" and element.value:
+                found |= _values(element.value[0])
+    return found
+
+
+def _header(path: Path, frame: int, multiframe: str, tags: Mapping[str, Any]) -> Header:
     def several(tag: str) -> tuple[Any, ...]:
-        value = dataset.get(tag)
+        value = tags.get(tag)
         return () if value is None else (value,) if isinstance(value, (str, int, float)) else tuple(value)
 
     def text(tag: str) -> str:
@@ -142,24 +206,40 @@ def _header(path: Path, dataset: Dataset) -> Header:
     def number(tag: str, default: float) -> float:
         return (*numbers(tag), default)[0]
 
+    axes = numbers("ImageOrientationPatient")
+    kinds = tuple(str(part).strip().upper() for part in several("FrameType") or several("ImageType"))
     return Header(
         path=path,
+        frame=frame,
         sop_class=text("SOPClassUID"),
-        uid=text("SOPInstanceUID") or str(path),
-        modality=text("Modality") or "unknown",
-        kinds=frozenset(str(part).upper() for part in several("ImageType")),
+        modality=text("Modality"),
+        kinds=kinds,
         series_uid=text("SeriesInstanceUID"),
         series_number=text("SeriesNumber") or "0",
-        acquisition=text("AcquisitionNumber"),
+        description=text("SeriesDescription"),
+        acquisition=text("FrameAcquisitionNumber") or text("AcquisitionNumber"),
+        marks=(multiframe, "/".join(kinds), *map(text, _PASS)),
         instance=int(number("InstanceNumber", 0)),
         shape=tuple(int(n) for n in (*numbers("Rows"), *numbers("Columns"))),
-        spacing=numbers("PixelSpacing"),
-        position=numbers("ImagePositionPatient"),
-        axes=numbers("ImageOrientationPatient"),
-        rescale=(number("RescaleSlope", 1.0), number("RescaleIntercept", 0.0)),
+        spacing=_usable(numbers("PixelSpacing"), 2),
+        position=_usable(numbers("ImagePositionPatient"), 3),
+        axes=axes if len(_usable(axes, 6)) and _spans_a_plane(axes) else (),
+        rescale=(number("RescaleSlope", 1.0), number("RescaleIntercept", 0.0))
+        if numbers("RescaleIntercept")
+        else None,
+        unit=text("RescaleType").strip().upper(),
         kernel=text("ConvolutionKernel"),
         samples=int(number("SamplesPerPixel", 1)),
     )
+
+
+def _usable(numbers: tuple[float, ...], count: int) -> tuple[float, ...]:
+    """The numbers, where there are as many as there should be and all are finite."""
+    return numbers if len(numbers) == count and bool(np.isfinite(numbers).all()) else ()
+
+
+def _spans_a_plane(axes: tuple[float, ...]) -> bool:
+    return bool(np.linalg.norm(np.cross(axes[:3], axes[3:])) > 0.99)
 
 
 def _files(folder: Path, *, deep: bool) -> list[Path]:

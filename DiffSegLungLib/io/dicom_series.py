@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,23 +13,36 @@ from numpy.typing import NDArray
 
 from ..errors import InputError
 from .dicom_headers import Header, folder_of, headers
+from .dicom_kinds import flaw, in_words, is_ct
+from .dicom_passes import LEAST_SLICES, SAME_PLACE_MM, along, common_axes, passes, planes
 
-LEAST_SLICES = 5
-SAME_PLACE_MM = 0.01
+_UNITS_OF_CT = ("", "HU", "US", "HU_MOD")
+_MATERIALS = (
+    "IODIN", "CALCIUM", "URIC", "WATER", "MAT_SPECIFIC", "MAT_FRACTION", "MAT_VALUE", "ELECTRON_DENS",
+    "EFF_ATOMIC", "ZEFF", "Z_EFF", "RHO_Z", "PERFUSION", "COLOR",
+)  # fmt: skip
+"""In ImageType: a map of something that is not Hounsfield units."""
 
-_ENHANCED_CT = "1.2.840.10008.5.1.4.1.1.2.1"
+_COMPUTED = ("MONO", "VMI", "VNC", "VIRTUAL", "MAT_REMOVED", "MAT_MODIFIED", "IODIN", "MIP", "MINIP")
+"""In ImageType or in the description: a picture of one energy, without contrast or of projections."""
+
+_ENERGY = re.compile(r"(\d+) ?KEV")
+_USUAL_KEV = range(60, 81)
+"""What looks like an ordinary scan."""
 
 
 @dataclass(frozen=True)
 class Series:
-    """The slices of one CT series that share plane and size, sorted along their normal.
+    """The slices of one CT volume, sorted along their normal.
 
     Attributes:
-        number: what the user sees and gives: the series number, with a letter where several volumes share it.
+        number: what the user sees and gives: the series number, with letters where several volumes share it.
+        series_number: the number alone.
         slices: at least one, all with their place in the patient.
     """
 
     number: str
+    series_number: str
     slices: tuple[Header, ...]
 
     @property
@@ -37,9 +51,14 @@ class Series:
         return self.slices[0].series_uid
 
     @property
+    def axes(self) -> NDArray[np.float64]:
+        """LPS unit vectors along which column and row index grow, (2, 3), at right angles."""
+        return common_axes(self.slices)
+
+    @property
     def normal(self) -> NDArray[np.float64]:
         """LPS unit vector at right angles to the slices."""
-        return _normal(self.slices[0])
+        return np.cross(*self.axes)
 
     @property
     def positions(self) -> NDArray[np.float64]:
@@ -49,7 +68,13 @@ class Series:
     @property
     def along(self) -> NDArray[np.float64]:
         """Position of each slice along the normal, mm, ascending."""
-        return np.asarray(self.positions @ self.normal)
+        return along(self.slices, self.normal)
+
+    @property
+    def gap(self) -> float:
+        """mm from one slice to the next, as most are."""
+        steps = np.diff(self.along)
+        return float(np.median(steps[steps >= SAME_PLACE_MM]))
 
     @property
     def is_axial(self) -> bool:
@@ -57,128 +82,158 @@ class Series:
         return abs(float(self.normal[2])) > 0.8
 
     @property
+    def is_in_hu(self) -> bool:
+        """False for what says that it maps a material or a property other than attenuation."""
+        first = self.slices[0]
+        named = any(material in kind for kind in first.kinds for material in _MATERIALS)
+        return first.unit in _UNITS_OF_CT and not named
+
+    @property
+    def is_plain(self) -> bool:
+        """False for one of the computed pictures of a spectral scan, and for projections."""
+        first = self.slices[0]
+        said = " ".join((*first.kinds[2:], first.description.upper()))
+        energy = _ENERGY.search(said)
+        if energy:
+            return int(energy[1]) in _USUAL_KEV
+        return not any(word in said for word in _COMPUTED)
+
+    @property
     def is_primary(self) -> bool:
         """False for what was computed from other images (reformats, projections)."""
         return "SECONDARY" not in self.slices[0].kinds
 
-    @property
-    def is_whole(self) -> bool:
-        """Whether every slope and intercept is a whole number, so that HU fit int16."""
-        return all(value.is_integer() for s in self.slices for value in s.rescale)
-
     def __str__(self) -> str:
-        gap = float(np.median(np.diff(self.along)))
         kernel = f", kernel {self.slices[0].kernel}" if self.slices[0].kernel else ""
+        taken = self.slices[0].acquisition if self.number != self.series_number else ""
+        acquisition = f", acquisition {taken}" if taken else ""
+        unit = "" if self.is_in_hu else ", not in HU"
         plane = "" if self.is_axial else ", not axial"
-        return f"{self.number} ({len(self.slices)} slices every {gap:.3g} mm{kernel}{plane})"
+        about = f"{len(self.slices)} slices every {self.gap:.3g} mm{kernel}{acquisition}{unit}{plane}"
+        return f"{self.number} ({about})"
 
 
 def choose_series(path: Path, wanted: str | None) -> tuple[Series, tuple[str, ...]]:
-    """The CT series that is meant by a path, and a note where there was a choice.
+    """The CT series that is meant by a path, and notes on the choice and on what was passed over.
 
     Args:
         path: a folder, searched with its subfolders, or the DICOMDIR in it; or one DICOM file, which stands
             for the series it belongs to.
-        wanted: series number or UID; None takes the axial primary series with most slices.
+        wanted: series number or UID; None takes, of the axial primary series in HU, an original one with most
+            slices, the thinnest of equals.
 
     Raises:
-        InputError: no DICOM, no CT, no series that is a volume, or not the one that is wanted.
+        InputError: no DICOM, no CT, no series that is a volume in HU, or not the one that is wanted.
     """
     folder = folder_of(path)
     whole = path.is_dir() or path.name.upper() == "DICOMDIR"
-    objects = list(headers(folder, deep=whole))
-    if not whole:
-        own = [o for o in objects if o.path.name == path.name]
-        if not own:
-            raise InputError("unreadable", f"{path.name} is not a readable DICOM file.", "Give another one.")
-        wanted = wanted or own[0].series_uid
-    series = _volumes(objects, folder.name)
-    asked = [s for s in series if wanted in (None, s.uid, s.number, s.number.rstrip("abcdefgh"))]
+    found = list(headers(folder, deep=whole))
+    objects = [one for one in found if one is not None]
+    if not whole and all(one.path.name != path.name for one in objects):
+        raise InputError("unreadable", f"{path.name} is not a readable DICOM file.", "Give another one.")
+    series, left = _volumes(objects, found.count(None), folder.name)
+    asked = series
+    if wanted is not None:
+        asked = [s for s in series if wanted in (s.uid, s.number, s.series_number)]
+    elif not whole:
+        asked = [s for s in series if any(one.path.name == path.name for one in s.slices)]
     if not asked:
-        seen = (
-            f"{folder.name} holds no CT series {wanted}"
-            if whole
-            else f"{path.name} is no part of a CT volume"
-        )
+        seen = f"{path.name} is no part of a CT volume"
+        if wanted is not None:
+            seen = f"{folder.name} holds no CT series {wanted}"
         raise InputError("no-such-series", f"{seen}.", f"The folder holds CT series {_listed(series)}.")
-    chosen = max(asked, key=lambda s: (s.is_axial, s.is_primary, len(s.slices)))
-    if len(series) == 1:
-        return chosen, ()
-    return chosen, (f"The folder holds CT series {_listed(series)}; series {chosen.number} was read.",)
+    chosen = max(asked, key=_rank(asked))
+    if not chosen.is_in_hu:
+        raise InputError(
+            "not-hu",
+            f"Series {chosen.number} of {folder.name} maps a material or another property, not HU.",
+            "Give the series in Hounsfield units of the same scan.",
+        )
+    notes = []
+    if len(series) > 1:
+        notes.append(f"The folder holds CT series {_listed(series)}; series {chosen.number} was read.")
+    if whole and left:
+        notes.append(f"Passed over beside it: {left}.")
+    lent = sum(one.axes_lent for one in chosen.slices)
+    if lent:
+        notes.append(
+            f"{lent} of {len(chosen.slices)} slices say nothing of their orientation; "
+            "that of the others was taken."
+        )
+    return chosen, tuple(notes)
+
+
+def _rank(among: Sequence[Series]) -> Callable[[Series], tuple[object, ...]]:
+    """How well a series of these serves: the best one is the greatest."""
+    lengths = [float(np.ptp(s.along)) for s in among if s.is_in_hu and s.is_axial and s.is_primary]
+    enough = 0.5 * max(lengths, default=0.0)
+
+    def rank(s: Series) -> tuple[object, ...]:
+        # A few original slices, as of a watched bolus, are no match for a whole scan.
+        covers = float(np.ptp(s.along)) >= enough
+        usual = (s.is_in_hu, s.is_axial, s.is_primary, s.is_plain, covers)
+        return (*usual, "ORIGINAL" in s.slices[0].kinds, len(s.slices), -s.gap)
+
+    return rank
 
 
 def _listed(series: Iterable[Series]) -> str:
     return ", ".join(str(s) for s in series)
 
 
-def _volumes(objects: Sequence[Header], folder: str) -> list[Series]:
-    """Every CT series of at least LEAST_SLICES slices, numbered uniquely."""
+def _volumes(objects: Sequence[Header], damaged: int, folder: str) -> tuple[list[Series], str]:
+    """Every CT series of at least LEAST_SLICES slices, numbered uniquely; and in words what else is there."""
     if not objects:
+        seen = f"no DICOM images but {damaged} damaged DICOM files" if damaged else "no DICOM images"
         raise InputError(
             "no-images",
-            f"The folder {folder} holds no DICOM images.",
+            f"The folder {folder} holds {seen}.",
             "Give a folder of DICOM files, or a NIfTI, NRRD or MetaImage file itself.",
         )
-    kinds = Counter(o.modality for o in objects)
-    if "CT" not in kinds:
-        seen = ", ".join(f"{kind} ({count})" for kind, count in kinds.most_common())
+    if not any(is_ct(one) for one in objects):
         raise InputError(
-            "not-ct", f"{folder} holds no CT but DICOM objects of modality {seen}.", "Give a chest CT."
+            "not-ct", f"{folder} holds no CT but {in_words(objects, damaged)}.", "Give a chest CT."
         )
-    if any(o.sop_class == _ENHANCED_CT for o in objects):
-        raise InputError(
-            "multi-frame",
-            f"{folder} holds an enhanced (multi-frame) CT object.",
-            "Convert it to NIfTI or to classic CT slices, for example with dcm2niix.",
-        )
-    groups: dict[tuple[object, ...], list[Header]] = {}
+    groups: dict[str, list[Header]] = {}
     for one in objects:
-        if one.is_ct_slice:
-            groups.setdefault(_plane(one), []).append(one)
-    whole = [s for group in groups.values() for s in _by_acquisition(group)]
-    series = [s for s in whole if len(s.slices) >= LEAST_SLICES and np.ptp(s.along) > SAME_PLACE_MM]
+        if is_ct(one) and not flaw(one):
+            groups.setdefault(one.series_uid, []).append(one)
+    series = [s for group in groups.values() for s in _series(group)]
+    taken = {(one.path, one.frame) for s in series for one in s.slices}
+    rest = [one for one in objects if (one.path, one.frame) not in taken]
+    left = in_words(rest, damaged)
     if not series:
         raise InputError(
             "no-volume",
-            f"{folder} holds {kinds['CT']} CT images but no series of at least {LEAST_SLICES} slices.",
+            f"{folder} holds no series of at least {LEAST_SLICES} CT slices, but {left}.",
             "Give the folder with all slices of the scan; localizers and single pictures are no volume.",
         )
-    return _uniquely_numbered(series)
+    return _uniquely_numbered(series), left
 
 
-def _normal(one: Header) -> NDArray[np.float64]:
-    return np.cross(one.axes[:3], one.axes[3:])
-
-
-def _plane(one: Header) -> tuple[object, ...]:
-    """What the slices of one volume have in common; rounded as different exports round."""
-    axes = tuple(round(v, 3) for v in one.axes)
-    return (one.series_uid, axes, tuple(round(v, 4) for v in one.spacing), one.shape)
-
-
-def _sorted(slices: Iterable[Header]) -> Series:
-    ordered = sorted(slices, key=lambda s: (round(float(_normal(s) @ s.position), 3), s.instance, s.path))
-    return Series(ordered[0].series_number, tuple(ordered))
-
-
-def _by_acquisition(slices: Sequence[Header]) -> list[Series]:
-    """One series, or several where passes of the scanner cover the same places (phases of contrast)."""
-    together = _sorted(slices)
-    repeated = bool((np.diff(together.along) < SAME_PLACE_MM).any())
-    passes = sorted({s.acquisition for s in slices})
-    if len(passes) == 1 or not repeated:
-        return [together]
-    parts = [_sorted(s for s in slices if s.acquisition == one) for one in passes]
-    return parts if all(len(p.slices) >= LEAST_SLICES for p in parts) else [together]
+def _series(slices: Sequence[Header]) -> list[Series]:
+    """The volumes of one series."""
+    parts = [(part, np.cross(*common_axes(plane))) for plane in planes(slices) for part in passes(plane)]
+    return [
+        Series(part[0].series_number, part[0].series_number, tuple(part))
+        for part, normal in parts
+        if len(part) >= LEAST_SLICES and np.ptp(along(part, normal)) > SAME_PLACE_MM
+    ]
 
 
 def _uniquely_numbered(series: Sequence[Series]) -> list[Series]:
     """Sorted by number; volumes that share one get letters."""
-    counts = Counter(s.number for s in series)
+    counts = Counter(s.series_number for s in series)
     used: Counter[str] = Counter()
     named: list[Series] = []
-    for s in sorted(series, key=lambda s: (len(s.number), s.number, s.uid)):
-        letter = chr(ord("a") + used[s.number] % 26) if counts[s.number] > 1 else ""
-        used[s.number] += 1
-        named.append(replace(s, number=s.number + letter))
+    for s in sorted(series, key=lambda s: (len(s.series_number), s.series_number, s.uid)):
+        letters = _letters(used[s.series_number]) if counts[s.series_number] > 1 else ""
+        used[s.series_number] += 1
+        named.append(replace(s, number=s.series_number + letters))
     return named
+
+
+def _letters(position: int) -> str:
+    """a to z, then aa, ab, ..., as a spreadsheet names its columns."""
+    letters = chr(ord("a") + position % 26)
+    return _letters(position // 26 - 1) + letters if position >= 26 else letters

@@ -9,14 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import InputError
-from .dicom_headers import Header
-from .dicom_series import SAME_PLACE_MM, Series, choose_series
+from .dicom_passes import SAME_PLACE_MM, is_even, runs_twice
+from .dicom_pixels import hounsfield_units
+from .dicom_series import Series, choose_series
 from .geometry import Geometry
-from .image_file import quiet
-from .refusals import check_name
+from .refusals import THICKEST_MM, THINNEST_MM, bad_spacing
 
-_ROUNDING_MM = 0.1  # positions are often written with one decimal
 _LARGEST_GAP_MM = 10.0
+_JUMP_HU = 500.0
+"""No two neighbouring slices differ by this in nearly every voxel; without an intercept, by 1024."""
 
 
 def read_series(path: Path, wanted: str | None) -> tuple[NDArray[Any], Geometry, tuple[str, ...]]:
@@ -38,51 +39,68 @@ def read_series(path: Path, wanted: str | None) -> tuple[NDArray[Any], Geometry,
         InputError: no CT series, unreadable slices, or slices that make no volume.
     """
     series, notes = choose_series(path, wanted)
-    values = _pixels(series)
-    values, positions, repeated = _each_place_once(series, values)
+    name = f"Series {series.number}"
+    _refuse_bad_pixels(series, name)
+    _refuse_mixed_passes(series, name)
+    values, outside, padded = hounsfield_units(series.slices)
+    _refuse_mixed_offsets(series, values, outside, name)
+    del outside
+    values, positions, repeated = _each_place_once(series, values, name)
     along = positions @ series.normal
-    values, along, uneven = _evenly_spaced(values, along)
-    return values, _geometry(series, positions, along.size), notes + repeated + uneven
+    values, along, uneven = _evenly_spaced(values, along, name)
+    return values, _geometry(series, positions, along.size, name), notes + padded + repeated + uneven
 
 
-def _pixels(series: Series) -> NDArray[Any]:
-    """Every slice's values in HU, (slice, row, column)."""
-    import SimpleITK as sitk
-
-    shape = series.slices[0].shape
-    values = np.empty((len(series.slices), *shape), np.int16 if series.is_whole else np.float32)
-    reader = sitk.ImageFileReader()
-    reader.SetImageIO("GDCMImageIO")
-    with quiet():
-        for part, out in zip(series.slices, values, strict=True):
-            check_name(part.path)
-            reader.SetFileName(str(part.path))
-            try:
-                image = reader.Execute()
-            except RuntimeError:
-                raise _damaged(part) from None
-            pixels = sitk.GetArrayViewFromImage(image)
-            if pixels.size != out.size:
-                raise _damaged(part)
-            if series.is_whole:
-                # Limits of int32: numpy 2.0 refuses Python's -32768 for unsigned pixels.
-                limits = np.int32(-32768), np.int32(32767)
-                np.clip(pixels.reshape(shape), *limits, out=out, casting="unsafe")
-            else:
-                out[...] = pixels.reshape(shape)
-    return values
+def _refuse_bad_pixels(series: Series, name: str) -> None:
+    spacing = series.slices[0].spacing
+    if not all(THINNEST_MM <= mm <= THICKEST_MM for mm in spacing):
+        raise bad_spacing(name, " x ".join(f"{mm:g}" for mm in spacing))
 
 
-def _damaged(part: Header) -> InputError:
-    return InputError(
-        "unreadable",
-        f"The DICOM slice {part.path.name} is damaged or its compression cannot be decoded.",
-        "Export the series again, uncompressed.",
+def _refuse_mixed_passes(series: Series, name: str) -> None:
+    """Refuse two passes of the scanner, or two computations, which no tag tells apart."""
+    along = series.along
+    gaps = np.diff(along)
+    repeated = bool((gaps < SAME_PLACE_MM).any())
+    alternating = gaps.size >= 2 and not repeated and 1.5 * gaps[::2].max() < gaps[1::2].min()
+    alternating |= gaps.size >= 2 and not repeated and 1.5 * gaps[1::2].max() < gaps[::2].min()
+    if alternating or (not repeated and runs_twice(series.slices, series.normal)):
+        raise InputError(
+            "several-phases",
+            f"{name} holds slices of two passes or reconstructions in turn, and no tag tells them apart.",
+            "Give one phase or reconstruction only.",
+        )
+
+
+def _refuse_mixed_offsets(
+    series: Series, values: NDArray[Any], outside: NDArray[np.bool_], name: str
+) -> None:
+    """Refuse slices that lie about 1024 HU above or below their neighbours: rescaled and not, mixed."""
+    share = 0.1 if len({one.rescale for one in series.slices}) == 1 else 0.25
+    jumps = [k for k in range(1, len(values)) if _jumps(values, outside, k, share)]
+    if not jumps:
+        return
+    missing = sum(one.rescale is None for one in series.slices)
+    lacking = f" {missing} of its {len(values)} slices have no RescaleIntercept." if missing else ""
+    raise InputError(
+        "mixed-rescale",
+        f"{name} jumps by about 1000 HU between slices, at {len(jumps)} places.{lacking}",
+        "Export the series again, with slope and intercept in every slice.",
     )
 
 
+def _jumps(values: NDArray[Any], outside: NDArray[np.bool_], k: int, share: float) -> bool:
+    """Whether all but a share of the voxels change by _JUMP_HU, up or down, from slice k - 1 to k."""
+    inside = ~(outside[k - 1, ::4, ::4] | outside[k, ::4, ::4])
+    change = values[k, ::4, ::4][inside].astype(np.float32) - values[k - 1, ::4, ::4][inside]
+    if not change.size:
+        return False
+    low, high = np.quantile(change, (share, 1 - share))
+    return bool(low > _JUMP_HU or high < -_JUMP_HU)
+
+
 def _each_place_once(
-    series: Series, values: NDArray[Any]
+    series: Series, values: NDArray[Any], name: str
 ) -> tuple[NDArray[Any], NDArray[np.float64], tuple[str, ...]]:
     """Leave out slices at a place that another one already has; refuses a series of several phases."""
     positions = series.positions
@@ -94,7 +112,7 @@ def _each_place_once(
     if different > places // 4:
         raise InputError(
             "several-phases",
-            f"Series {series.number} holds different images at {different} of its {places} positions.",
+            f"{name} holds different images at {different} of its {places} positions.",
             "Give one phase or reconstruction only.",
         )
     keep = np.setdiff1d(np.arange(len(values)), again)
@@ -103,19 +121,19 @@ def _each_place_once(
 
 
 def _evenly_spaced(
-    values: NDArray[Any], along: NDArray[np.float64]
+    values: NDArray[Any], along: NDArray[np.float64], name: str
 ) -> tuple[NDArray[Any], NDArray[np.float64], tuple[str, ...]]:
     """Values at even steps along the normal, by linear interpolation where slices are missing or uneven."""
     gaps = np.diff(along)
     step = float(np.median(gaps))
     even = np.linspace(along[0], along[-1], along.size)
-    if np.abs(along - even).max() <= max(_ROUNDING_MM, 0.1 * step):
+    if is_even(along):
         return values, even, ()
     widest = float(gaps.max())
-    if widest > max(_LARGEST_GAP_MM, 2.1 * step):
+    if widest > min(max(_LARGEST_GAP_MM, 2.1 * step), THICKEST_MM):
         raise InputError(
             "missing-slices",
-            f"Slices are missing: a gap of {widest:.1f} mm in a series with a slice every {step:.3g} mm.",
+            f"{name} lacks slices: a gap of {widest:.1f} mm in a scan with one every {step:.3g} mm.",
             "Give the folder with all slices of the series.",
         )
     count = round((along[-1] - along[0]) / step) + 1
@@ -133,9 +151,10 @@ def _evenly_spaced(
     return result, grid, (note,)
 
 
-def _geometry(series: Series, positions: NDArray[np.float64], count: int) -> Geometry:
+def _geometry(series: Series, positions: NDArray[np.float64], count: int, name: str) -> Geometry:
     """Geometry of ``count`` even slices from the first to the last position."""
     header = series.slices[0]
+    axes = series.axes
     first, last = positions[0], positions[-1]
     along = positions @ series.normal
     share = (along - along[0]) / (along[-1] - along[0])
@@ -143,7 +162,7 @@ def _geometry(series: Series, positions: NDArray[np.float64], count: int) -> Geo
     if stray > 1.0:
         raise InputError(
             "scattered-slices",
-            f"Slices of series {series.number} are shifted against each other by up to {stray:.1f} mm.",
+            f"Slices of {name.lower()} are shifted against each other by up to {stray:.1f} mm.",
             "Give a series whose slices lie in one line.",
         )
     travel = last - first
@@ -152,7 +171,7 @@ def _geometry(series: Series, positions: NDArray[np.float64], count: int) -> Geo
     if sideways < 0.5:
         travel = (travel @ series.normal) * series.normal
     length = float(np.linalg.norm(travel))
-    direction = np.column_stack([header.axes[:3], header.axes[3:], travel / length])
+    direction = np.column_stack([*axes, travel / length])
     rows, columns = header.shape
     x, y, z = (float(c) for c in first)
     return Geometry(

@@ -23,8 +23,7 @@ if TYPE_CHECKING:
     import SimpleITK as sitk
 
 FORMATS = (".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd")
-
-_ARCHIVES = (".zip", ".7z", ".rar", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".gpg", ".enc")
+ARCHIVES = (".zip", ".7z", ".rar", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".gpg", ".enc")
 _ACCEPTED = "Give a NIfTI, NRRD or MetaImage volume, or a folder of DICOM files."
 _MOST_VOXELS = 2_000_000_000
 
@@ -155,7 +154,7 @@ def _refuse_wrong_kind(path: Path, name: str) -> None:
     with path.open("rb") as stream:
         start = stream.read(6)
     packed = start.startswith((b"PK\x03\x04", b"7z\xbc\xaf", b"Rar!"))
-    if packed or (not is_volume_file(path) and path.name.lower().endswith(_ARCHIVES)):
+    if packed or (not is_volume_file(path) and path.name.lower().endswith(ARCHIVES)):
         raise InputError("archive", f"{name} is a packed or encrypted archive.", "Unpack it first.")
     if not is_volume_file(path):
         kind = f"files of type {path.suffix}" if path.suffix else "files without a known type"

@@ -62,6 +62,7 @@ def test_axial_series_with_most_slices_is_taken_and_said(tmp_path: Path) -> None
     assert ct.notes == (
         "The folder holds CT series 2 (8 slices every 5 mm, kernel B70f), 3 (24 slices every 5 mm), "
         "6 (40 slices every 5 mm); series 3 was read.",
+        "Passed over beside it: 30 CT images that make no volume, 6 objects of modality PT.",
     )
 
 
