@@ -9,7 +9,18 @@ from numpy.typing import NDArray
 
 from ..errors import InputError
 from ..io.geometry import bounding_box
-from .shapes import COARSE_MM, VOXEL_ML, Mask, closed, components, dilated, distance_mm, eroded, opened
+from .shapes import (
+    COARSE_MM,
+    VOXEL_ML,
+    Mask,
+    closed,
+    components,
+    dilated,
+    distance_mm,
+    eroded,
+    flooded,
+    opened,
+)
 from .thorax import Chest
 
 RIGHT, LEFT = 1, 2
@@ -63,7 +74,7 @@ def lung_sides(chest: Chest, lungs: Mask, airway: Mask) -> NDArray[np.uint8]:
             break
     else:
         return lungs.astype(np.uint8) * np.uint8(_single_side(chest, lungs, airway))
-    return _flooded(chest.hu, markers, lungs)
+    return flooded(chest.hu, markers, lungs)
 
 
 def _two_lungs(core: Mask) -> NDArray[np.uint8] | None:
@@ -187,17 +198,5 @@ def _free_gas(chest: Chest, air: Mask, gas_hu: float) -> Mask:
             lung = opened(air & (chest.hu > gas_hu + 10) & ~dilated(part, 10.0), 2 * COARSE_MM)
             markers = np.where(part, 1, np.where(lung, 2, 0)).astype(np.uint8)
             box = bounding_box(part, round(30.0 / COARSE_MM))
-            free[box] |= _flooded(chest.hu[box], markers[box], air[box]) == 1
+            free[box] |= flooded(chest.hu[box], markers[box], air[box]) == 1
     return free
-
-
-def _flooded(hu: NDArray[np.float32], markers: NDArray[np.uint8], air: Mask) -> NDArray[np.uint8]:
-    """Markers grown through air until they meet on the brightest ridge between them; 0 outside the air."""
-    import SimpleITK as sitk
-
-    relief = np.where(air, hu, np.float32(3000.0))
-    flooded = sitk.MorphologicalWatershedFromMarkers(
-        sitk.GetImageFromArray(relief), sitk.GetImageFromArray(markers), False, False
-    )
-    grown: NDArray[np.uint8] = sitk.GetArrayFromImage(flooded)
-    return grown * air

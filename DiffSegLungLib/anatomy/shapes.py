@@ -95,3 +95,16 @@ def components(mask: Mask) -> tuple[NDArray[Any], NDArray[Any]]:
 
     labels, _ = label(mask)
     return labels, np.bincount(labels.ravel())
+
+
+def flooded(relief: NDArray[np.float32], markers: NDArray[np.uint8], mask: Mask) -> NDArray[np.uint8]:
+    """Markers grown through a coarse mask until they meet on the highest ridge between them; 0 outside it."""
+    import SimpleITK as sitk
+
+    walled = np.where(mask, relief, np.float32(3000.0))
+    grown: NDArray[np.uint8] = sitk.GetArrayFromImage(
+        sitk.MorphologicalWatershedFromMarkers(
+            sitk.GetImageFromArray(walled), sitk.GetImageFromArray(markers), False, False
+        )
+    )
+    return grown * mask

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from ..io.ct import CT, Geometry, resample
 from ..io.geometry import bounding_box
+from .exterior import exterior_of
 from .shapes import COARSE_MM, VOXEL_ML, Mask, components, opened
 
 OUTSIDE_FIELD = -5000.0
@@ -53,7 +54,7 @@ def chest_of(ct: CT) -> Chest:
         hu, field, geometry = _coarse(ct)
         threshold = _air_threshold(hu, field)
         body = _body(hu, field)
-        exterior = _exterior((hu < threshold) & field, field, body)
+        exterior = exterior_of(hu, (hu < threshold) & field, field, body)
         chest = _CHESTS[ct] = Chest(hu, field, geometry, body, exterior, threshold)
     return chest
 
@@ -157,23 +158,6 @@ def _air_threshold(hu: NDArray[np.float32], field: Mask) -> float:
     if not len(lung) or not len(tissue):
         return -450.0
     return float(np.clip((np.median(lung) + np.median(tissue)) / 2, -550.0, -400.0))
-
-
-def _exterior(air: Mask, field: Mask, body: Mask) -> Mask:
-    """Everything outside the field of view, and the pockets of air that the body does not enclose.
-
-    A voxel is enclosed if the body lies to at least three of its four sides (left, right, front, back): that
-    holds in a lung, also where a narrow field of view cuts it, but not in the air around the patient, between
-    body and table, inside the table or in its foam.
-    """
-    hits = np.zeros(air.shape, np.uint8)
-    for axis in (1, 2):
-        hits += np.logical_or.accumulate(body, axis=axis)
-        hits += np.flip(np.logical_or.accumulate(np.flip(body, axis), axis=axis), axis)
-    labels, counts = components(air)
-    enclosed = np.bincount(labels[hits >= 3], minlength=len(counts)) > 0.6 * counts
-    enclosed[0] = False
-    return np.asarray(~field | (air & ~enclosed[labels]))
 
 
 def _body(hu: NDArray[np.float32], field: Mask) -> Mask:

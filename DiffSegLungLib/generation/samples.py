@@ -14,9 +14,9 @@ from .. import __version__
 from ..errors import Cancelled, InputError, require_within
 from ..grid.canonical import resample_mask, working_geometry
 from ..io.ct import CT, Geometry, read_mask, resample, write_image
-from ..io.hounsfield import AIR
 from ..io.image_file import opened_or_refused, read_image
 from ..io.own_files import CARD
+from ..io.padding import AIR
 from ..running.output_folder import OutputFolder
 
 if TYPE_CHECKING:

@@ -13,8 +13,9 @@ from ..errors import InputError
 from .dicom_headers import folder_of, is_dicom_file
 from .dicom_volume import read_series
 from .geometry import Geometry, resample, to_image
-from .hounsfield import AIR, to_hounsfield
+from .hounsfield import to_hounsfield
 from .image_file import is_volume_file, opened_or_refused, read_image, write_image
+from .padding import AIR
 from .refusals import distance_notes
 from .segmentation_file import write_segmentation
 

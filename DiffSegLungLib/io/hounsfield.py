@@ -8,11 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import InputError
+from .padding import PADDING_BELOW, pad_with_air
 from .refusals import not_finite
-
-AIR = -1024
-PADDING_BELOW = -1500
-"""No tissue and no noise of air reaches -1500 HU; scanners write -2000, -2048, -3024 outside their circle."""
 
 _OFFSETS = (1024, 32768, -1024)
 _SAMPLE = 2_000_000
@@ -41,11 +38,10 @@ def to_hounsfield(values: NDArray[Any], name: str) -> tuple[NDArray[Any], tuple[
     if not _looks_like_hu(sample):
         raise _not_hu(sample, name)
     hu = _compact(values)
-    below = _pad_below(hu)
-    outside = _pad_corners(hu)
-    if below + outside == 0:
+    padding = pad_with_air(hu)
+    if padding == 0:
         return hu, ()
-    share = 100 * (below + outside) / hu.size
+    share = 100 * padding / hu.size
     return hu, (f"Padding outside the field of view ({share:.1f} % of the voxels) was read as air.",)
 
 
@@ -143,45 +139,3 @@ def _compact(values: NDArray[Any]) -> NDArray[Any]:
         # numpy 2.0 refuses those that an unsigned or narrow type does not reach.
         out[...] = np.clip(part, np.int32(bounds.min), np.int32(bounds.max))
     return hu
-
-
-def _pad_below(hu: NDArray[Any]) -> int:
-    """Turn padding below any real value into air, in place; returns how many voxels."""
-    count = 0
-    for part in hu:
-        padding = part < PADDING_BELOW
-        count += int(padding.sum())
-        part[padding] = AIR
-    return count
-
-
-def _pad_corners(hu: NDArray[Any]) -> int:
-    """Turn zeros that fill the volume's corners into air, in place; returns how many voxels.
-
-    Some exports write 0 outside the circular field of view, some resampling tools outside the rotated volume.
-    Such zeros fill whole blocks that reach a corner of the volume; in tissue, noise scatters 0 HU. Blocks of
-    1 x 4 x 4 voxels keep the search small.
-    """
-    from scipy.ndimage import label
-
-    corners = np.ix_((0, -1), (0, -1), (0, -1))
-    if not (hu[corners] == 0).any():
-        return 0
-    depth, height, width = hu.shape
-    rows, columns = np.arange(0, height, 4), np.arange(0, width, 4)
-    blocks = np.empty((depth, rows.size, columns.size), bool)
-    for part, out in zip(hu, blocks, strict=True):
-        out[...] = np.logical_and.reduceat(np.logical_and.reduceat(part == 0, rows, axis=0), columns, axis=1)
-    components, _ = label(blocks)
-    touching = [c for c in np.unique(components[corners]) if c]
-    if not touching:
-        return 0
-    count = 0
-    for part, seeds in zip(hu, np.isin(components, touching), strict=True):
-        # Back to voxels: from the blocks along zeros to the rim of the circle, however thin the sliver.
-        zeros, _ = label(part == 0)
-        seeded = np.repeat(np.repeat(seeds, 4, axis=0), 4, axis=1)[:height, :width]
-        padding = np.isin(zeros, np.unique(zeros[seeded]))
-        count += int(padding.sum())
-        part[padding] = AIR
-    return count

@@ -10,7 +10,7 @@ import slicer
 from slicer.i18n import tr as _
 
 from DiffSegLungLib.errors import DiffSegLungError
-from DiffSegLungLib.io.hounsfield import AIR, PADDING_BELOW
+from DiffSegLungLib.io.padding import AIR, PADDING_BELOW
 from DiffSegLungLib.io.refusals import not_finite
 from DiffSegLungLib.report.quantify import Quantities, Tally
 

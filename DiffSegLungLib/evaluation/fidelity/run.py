@@ -13,7 +13,7 @@ from ...errors import Cancelled, InputError, require_within
 from ...generation.samples import require_walk
 from ...grid.canonical import SPACING_ZYX, resample_mask, working_geometry
 from ...io.ct import resample
-from ...io.hounsfield import AIR
+from ...io.padding import AIR
 from ...running.output_folder import OutputFolder
 from ...training.dataset import PatchDataset, PatchSettings, split_by_patient
 from ...training.store import PreparedVolume, prepare_store
