@@ -108,7 +108,8 @@ def _room_within(hu: NDArray[np.float32], inside: Mask, sides: NDArray[np.uint8]
     for neck_mm in NECKS_MM:
         rest = inside & ~room
         labels, counts = components(eroded(rest, neck_mm))
-        outer, inner = [], []
+        outer: list[tuple[int, float]] = []
+        inner: list[tuple[int, float]] = []
         for n in np.flatnonzero(counts * VOXEL_ML >= LEAST_ML / 2):
             if n:
                 piece = labels == n

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from ..errors import InputError
 from .dicom_headers import Header, damages
-from .hounsfield import AIR, PADDING_BELOW
 from .image_file import quiet
+from .padding import AIR, PADDING_BELOW
 from .refusals import shown_name
 
 if TYPE_CHECKING:

@@ -82,7 +82,7 @@ def _pad_flat(hu: NDArray[Any]) -> int:
         equal = part == value
         if spread:
             equal = np.abs(part - np.float32(value)) <= spread
-            equal &= binary_dilation(seeds, np.ones((3, 3)))[np.ix_(rows, columns)]
+            equal &= binary_dilation(seeds, np.ones((3, 3), bool))[np.ix_(rows, columns)]
         parts, _ = label(equal)
         reached = np.zeros(int(parts.max()) + 1, bool)
         reached[parts[seeds[np.ix_(rows, columns)]]] = True

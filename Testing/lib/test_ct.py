@@ -95,10 +95,18 @@ def test_sheared_volume_is_put_at_right_angles(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("header", "note"),
     [
-        (b"NRRD0004\ntype: short\ndimension: 3\nsizes: 64 64 24\nspacings: 5 5 5\nencoding: raw\nendian: little\n\n", 0),
-        (b"ObjectType = Image\nNDims = 3\nDimSize = 64 64 24\nElementType = MET_SHORT\nElementSize = 5 5 5\nElementDataFile = LOCAL\n", 1),
+        (
+            b"NRRD0004\ntype: short\ndimension: 3\nsizes: 64 64 24\nspacings: 5 5 5\n"
+            b"encoding: raw\nendian: little\n\n",
+            0,
+        ),
+        (
+            b"ObjectType = Image\nNDims = 3\nDimSize = 64 64 24\nElementType = MET_SHORT\n"
+            b"ElementSize = 5 5 5\nElementDataFile = LOCAL\n",
+            1,
+        ),
     ],
-)  # fmt: skip
+)
 def test_what_a_header_leaves_open_is_noted(header: bytes, note: int, tmp_path: Path) -> None:
     path = tmp_path / ("scan.mha" if note else "scan.nrrd")
     path.write_bytes(header + chest().astype("<i2").tobytes())

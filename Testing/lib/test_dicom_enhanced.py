@@ -65,7 +65,7 @@ def test_parts_of_one_large_object_are_joined(tmp_path: Path) -> None:
 def test_an_object_whose_frames_are_cut_off_is_refused_by_its_name(tmp_path: Path) -> None:
     path = write_enhanced(tmp_path / "scan7.dcm", chest())
     path.write_bytes(path.read_bytes()[:-9000])
-    with pytest.raises(InputError, match="scan7.dcm is damaged") as refusal:
+    with pytest.raises(InputError, match=r"scan7\.dcm is damaged") as refusal:
         CT.read(path)
     assert refusal.value.code == "unreadable"
 
