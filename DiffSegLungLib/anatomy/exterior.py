@@ -114,7 +114,7 @@ def _room_within(hu: NDArray[np.float32], inside: Mask, sides: NDArray[np.uint8]
             if n:
                 piece = labels == n
                 near = (sides[piece] >= 3).mean() < 1 - ENCLOSED_SHARE
-                (outer if near else inner).append((n, float(np.median(hu[piece]))))
+                (outer if near else inner).append((int(n), float(np.median(hu[piece]))))
         darkest = max((value for _, value in inner), default=0.0) - 2 * LUNG_ABOVE_AIR_HU
         apart = [n for n, value in outer if value < darkest]
         if apart and inner:
