@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +10,7 @@ from numpy.typing import NDArray
 from ..errors import InputError
 from ..io.ct import CT, resample
 from ..io.geometry import bounding_box
+from ..talk import SILENT, Talk
 from .airways import airway_lumen
 from .dense_lung import dense_lung
 from .lung_border import lungs_at_full_resolution
@@ -39,7 +39,7 @@ class Lungs:
     third: NDArray[np.uint8]
 
 
-def segment_lungs(ct: CT, progress: Callable[[float], None] = lambda fraction: None) -> Lungs:
+def segment_lungs(ct: CT, talk: Talk = SILENT) -> Lungs:
     """Find the lungs of a CT, whole or cropped, one side or both, in any orientation.
 
     Shapes are found on cubes of 2.5 mm in the patient's own axes; the border to aerated lung is then drawn at
@@ -47,19 +47,20 @@ def segment_lungs(ct: CT, progress: Callable[[float], None] = lambda fraction: N
 
     Args:
         ct: the CT.
-        progress: called between steps with the share done; may raise to stop.
+        talk: progress; asked whether to stop between steps.
 
     Raises:
         InputError: code ``no-lungs``, there is less than 200 ml of aerated lung in the field of view.
+        Cancelled: asked to stop.
     """
     chest = chest_of(ct)
-    progress(0.2)
+    talk.advance(0.2)
     airway = airway_lumen(chest)
-    progress(0.25)
+    talk.advance(0.25)
     aerated = aerated_lung(chest, airway)
-    progress(0.45)
+    talk.advance(0.45)
     sides = lung_sides(chest, aerated, airway)
-    progress(0.6)
+    talk.advance(0.6)
     solid = np.zeros(chest.hu.shape, np.uint8)
     for side in (RIGHT, LEFT):
         shape = solid_lung(sides == side)
@@ -69,9 +70,9 @@ def segment_lungs(ct: CT, progress: Callable[[float], None] = lambda fraction: N
     if dense.any():
         box = bounding_box((solid > 0) | dense)
         solid[box][dense[box]] = nearest_side(solid[box])[dense[box]]
-    progress(0.75)
+    talk.advance(0.75)
     labels, lumen = lungs_at_full_resolution(ct, chest, solid, aerated, airway)
-    progress(0.95)
+    talk.advance(0.95)
     return Lungs(labels > 0, labels, lumen, thirds_of(labels, ct.geometry))
 
 

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import Cancelled
-from ..io.fingerprint import fingerprint
 from ..io.own_files import OUTPUT_FILES
 from ..running.output_folder import OutputFolder
 from ..running.session import Work
@@ -70,7 +69,6 @@ def segment_into(
 
     segmenter = Segmenter(bundle, config)
     result = segmenter.run(ct, lungs=lungs, series=series, name=name, talk=session.talk)
-    result.provenance["input"] = fingerprint(ct, lungs=lungs, series=series)
     result.save(output.path, session.talk)
     if session.cancelled() or not output.commit():
         raise Cancelled("output")

@@ -13,7 +13,7 @@ from ..errors import InputError
 from ..model.archive import check_identity
 from ..running.progress import Silent
 from ..training import finetune
-from ..training.run import Talk, TrainingRequest, check, train
+from ..training.run import TrainingRequest, check, train
 from ..training.run_folder import RunFolder
 from ..training.settings import FREE_SETTINGS, SIZES, Precision, TrainingSettings
 
@@ -130,8 +130,7 @@ def work(options: argparse.Namespace) -> Work:
             session.display.note(note)
         session.plan({"prepare": 1.0} if options.check else _STAGE_SHARES)
         session.check("prepare")
-        talk = Talk(progress=session.progress, note=session.display.note, cancelled=session.cancelled)
-        outcome = (check if options.check else train)(request, talk)
+        outcome = (check if options.check else train)(request, session.talk)
         session.display.result(str(outcome.place), outcome.summary)
 
     return train_model

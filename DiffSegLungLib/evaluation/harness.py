@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -12,6 +12,7 @@ from ..errors import InputError
 from ..io.cases import find_cases
 from ..io.fingerprint import fingerprint
 from ..running.output_folder import OutputFolder, other_users
+from ..talk import Talk
 from .folder import EvaluationFolder, digest_of
 from .methods import chosen_names
 from .metrics import require_monai
@@ -75,8 +76,7 @@ class Ablations(Protocol):
         jobs: int,
         cases: int | None,
         training: bool,
-        report: Callable[[str, float], None],
-        cancelled: Callable[[], bool],
+        talk: Talk,
     ) -> Path:
         """Measure every switch and write the tables; the path of ``ablation.md``."""
 
@@ -162,12 +162,9 @@ class _Evaluation:
 
     def ablate(self, ablations: Ablations, volumes: Sequence[Path]) -> None:
         """Run the ablations, which keep what they have finished by themselves."""
-        told = 0.0
 
-        def report(text: str, fraction: float) -> None:
-            nonlocal told
-            told = max(told, fraction)
-            self._session.progress("ablation", told, f"ablation: {text}")
+        def named(stage: str, fraction: float, text: str) -> None:
+            self._session.progress(stage, fraction, f"ablation: {text}")
 
         table = ablations(
             list(volumes),
@@ -177,8 +174,7 @@ class _Evaluation:
             jobs=self._request.jobs,
             cases=self._request.cases,
             training=self._request.train,
-            report=report,
-            cancelled=self._session.cancelled,
+            talk=replace(self._session.talk.at("ablation"), progress=named),
         )
         run = describe_run(self._request.command, self._model, self._request.jobs)
         self._keep("ablation", ablation_section(table, run))

@@ -115,8 +115,7 @@ def generate(request: GenerationRequest, session: Session) -> None:
             start=request.start,
             overlap=request.overlap,
             seed=request.seed,
-            progress=lambda share: session.progress("sample", (number + share) / request.count),
-            cancelled=session.cancelled,
+            talk=session.talk.at("sample").part(number / request.count, (number + 1) / request.count),
         )
         return sample_lungs(bundle, lungs, how, number=number, around=around, device=place)
 

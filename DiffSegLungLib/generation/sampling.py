@@ -10,7 +10,6 @@ The walk begins below pure noise by default, at a flat CT (lung, soft tissue) un
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import cast
 
@@ -19,12 +18,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..errors import Cancelled
 from ..grid.canonical import CELL, HU_CEILING, HU_FLOOR, denormalise, normalise
 from ..grid.tiles import tile_cells, tile_weight
 from ..model.bundle import Bundle
 from ..model.diffusion import Denoiser, sample
 from ..model.network import bfloat16_pays
+from ..talk import SILENT, Talk
 
 Tile = tuple[slice, ...]
 
@@ -46,16 +45,14 @@ class Sampling:
         start: where the walk begins, as a share of T: at 1 in pure noise, below 1 at the flat CT with noise.
         overlap: share of a tile that its neighbour also sees, 0..0.5.
         seed: of the noise; sample ``number`` has a field of its own for every seed.
-        progress: called with the share done, 0..1.
-        cancelled: asked before every few tiles or patches.
+        talk: progress; asked whether to stop before every few tiles or patches.
     """
 
     steps: int = 25
     start: float = 0.6
     overlap: float = 0.25
     seed: int = 0
-    progress: Callable[[float], None] = lambda _: None
-    cancelled: Callable[[], bool] = lambda: False
+    talk: Talk = SILENT
 
 
 def sample_patches(
@@ -73,7 +70,7 @@ def sample_patches(
         (B, D, H, W) float32 HU in [-1000, 400].
 
     Raises:
-        Cancelled: ``how.cancelled`` said so.
+        Cancelled: asked to stop.
     """
     return _walk(bundle, lungs, how, device=device, timestep=first_timestep(bundle, how))
 
@@ -114,14 +111,11 @@ def _walk(
         x = _noised(bundle, clean, noise[:, None], timestep)
 
         def denoise(x: Tensor, at: Tensor, inside: Tensor = inside) -> Tensor:
-            if how.cancelled():
-                raise Cancelled("sampling")
+            how.talk.check()
             return predict(torch.cat([x, inside], dim=1), at)
 
-        def report(share: float, some: slice = some) -> None:
-            how.progress((some.start + share * (some.stop - some.start)) / len(lungs))
-
-        drawn = sample(denoise, bundle.schedule, x, start=timestep, steps=how.steps, progress=report)
+        part = how.talk.part(some.start / len(lungs), some.stop / len(lungs))
+        drawn = sample(denoise, bundle.schedule, x, start=timestep, steps=how.steps, talk=part)
         out[some] = _to_hu(drawn[:, 0])
     return out
 
@@ -150,7 +144,7 @@ def sample_lungs(
         (Z, Y, X) float32 HU in [-1000, 400]; what no tile sees is ``around``, or air.
 
     Raises:
-        Cancelled: ``how.cancelled`` said so.
+        Cancelled: asked to stop.
     """
     patch = tuple(p // c for p, c in zip(bundle.patch, CELL, strict=True))
     tiles = _tiles(lungs, patch, how.overlap)
@@ -179,13 +173,12 @@ def sample_lungs(
         nonlocal rounds
         noise = torch.zeros_like(total)
         for first in range(0, len(tiles), _BATCH):
-            if how.cancelled():
-                raise Cancelled("sampling")
+            how.talk.check()
             some = tiles[first : first + _BATCH]
             seen = torch.stack([torch.cat([x[0][:, *t], inside[0][:, *t]]) for t in some])
             for tile, part in zip(some, predict(seen, at.expand(len(some))), strict=True):
                 noise[tile] += weight * part[0]
-            how.progress(min(1.0, (rounds + (first + len(some)) / len(tiles)) / how.steps))
+            how.talk.advance(min(1.0, (rounds + (first + len(some)) / len(tiles)) / how.steps))
         rounds += 1
         blended = (noise / total.clamp(min=1e-6))[None, None]
         # The noise that x holds if its clean part is what is known there.

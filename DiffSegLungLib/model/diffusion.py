@@ -10,6 +10,8 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from ..talk import SILENT, Talk
+
 Denoiser = Callable[[Tensor, Tensor], Tensor]
 """(x_t (B, 1, D, H, W), t (B,)) → predicted noise (B, 1, D, H, W)."""
 
@@ -60,7 +62,7 @@ def sample(
     *,
     start: int | None = None,
     steps: int = 25,
-    progress: Callable[[float], None] | None = None,
+    talk: Talk = SILENT,
 ) -> Tensor:
     """Walk from noise back to a CT with DPM-Solver++(2M) (Lu 2022, algorithm 2).
 
@@ -70,10 +72,13 @@ def sample(
         x: (B, 1, D, H, W) normalised sample at timestep ``start``; standard normal noise for T-1.
         start: timestep at which ``x`` stands, 0..T-1; T-1 when not given.
         steps: largest number of network evaluations, evenly spread over the log of the SNR.
-        progress: called with the share done, 0..1.
+        talk: progress; asked whether to stop after every evaluation.
 
     Returns:
         (B, 1, D, H, W) in [-1, 1].
+
+    Raises:
+        Cancelled: asked to stop.
     """
     start = schedule.timesteps - 1 if start is None else start
     if steps < 1:
@@ -89,8 +94,7 @@ def sample(
     for i, t in enumerate(timesteps.tolist()):
         at_t = torch.full((x.shape[0],), t, device=x.device, dtype=torch.long)
         clean = schedule.predict_clean(x, denoiser(x, at_t), at_t)
-        if progress is not None:
-            progress((i + 1) / len(timesteps))
+        talk.advance((i + 1) / len(timesteps))
         if i + 1 == len(timesteps):
             break
         following = int(timesteps[i + 1])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 
 from ..config import Config
 from ..io.ct import CT, read_mask
+from ..io.fingerprint import fingerprint
 from ..talk import SILENT, Talk
 from .decision import check_fit, decide, needs_bundle
 from .preparation import prepare
@@ -63,10 +65,21 @@ class Segmenter:
             # The CT first: a wrong file is then refused before torch and the model load.
             volume = ct if isinstance(ct, CT) else CT.read(ct, series=series, name=name)
             mask = read_mask(lungs, volume.geometry) if isinstance(lungs, (str, Path)) else lungs
-            bundle = self.load_bundle() if needs_bundle(config) else None
-        prepared = prepare(volume, mask, config, talk)
-        prepared = replace(prepared, seconds=seconds | prepared.seconds)
-        return decide(prepared, bundle, config, talk)
+            if needs_bundle(config) and not isinstance(self._bundle, (str, Path)):
+                self.load_bundle()  # it is there: settings that it cannot serve are refused at once
+
+        with ThreadPoolExecutor(2) as beside:  # torch loads and the file is hashed while the lungs are found
+            loading = beside.submit(self.load_bundle) if needs_bundle(config) else None
+            hashing = None
+            if isinstance(ct, (str, Path)) and not isinstance(lungs, np.ndarray):
+                drawn = None if lungs is None else Path(lungs)
+                hashing = beside.submit(fingerprint, Path(ct), lungs=drawn, series=series)
+            prepared = prepare(volume, mask, config, _while_loading(talk, loading))
+            prepared = replace(prepared, seconds=seconds | prepared.seconds)
+            result = decide(prepared, None if loading is None else loading.result(), config, talk)
+            if hashing is not None:
+                result.provenance["input"] = hashing.result()
+        return result
 
     def load_bundle(self) -> Bundle:
         """The model, loaded once.
@@ -80,3 +93,14 @@ class Segmenter:
             self._bundle = Bundle.load(self._bundle)
         check_fit(self.config, self._bundle)
         return self._bundle
+
+
+def _while_loading(talk: Talk, loading: Future[Bundle] | None) -> Talk:
+    """The same talk, which ends the work as soon as the model turns out to be of no use."""
+
+    def going_on() -> bool:
+        if loading is not None and loading.done():
+            loading.result()
+        return talk.cancelled()
+
+    return replace(talk, cancelled=going_on)

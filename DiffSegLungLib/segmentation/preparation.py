@@ -110,7 +110,7 @@ def prepare(ct: CT, lungs: NDArray[np.bool_] | None, config: Config, talk: Talk 
     with talk.enter("lungs", seconds) as stage:
         # What follows in this stage, the air, takes a tenth of its time.
         finding = stage.part(0.0, 0.9)
-        chest = segment_lungs(ct, finding.advance) if lungs is None else lungs_from_mask(ct, lungs)
+        chest = segment_lungs(ct, finding) if lungs is None else lungs_from_mask(ct, lungs)
         air = air_offset(ct, chest)
         shift_hu = air.shift_hu if config.correct_air else 0.0
 

@@ -86,7 +86,8 @@ class Result:
         shift_hu: air-offset correction that was added to every HU.
         config: the settings.
         provenance: what the run was, in plain values: ``source``, ``grid``, ``created``, ``notes``, ``air``,
-            ``model``, ``config``, ``timings_s`` and ``run`` (versions, device, duration, peak memory).
+            ``model``, ``config``, ``timings_s``, ``run`` (versions, device, duration, peak memory), and
+            ``input`` where all that was read were files.
     """
 
     ct: CT

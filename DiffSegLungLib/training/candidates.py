@@ -35,7 +35,9 @@ class Candidate:
 
     @property
     def told(self) -> str:
-        """Why it is not used, with its name."""
+        """Why it is not used, or how much lung it has, with its name."""
+        if self.usable:
+            return f"{self.file}: ready, {self.lung_ml:.0f} ml of lung"
         return self.reason if self.file in self.reason else f"{self.file}: {self.reason}"
 
     def to_mapping(self) -> dict[str, Any]:

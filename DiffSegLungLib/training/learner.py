@@ -19,6 +19,7 @@ from ..model.diffusion import NoiseSchedule
 from ..model.heads import StudentHead, TeacherHead, standardise
 from ..model.network import Architecture, NoiseUNet, bfloat16_pays
 from ..radiomics import NAMES
+from ..talk import SILENT
 from .distillation import block_descriptors, info_nce, soft_targets
 from .ranks import Ranks
 from .settings import TrainingSettings
@@ -73,17 +74,15 @@ class Learner:
         settings: how to train.
         device: where the network runs.
         ranks: the processes that train together.
-        note: called with what the user should know, once.
 
     Attributes:
         micro: patches worked on at a time; less than this process' share where memory is short.
         skipped_in_a_row: scalar on the device, steps without finite gradients since the last good one.
     """
 
-    def __init__(
-        self, settings: TrainingSettings, device: torch.device, ranks: Ranks, note: Callable[[str], None]
-    ) -> None:
-        self.settings, self.device, self.ranks, self._note = settings, device, ranks, note
+    def __init__(self, settings: TrainingSettings, device: torch.device, ranks: Ranks) -> None:
+        self.settings, self.device, self.ranks = settings, device, ranks
+        self.talk = SILENT
         self.micro = len(ranks.share_of(settings.batch))
         torch.manual_seed(settings.seed)
         architecture = Architecture(settings.base, settings.attention_heads, settings.timesteps)
@@ -296,7 +295,7 @@ class Learner:
                 torch.cuda.empty_cache()
             self.micro = (self.micro + 1) // 2
         if self.micro < before:
-            self._note(
+            self.talk.note(
                 f"Memory is short: {self.micro} instead of {before} patches are worked on at a time. "
                 "The result is the same, each step takes longer."
             )

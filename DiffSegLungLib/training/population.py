@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..config import Config
-from ..errors import Cancelled
 from ..grid.canonical import SPACING_ZYX, Canonical
+from ..talk import SILENT, Talk
 
 if TYPE_CHECKING:
     from ..model.bundle import Bundle
@@ -35,8 +34,7 @@ def fit_population(
     volumes: list[PreparedVolume],
     *,
     device: str = "auto",
-    progress: Callable[[float], None] = lambda _: None,
-    cancelled: Callable[[], bool] = lambda: False,
+    talk: Talk = SILENT,
 ) -> None:
     """Fit one population mixture for each descriptor to the cells of all volumes, and keep them.
 
@@ -48,11 +46,10 @@ def fit_population(
         bundle: its mixtures and its card are set.
         volumes: at least one.
         device: where the network runs.
-        progress: called with the share done, 0..1.
-        cancelled: asked before every volume.
+        talk: progress; asked whether to stop at every volume.
 
     Raises:
-        Cancelled: ``cancelled`` said so; the bundle is as it was.
+        Cancelled: asked to stop; the bundle is as it was.
     """
     from ..grid.cells import DIFFUSION, Cells, pool
     from ..model.mixture import KINDS, Mixture
@@ -67,8 +64,7 @@ def fit_population(
     for volume in volumes:
         healthy = as_canonical(volume)
         for canonical in (healthy, _made_ill(healthy, rng)):
-            if cancelled():
-                raise Cancelled("population")
+            talk.check()
             cells = Parenchyma.of(canonical).cells
             student = diffusion_features(
                 canonical,
@@ -81,7 +77,7 @@ def fit_population(
             )
             share = POPULATION_CELLS / (2 * len(volumes) * len(cells))
             every.append(cells.joined(student, DIFFUSION).sample(rng.random(len(cells)) < share))
-            progress(len(every) / (2 * len(volumes) + 1))
+            talk.advance(len(every) / (2 * len(volumes) + 1))
     population = pool(every)
     components = components_for(len(population))
     for descriptor, kinds in KINDS.items():
@@ -95,7 +91,7 @@ def fit_population(
         "volumes": len(volumes),
         "synthetic_lesions": f"up to {POPULATION_LESIONS} in a second copy of every volume, unlabelled",
     }
-    progress(1.0)
+    talk.advance(1.0)
 
 
 def _made_ill(canonical: Canonical, rng: np.random.Generator) -> Canonical:

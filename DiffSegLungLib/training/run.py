@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime
 import platform
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from .. import __version__
 from ..errors import InputError
 from ..model.archive import read
+from ..talk import SILENT, Talk
 from .finetune import FEW_VOLUMES, LEAST_VOLUMES, Parent, curve_of, made_before, register
 
 if TYPE_CHECKING:
@@ -52,21 +52,6 @@ class TrainingRequest:
 
 
 @dataclass(frozen=True)
-class Talk:
-    """How a training talks with whoever asked for it.
-
-    Attributes:
-        progress: called with the stage (``prepare``, ``train``, ``population``) and its share done, 0..1.
-        note: called with what the user should know, once.
-        cancelled: polled at every step; a checkpoint is kept.
-    """
-
-    progress: Callable[[str, float], None] = lambda *_: None
-    note: Callable[[str], None] = lambda _: None
-    cancelled: Callable[[], bool] = lambda: False
-
-
-@dataclass(frozen=True)
 class Outcome:
     """What came of a training: a place to look at, and a few lines for a person."""
 
@@ -74,7 +59,7 @@ class Outcome:
     summary: str
 
 
-def train(request: TrainingRequest, talk: Talk = Talk()) -> Outcome:
+def train(request: TrainingRequest, talk: Talk = SILENT) -> Outcome:
     """Run the whole training, write its bundle, and install that where a model was fine-tuned.
 
     Started by ``torchrun``, the processes train together; the first one prepares the CT and writes.
@@ -94,7 +79,7 @@ def train(request: TrainingRequest, talk: Talk = Talk()) -> Outcome:
     if not trainer.ranks.writes:
         return Outcome(run.bundle, "")
     draw_curve(run.entries(), request.settings, run.curve)
-    talk.progress("population", 0.0)
+    talk.at("population").advance(0.0)
     if request.parent is not None and trainer.best.before and not trainer.best.best_step:
         return _no_better(request, trainer)
     _write_bundle(request, trainer, volumes, held_out, talk)
@@ -110,7 +95,7 @@ def train(request: TrainingRequest, talk: Talk = Talk()) -> Outcome:
     )
 
 
-def check(request: TrainingRequest, talk: Talk = Talk()) -> Outcome:
+def check(request: TrainingRequest, talk: Talk = SILENT) -> Outcome:
     """Only prepare the CT, and say which of them can be trained on; a training in the same folder uses them.
 
     Raises:
@@ -161,16 +146,15 @@ def _trained(
         device,
         ranks=ranks,
         parent=None if request.parent is None else Bundle.load(run.parent),
-        note=talk.note,
     )
-    begun = time.monotonic()
+    begun, training_talk = time.monotonic(), talk.at("train")
 
     def log(step: int, _: dict[str, Any]) -> None:
         elapsed = (time.monotonic() - begun) / (60.0 * request.minutes) if request.minutes else 0.0
-        talk.progress("train", max(step / settings.steps, elapsed))
+        training_talk.progress("train", max(step / settings.steps, elapsed), "")
 
-    talk.progress("train", 0.0)
-    trainer.fit(minutes=request.minutes, progress=log, cancelled=talk.cancelled)
+    training_talk.progress("train", 0.0, "")
+    trainer.fit(minutes=request.minutes, log=log, talk=training_talk)
     return trainer, volumes, validation
 
 
@@ -233,7 +217,7 @@ def _as_begun(request: TrainingRequest, run: RunFolder, talk: Talk) -> list[Prep
     cohort = run.cohort()
     if not any(one.usable for one in cohort):
         raise run.damaged(run.cohort_file)
-    return prepared_before(run.store, cohort, request.sources, talk.cancelled)
+    return prepared_before(run.store, cohort, request.sources, talk.at("prepare"))
 
 
 def _prepare(
@@ -249,13 +233,10 @@ def _prepare(
             talk.note(f"{vanished[0]} has gone; the CT that were prepared before are used.")
             return _as_begun(request, run, talk), [one for one in cohort if not one.usable]
 
-    def looked_at(seen: list[Candidate], count: int) -> None:
-        run.remember_cohort(seen)
-        talk.progress("prepare", len(seen) / count)
-
-    talk.progress("prepare", 0.0)
+    preparing = talk.at("prepare")
+    preparing.advance(0.0)
     usable, refused = prepare_store(
-        list(request.sources), run.store, by_name=by_name, looked_at=looked_at, cancelled=talk.cancelled
+        list(request.sources), run.store, by_name=by_name, looked_at=run.remember_cohort, talk=preparing
     )
     for volume in usable:
         for note in volume.notes:
@@ -309,8 +290,7 @@ def _write_bundle(
         bundle,
         volumes,
         device=request.device,
-        progress=lambda share: talk.progress("population", share),
-        cancelled=talk.cancelled,
+        talk=talk.at("population"),
     )
     bundle.save(folder)
 

@@ -16,13 +16,14 @@ from numpy.typing import NDArray
 
 from ..anatomy.air_offset import air_offset
 from ..anatomy.lungs import segment_lungs
-from ..errors import Cancelled, DiffSegLungError, InputError, not_written
+from ..errors import DiffSegLungError, InputError, not_written
 from ..grid.canonical import CELL, SPACING_ZYX, Canonical, working_volume
 from ..grid.cells import Lattices
 from ..io.cases import find_cases
 from ..io.ct import CT, Geometry
 from ..io.refusals import shown_name
 from ..io.whole_file import write_aside
+from ..talk import SILENT, Talk
 from .candidates import Candidate
 from .patients import numbered, patient_groups, patient_of, read_patients
 
@@ -82,9 +83,8 @@ def prepare_store(
     store: Path,
     *,
     by_name: bool = False,
-    report: Callable[[str], None] = lambda _: None,
-    looked_at: Callable[[list[Candidate], int], None] = lambda *_: None,
-    cancelled: Callable[[], bool] = lambda: False,
+    looked_at: Callable[[list[Candidate]], None] = lambda _: None,
+    talk: Talk = SILENT,
 ) -> tuple[list[PreparedVolume], list[Candidate]]:
     """Segment, calibrate and resample every CT once; what an earlier call finished is kept.
 
@@ -93,16 +93,15 @@ def prepare_store(
         store: folder of the prepared volumes, one sub-folder a CT.
         by_name: tell patients apart by file names alone and let a CT count twice, as the first version did:
             a run that it began must not get another split.
-        report: called with one line for every CT.
-        looked_at: called after every CT with all that were looked at so far, and how many CT there are.
-        cancelled: asked before every CT; what is finished stays.
+        looked_at: called after every CT with all that were looked at so far.
+        talk: progress; asked whether to stop before every CT; what is finished stays.
 
     Returns:
         Usable volumes in a stable order, and the refused files with their reasons.
 
     Raises:
         InputError: a source or a list of patients cannot be used, or the store cannot be written.
-        Cancelled: ``cancelled`` said so.
+        Cancelled: asked to stop.
     """
     try:
         store.mkdir(parents=True, exist_ok=True)
@@ -114,8 +113,7 @@ def prepare_store(
     usable: list[PreparedVolume] = []
     seen: list[Candidate] = []
     for path in paths:
-        if cancelled():
-            raise Cancelled("preparation")
+        talk.check()
         patient = groups[path]
         try:
             volume, lung_ml = _prepare(path, store, patient)
@@ -124,23 +122,18 @@ def prepare_store(
         except DiffSegLungError as error:
             if error.code == "not-written":
                 raise
-            name = shown_name(path)
-            seen.append(Candidate(name, patient, False, error.message))
-            report(f"{name}: not used. {error.message}")
+            seen.append(Candidate(shown_name(path), patient, False, error.message))
         else:
             usable.append(volume)
             kept, fingerprint = volume.folder.name, volume.fingerprint
             seen.append(Candidate(path.name, patient, True, "", lung_ml, kept, fingerprint))
-            report(f"{path.name}: ready, {lung_ml:.0f} ml of lung")
-        looked_at(seen, len(paths))
+        looked_at(seen)
+        talk.advance(len(seen) / len(paths))
     return sorted(usable, key=lambda v: v.name), [one for one in seen if not one.usable]
 
 
 def prepared_before(
-    store: Path,
-    cohort: list[Candidate],
-    sources: Sequence[Path],
-    cancelled: Callable[[], bool] = lambda: False,
+    store: Path, cohort: list[Candidate], sources: Sequence[Path], talk: Talk = SILENT
 ) -> list[PreparedVolume]:
     """The usable volumes of an earlier preparation, in the order it gave them; damaged ones are made again.
 
@@ -148,18 +141,17 @@ def prepared_before(
         store: folder of the prepared volumes.
         cohort: what the earlier preparation came to.
         sources: where its CT were; those that have gone are not missed while nothing is damaged.
-        cancelled: asked before a CT is prepared again.
+        talk: asked whether to stop before a CT is prepared again.
 
     Raises:
         InputError: a prepared CT is damaged, and what it was made from is not there any more.
-        Cancelled: ``cancelled`` said so.
+        Cancelled: asked to stop.
     """
     usable = [one for one in cohort if one.usable]
     damaged = [one for one in usable if not _is_whole(store, one)]
     paths = find_volumes([source for source in sources if source.exists()]) if damaged else []
     for one in damaged:
-        if cancelled():
-            raise Cancelled("preparation")
+        talk.check()
         _prepare_again(one, paths, store)
     return sorted((_volume(store, one) for one in usable), key=lambda v: v.name)
 

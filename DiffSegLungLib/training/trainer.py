@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader
 from ..errors import Cancelled, DiffSegLungError
 from ..model.bundle import Bundle
 from ..model.heads import tamed
+from ..talk import SILENT, Talk
 from .dataset import PatchDataset
 from .distillation import block_descriptors, retrieval_accuracy
 from .early_stop import EarlyStop
@@ -23,6 +24,9 @@ from .ranks import Ranks
 from .run_folder import RunFolder
 from .settings import TrainingSettings
 from .teaching import TEACHING_PATCHES, fit_teacher
+
+Log = Callable[[int, dict[str, Any]], None]
+"""Called with a step and its entry in the log."""
 
 LOG_EVERY = 20
 SKIPS_IN_A_ROW = 2 * LOG_EVERY
@@ -46,7 +50,6 @@ class Trainer:
         device: where the network runs.
         ranks: the processes that train together.
         parent: the model to fine-tune; None begins from random weights.
-        note: called with what the user should know, once.
 
     Attributes:
         best: the best weights of a fine-tuning, by its held-out patients.
@@ -66,14 +69,13 @@ class Trainer:
         *,
         ranks: Ranks | None = None,
         parent: Bundle | None = None,
-        note: Callable[[str], None] = lambda _: None,
     ) -> None:
         self.settings, self.run_folder, self.device = settings, run, device
         self.training, self.validation, self.parent = training, validation, parent
         self.best = EarlyStop()
         self.ended_by = "steps"
         self.ranks = ranks or Ranks()
-        self.learner = Learner(settings, device, self.ranks, note)
+        self.learner = Learner(settings, device, self.ranks)
         self.student = self.learner.student
         self.step = 0
         self.seconds = 0.0
@@ -86,8 +88,8 @@ class Trainer:
         self,
         *,
         minutes: float | None = None,
-        progress: Callable[[int, dict[str, Any]], None] = lambda *_: None,
-        cancelled: Callable[[], bool] = lambda: False,
+        log: Log = lambda step, entry: None,
+        talk: Talk = SILENT,
     ) -> None:
         """Train until ``settings.steps``, or until ``minutes`` of this call are over, and save.
 
@@ -96,17 +98,18 @@ class Trainer:
 
         Args:
             minutes: time budget of this call; the run can be resumed afterwards.
-            progress: called with the step and the entry of every line of the log, in the first process.
-            cancelled: asked at every step; a checkpoint is written before :class:`Cancelled` is raised.
+            log: called with the step and the entry of every line of the log, in the first process.
+            talk: notes; asked whether to stop at every step, and a checkpoint is written before that.
 
         Raises:
-            Cancelled: ``cancelled`` said so, here or in another process.
+            Cancelled: asked to stop, here or in another process.
             InputError: the checkpoint is damaged.
             DiffSegLungError: no gradient was finite for :data:`SKIPS_IN_A_ROW` steps.
         """
+        self.learner.talk = talk
         state = self.ranks.shared(lambda: self.run_folder.load_checkpoint(torch.device("cpu")))
         if state is None:
-            self._begin(progress)
+            self._begin(log)
         else:
             self._take_over(state)
         begun, saved, before = time.monotonic(), time.monotonic(), self.seconds
@@ -119,9 +122,9 @@ class Trainer:
             if self.step % LOG_EVERY == 0 or self.step == self.settings.steps:
                 entry = self._write_log()
                 if self.ranks.writes:
-                    progress(self.step, entry)
+                    log(self.step, entry)
             stop, over, due, stale = self.ranks.agreed(
-                cancelled(),
+                talk.cancelled(),
                 minutes is not None and now - begun > 60.0 * minutes,
                 now - saved > 60.0 * self.settings.checkpoint_minutes,
                 self.best.over(self.settings.patience),
@@ -139,7 +142,7 @@ class Trainer:
         if stop:
             raise Cancelled("training")
 
-    def _begin(self, progress: Callable[[int, dict[str, Any]], None]) -> None:
+    def _begin(self, log: Log) -> None:
         """Step 0: the cohort's descriptors; of a fine-tuning the teacher, and how good the parent is."""
         if self.parent is None:
             self.learner.describe_cohort(*self.ranks.shared(self._cohort))
@@ -150,7 +153,7 @@ class Trainer:
             entry = {"step": 0, "lambda": self.settings.contrast_weight_at(0), **self._validated()}
             entry["seconds"] = 0.0
             self.run_folder.append(entry)
-            progress(0, entry)
+            log(0, entry)
         self._save()
 
     def _look_once_more(self) -> None:

@@ -100,6 +100,7 @@ def in_process(checkout: Path, what: str) -> dict[str, float]:
 
 def measure(options: argparse.Namespace) -> dict[str, float]:
     """Train for some steps; means a step after the first ones."""
+    from DiffSegLungLib.talk import Talk
     from DiffSegLungLib.training.dataset import PatchDataset, PatchSettings
     from DiffSegLungLib.training.run_folder import RunFolder
     from DiffSegLungLib.training.settings import TrainingSettings
@@ -135,7 +136,7 @@ def measure(options: argparse.Namespace) -> dict[str, float]:
             return len(marks) == 2
 
         try:
-            trainer.fit(cancelled=counted)
+            trainer.fit(talk=Talk(cancelled=counted))
         except Exception as error:
             if type(error).__name__ != "Cancelled":
                 raise

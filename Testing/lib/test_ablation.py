@@ -30,6 +30,7 @@ from DiffSegLungLib.segmentation.decision import cluster_cells, fuse_cells
 from DiffSegLungLib.segmentation.pipeline import Segmenter
 from DiffSegLungLib.segmentation.preparation import Prepared, prepare
 from DiffSegLungLib.segmentation.statistics import STATISTIC_COLUMNS
+from DiffSegLungLib.talk import Talk
 from DiffSegLungLib.training.dataset import level_and_spread, z_scored
 
 CONFIG = Config(components=4, timesteps=(3, 10))
@@ -169,7 +170,9 @@ def test_short_trainings_branch_from_one_stage_one_and_are_not_repeated(
     budget = Budget(stage_one=2, stage_two=2, base=16, patch=(8, 32, 32), batch=2, precision="fp32")
     chosen = [v for v in VARIANTS if v.key in ("reference", "patch", "z_scored")]
     said: list[str] = []
-    trained = train_variants(volumes, tmp_path / "out", budget, variants=chosen, report=said.append)
+    trained = train_variants(
+        volumes, tmp_path / "out", budget, variants=chosen, talk=Talk(lambda *told: said.append(told[2]))
+    )
     assert [t.variant.key for t in trained] == [v.key for v in chosen]
     for each in trained:
         assert each.facts["steps"] == 4

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from DiffSegLungLib.model.diffusion import Denoiser, NoiseSchedule, sample
+from DiffSegLungLib.talk import Talk
 
 
 def test_schedule_is_that_of_ho_2020_for_a_thousand_steps() -> None:
@@ -74,7 +75,7 @@ def test_progress_reaches_one_and_no_steps_are_refused() -> None:
         schedule,
         torch.zeros(1, 1, 4, 8, 8),
         steps=5,
-        progress=seen.append,
+        talk=Talk(lambda stage, fraction, text: seen.append(fraction)),
     )
     assert seen == [0.2, 0.4, 0.6, 0.8, 1.0]
     with pytest.raises(ValueError, match="at least 1"):

@@ -22,6 +22,7 @@ from DiffSegLungLib.commands.cli import main
 from DiffSegLungLib.errors import Cancelled
 from DiffSegLungLib.model.bundle import Bundle
 from DiffSegLungLib.model.library import Library
+from DiffSegLungLib.talk import Talk
 from DiffSegLungLib.training import finetune, teaching
 from DiffSegLungLib.training import trainer as trainer_module
 from DiffSegLungLib.training.dataset import PatchDataset, PatchSettings, split_by_patient
@@ -117,7 +118,7 @@ def test_the_best_weights_are_kept_and_patience_counts_what_is_no_better() -> No
 def test_it_begins_as_the_parent_with_its_teaching(volumes: list[PreparedVolume], tmp_path: Path) -> None:
     run = tuner(volumes, tmp_path / "run")
     with pytest.raises(Cancelled):
-        run.fit(cancelled=lambda: True)
+        run.fit(talk=Talk(cancelled=lambda: True))
     first = run.run_folder.entries()[0]
     assert first["step"] == 0
     assert first["lambda"] == 0.3
@@ -162,7 +163,8 @@ def test_an_interrupted_fine_tuning_ends_like_the_unbroken_one(
     for stop_at in (0, 13):
         asked = iter([False] * stop_at + [True])
         with pytest.raises(Cancelled):
-            tuner(volumes, tmp_path / "broken", settings).fit(cancelled=lambda asked=asked: next(asked, True))
+            broken = tuner(volumes, tmp_path / "broken", settings)
+            broken.fit(talk=Talk(cancelled=lambda asked=asked: next(asked, True)))
     resumed = tuner(volumes, tmp_path / "broken", settings)
     resumed.fit()
     curves = [

@@ -29,6 +29,7 @@ from DiffSegLungLib.generation.sampling import (
     sample_patches,
 )
 from DiffSegLungLib.model.bundle import Bundle
+from DiffSegLungLib.talk import Talk
 
 QUICK = Sampling(steps=3)
 
@@ -139,10 +140,14 @@ def test_sampling_stops_when_asked() -> None:
     asked = iter([False, True, True])
     with pytest.raises(Cancelled):
         sample_lungs(
-            lively_bundle(), ellipsoid((24, 96, 96)), Sampling(steps=3, cancelled=lambda: next(asked))
+            lively_bundle(),
+            ellipsoid((24, 96, 96)),
+            Sampling(steps=3, talk=Talk(cancelled=lambda: next(asked))),
         )
     with pytest.raises(Cancelled):
-        sample_patches(lively_bundle(), np.ones((1, 16, 64, 64), bool), Sampling(cancelled=lambda: True))
+        sample_patches(
+            lively_bundle(), np.ones((1, 16, 64, 64), bool), Sampling(talk=Talk(cancelled=lambda: True))
+        )
 
 
 def test_sigterm_leaves_nothing(folder: Path) -> None:

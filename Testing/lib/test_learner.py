@@ -15,6 +15,7 @@ from DiffSegLungLib.errors import DiffSegLungError
 from DiffSegLungLib.radiomics import describe, glcm
 from DiffSegLungLib.radiomics import first_order as statistics
 from DiffSegLungLib.radiomics.first_order import scattered_occurrences
+from DiffSegLungLib.talk import Talk
 from DiffSegLungLib.training.distillation import info_nce, soft_targets
 from DiffSegLungLib.training.store import PreparedVolume
 from DiffSegLungLib.training.trainer import SKIPS_IN_A_ROW, Trainer
@@ -44,7 +45,7 @@ def test_a_batch_in_pieces_has_the_gradient_of_the_whole(
 
     said: list[str] = []
     short = trainer(volumes, tmp_path / "short", SETTINGS)
-    short.learner._note = said.append
+    short.learner.talk = Talk(note=said.append)
 
     def runs_out(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         if len(inputs[0]) > 1:
@@ -54,7 +55,7 @@ def test_a_batch_in_pieces_has_the_gradient_of_the_whole(
     pieces = gradient(short)
     assert short.learner.micro == 1
     assert float((whole - pieces).norm()) < 1e-5 * float(whole.norm())
-    short.fit(minutes=0.0)
+    short.fit(minutes=0.0, talk=short.learner.talk)
     assert said == [
         "Memory is short: 1 instead of 3 patches are worked on at a time. "
         "The result is the same, each step takes longer."

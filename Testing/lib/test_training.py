@@ -18,6 +18,7 @@ import pytest
 import torch
 
 from DiffSegLungLib.errors import Cancelled, DiffSegLungError, InputError
+from DiffSegLungLib.talk import Talk
 from DiffSegLungLib.training.dataset import PatchDataset, PatchSettings, split_by_patient
 from DiffSegLungLib.training.ranks import Ranks
 from DiffSegLungLib.training.run_folder import RunFolder
@@ -166,7 +167,7 @@ def test_interrupted_run_ends_like_the_unbroken_one(
     unbroken.fit()
     asked = iter([False] * 27 + [True])  # after the first line of the log, amid the cooldown
     with pytest.raises(Cancelled):
-        trainer(volumes, tmp_path / "broken", settings).fit(cancelled=lambda: next(asked, True))
+        trainer(volumes, tmp_path / "broken", settings).fit(talk=Talk(cancelled=lambda: next(asked, True)))
     resumed = trainer(volumes, tmp_path / "broken", settings)
     resumed.fit()
     for name, value in unbroken.student.state_dict().items():

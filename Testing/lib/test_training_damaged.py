@@ -21,9 +21,10 @@ from test_training import TINY
 from DiffSegLungLib.commands.cli import main
 from DiffSegLungLib.errors import Cancelled, InputError
 from DiffSegLungLib.io.whole_file import write_aside
+from DiffSegLungLib.talk import Talk
 from DiffSegLungLib.training import run_folder
 from DiffSegLungLib.training.dataset import split_by_patient
-from DiffSegLungLib.training.run import Talk, TrainingRequest, _begun, train
+from DiffSegLungLib.training.run import TrainingRequest, _begun, train
 from DiffSegLungLib.training.run_folder import RunFolder
 from DiffSegLungLib.training.store import prepare_store
 

@@ -12,9 +12,11 @@ import pytest
 from smallchest import chest, image, save, write_dicom
 
 from DiffSegLungLib.errors import InputError
+from DiffSegLungLib.talk import Talk
+from DiffSegLungLib.training.candidates import Candidate
 from DiffSegLungLib.training.dataset import split_by_patient
 from DiffSegLungLib.training.patients import numbered, patient_groups, patient_of, read_patients
-from DiffSegLungLib.training.run import Talk, TrainingRequest, _begun, check
+from DiffSegLungLib.training.run import TrainingRequest, _begun, check
 from DiffSegLungLib.training.run_folder import RunFolder
 from DiffSegLungLib.training.settings import TrainingSettings
 from DiffSegLungLib.training.store import find_volumes, prepare_store
@@ -142,9 +144,12 @@ def test_groups_are_numbers_that_keep_a_split(tmp_path: Path) -> None:
 def test_no_digest_of_a_patient_is_kept_or_told(tmp_path: Path) -> None:
     write_dicom(tmp_path / "ct" / "one", chest(), PatientID="4711")
     run, said = RunFolder(tmp_path / "run"), []
-    volumes, _ = prepare_store(
-        [tmp_path / "ct"], run.store, report=said.append, looked_at=lambda seen, _: run.remember_cohort(seen)
-    )
+
+    def looked_at(seen: list[Candidate]) -> None:
+        run.remember_cohort(seen)
+        said.append(seen[-1].told)
+
+    volumes, _ = prepare_store([tmp_path / "ct"], run.store, looked_at=looked_at)
     assert [v.patient for v in volumes] == [one.patient for one in run.cohort()] == ["1"]
     digest = next(iter(patient_groups([tmp_path / "ct" / "one"]).values()))
     assert len(said) == 1 and said[0].startswith("one: ready, ") and said[0].endswith(" ml of lung")

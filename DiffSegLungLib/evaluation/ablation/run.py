@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from typing import Any
 from ...config import Config
 from ...errors import InputError
 from ...io.fingerprint import fingerprint
+from ...talk import SILENT, Talk
 from ..folder import digest_of, file_name, write_json, write_whole
 from ..pool import perform
 from ..results import SuiteResults
@@ -31,7 +32,6 @@ CASES = 6
 """Of the suite of inserted lesions, where nobody asks for another number."""
 
 _MEASURED_BY = "evaluation/ablation/bench.py"
-Report = Callable[[str, float], None]
 
 
 def run_ablation(
@@ -44,8 +44,7 @@ def run_ablation(
     cases: int | None = None,
     training: bool = False,
     budget: Budget | None = None,
-    report: Report = lambda text, fraction: None,
-    cancelled: Callable[[], bool] = lambda: False,
+    talk: Talk = SILENT,
 ) -> Path:
     """Measure every switch on a fixed subset of the suite of inserted lesions; write the tables.
 
@@ -58,25 +57,21 @@ def run_ablation(
         cases: at most so many, evenly spread; None for :data:`CASES`.
         training: whether to train the variants that are not finished; finished ones are always measured.
         budget: size of the short trainings.
-        report: called with one line and the share done.
-        cancelled: asked often; what is finished stays.
+        talk: progress, with a line for people; asked often whether to stop, and what is finished stays.
 
     Returns:
         ``ablation.md``.
 
     Raises:
         InputError: a case or a training cannot be made, or a file cannot be written.
-        Cancelled: ``cancelled`` said so.
+        Cancelled: asked to stop.
     """
     from ...model.bundle import Bundle
 
     (out / "cases").mkdir(parents=True, exist_ok=True)
     trainings = out / "training"
     if training:
-        learnable = training_volumes(volumes)
-        train_variants(
-            learnable, trainings, budget, report=lambda line: report(line, 0.0), cancelled=cancelled
-        )
+        train_variants(training_volumes(volumes), trainings, budget, talk=talk)
     trained = trained_variants(trainings)
     switches = (*SWITCHES, *(s for t in trained for s in _judging(t)))
     model = Bundle.load(bundle)
@@ -85,13 +80,13 @@ def run_ablation(
         switches, bundle, model.sha256, config or Config(), out / "cases", source_digest(_MEASURED_BY)
     )
     records = []
-    for done, outcome in enumerate(perform(tasks, work, jobs=jobs, cancelled=cancelled), start=1):
+    for done, outcome in enumerate(perform(tasks, work, jobs=jobs, cancelled=talk.cancelled), start=1):
         if outcome.error:
             raise InputError(
                 "ablation-failed", f"{outcome.task.name}: {outcome.error}", "Finished cases are kept."
             )
         records.append(outcome.value)
-        report(f"{done} of {len(tasks)} cases", done / len(tasks))
+        talk.advance(done / len(tasks), f"{done} of {len(tasks)} cases")
     results = SuiteResults(sorted(records, key=lambda record: str(record["case"])))
     text = inference_table(results, SWITCHES, model.name)
     if trained:

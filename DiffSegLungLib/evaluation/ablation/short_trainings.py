@@ -6,12 +6,12 @@ They are far shorter than the shipped training and compare with one another alon
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ...errors import Cancelled
+from ...talk import SILENT, Talk
 from ...training.settings import Precision, TrainingSettings
 from ..folder import write_json
 from .probe import probe
@@ -129,8 +129,7 @@ def train_variants(
     budget: Budget | None = None,
     *,
     variants: Sequence[Variant] = VARIANTS,
-    report: Callable[[str], None] = lambda _: None,
-    cancelled: Callable[[], bool] = lambda: False,
+    talk: Talk = SILENT,
 ) -> list[Trained]:
     """Train every variant that is not finished yet, on the CPU.
 
@@ -139,15 +138,14 @@ def train_variants(
         out: folder of the trainings, one sub-folder each; what an earlier call did is resumed.
         budget: size of the trainings.
         variants: what to train.
-        report: called with one line now and then.
-        cancelled: asked at every step; checkpoints are kept.
+        talk: told one line now and then; asked whether to stop at every step, and checkpoints are kept.
 
     Returns:
         The finished trainings.
 
     Raises:
         InputError: no usable CT.
-        Cancelled: ``cancelled`` said so.
+        Cancelled: asked to stop.
     """
     settings = (budget or Budget()).settings()
     for variant in variants:
@@ -155,15 +153,15 @@ def train_variants(
         plan = replace(settings, **variant.changes)
         if not (folder / "bundle" / "card.json").is_file():
             if variant.shares_stage_one:
-                start = _stage_one(ct_paths, out, settings, report, cancelled)
+                start = _stage_one(ct_paths, out, settings, talk)
                 _branch(start, folder, ct_paths, out, plan)
             learner = trainer(ct_paths, out, folder, plan, hu_preserving=variant.hu_preserving)
-            _fit(learner, variant.key, report, cancelled)
+            _fit(learner, variant.key, talk)
             card = {"id": f"ablation-{variant.key}", "version": "1", "patch": list(settings.patch)}
             learner.bundle(card).save(folder / "bundle")
         if not (folder / _FACTS).is_file():
             write_json(folder / _FACTS, _facts(ct_paths, out, folder, settings, variant))
-            report(f"{variant.key}: finished")
+            talk.advance(0.0, f"{variant.key}: finished")
     return trained_variants(out, variants)
 
 
@@ -233,28 +231,21 @@ def trainer(
     return Trainer(settings, *sets, RunFolder(folder), torch.device("cpu"))
 
 
-def _stage_one(
-    ct_paths: Sequence[Path],
-    out: Path,
-    settings: TrainingSettings,
-    report: Callable[[str], None],
-    cancelled: Callable[[], bool],
-) -> Path:
+def _stage_one(ct_paths: Sequence[Path], out: Path, settings: TrainingSettings, talk: Talk) -> Path:
     """The checkpoint at the end of the shared stage 1, trained if need be."""
     plan = replace(settings, steps=settings.stage_two)
     learner = trainer(ct_paths, out, out / "stage_one", plan)
-    _fit(learner, "stage 1", report, cancelled)
+    _fit(learner, "stage 1", talk)
     return learner.run_folder.checkpoint
 
 
-def _fit(learner: Trainer, name: str, report: Callable[[str], None], cancelled: Callable[[], bool]) -> None:
+def _fit(learner: Trainer, name: str, talk: Talk) -> None:
     def log(step: int, entry: dict[str, Any]) -> None:
         if step % 100 == 0:
-            report(f"{name}: " + " ".join(f"{key}={value}" for key, value in entry.items()))
+            talk.progress(talk.stage, 0.0, f"{name}: " + " ".join(f"{k}={v}" for k, v in entry.items()))
 
-    learner.fit(progress=log, cancelled=cancelled)
-    if cancelled():
-        raise Cancelled("training")
+    learner.fit(log=log, talk=talk)
+    talk.check()
 
 
 def _branch(

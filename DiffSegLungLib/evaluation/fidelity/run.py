@@ -15,6 +15,7 @@ from ...grid.canonical import SPACING_ZYX, resample_mask, working_geometry
 from ...io.ct import resample
 from ...io.padding import AIR
 from ...running.output_folder import OutputFolder
+from ...talk import Talk
 from ...training.dataset import PatchDataset, PatchSettings, split_by_patient
 from ...training.store import PreparedVolume, prepare_store
 from ..metrics import require_monai
@@ -102,8 +103,8 @@ def measure(request: FidelityRequest, session: Session) -> None:
     volumes, _ = prepare_store(
         list(request.sources),
         request.store or aside,
-        cancelled=session.cancelled,
-        report=session.display.note,
+        looked_at=lambda seen: session.display.note(seen[-1].told),
+        talk=session.talk.at("prepare"),
     )
     theirs, ours = split_by_patient(volumes, 0.5, request.seed)
     if not ours:
@@ -120,16 +121,15 @@ def measure(request: FidelityRequest, session: Session) -> None:
     session.check("patches")
     chests = _draw(_phantoms(aside / "phantoms", seed), size, range(count), seed)
 
-    how = Sampling(steps=request.steps, start=request.start, seed=seed, cancelled=session.cancelled)
+    how = Sampling(steps=request.steps, start=request.start, seed=seed)
 
-    def draw(start: float, done: float) -> Patches:
-        chosen = replace(
-            how, start=start, progress=lambda share: session.progress("sample", done + share / 2)
-        )
+    def draw(start: float, talk: Talk) -> Patches:
+        chosen = replace(how, start=start, talk=talk)
         return Patches(sample_patches(bundle, real.lungs, chosen, device=place), real.lungs)
 
     session.check("sample")
-    drawn, pure = draw(request.start, 0.0), draw(1.0, 0.5)
+    sampling = session.talk.at("sample")
+    drawn, pure = draw(request.start, sampling.part(0.0, 0.5)), draw(1.0, sampling.part(0.5, 1.0))
     kinds = {
         FLOOR: real,
         SAME: again,
@@ -142,7 +142,8 @@ def measure(request: FidelityRequest, session: Session) -> None:
     }
     session.check("reconstruct")
     some = min(count, _MOST_REBUILT)
-    rebuilt = _reconstructions(bundle, Patches(real.hu[:some], real.lungs[:some]), how, place, session)
+    few = Patches(real.hu[:some], real.lungs[:some])
+    rebuilt = _reconstructions(bundle, few, how, place, session.talk.at("reconstruct"))
     session.check("measure")
     known = set(bundle.card.get("data", {}).get("training_fingerprints", ()))
     found = Fidelity(
@@ -183,7 +184,7 @@ def _reconstructions(
     real: Patches,
     how: Sampling,
     place: torch.device,
-    session: Session,
+    talk: Talk,
 ) -> list[Reconstruction]:
     """Real patches taken back from noise: by the model, by the best Gaussian, and left as they are."""
     from scipy.ndimage import gaussian_filter
@@ -195,7 +196,9 @@ def _reconstructions(
     noise = np.stack([noise_field(truth.shape[1:], how.seed, i) for i in range(len(truth))])
     for number, share in enumerate(_NOISE_SHARES):
         t = round(share * bundle.schedule.timesteps)
-        back = reconstruct_patches(bundle, real.hu, real.lungs, t, how, device=place)
+        part = talk.part(number / len(_NOISE_SHARES), (number + 1) / len(_NOISE_SHARES))
+        chosen = replace(how, talk=part)
+        back = reconstruct_patches(bundle, real.hu, real.lungs, t, chosen, device=place)
         signal = float(bundle.schedule.alpha_bar[t])
         # What was noised and divided by what is left of the signal has the right level everywhere.
         noisy = denormalise(normalise(truth) + np.float32(((1 - signal) / signal) ** 0.5) * noise)
@@ -206,7 +209,6 @@ def _reconstructions(
             ("nobody", similarity(noisy, truth)),
         ):
             found.append(Reconstruction(t, method, *scores))
-        session.progress("reconstruct", (number + 1) / len(_NOISE_SHARES))
     return found
 
 
