@@ -29,22 +29,30 @@ def cores() -> int:
     return min(here, _MOST)
 
 
-def in_threads(work: Callable[[Item], Made], items: Iterable[Item]) -> list[Made]:
+def in_threads(
+    work: Callable[[Item], Made],
+    items: Iterable[Item],
+    done: Callable[[int], None] = lambda count: None,
+) -> list[Made]:
     """The results of some work on every item, in order; the first error is raised, and nothing more begins.
 
     Args:
         work: what does not touch what the work on another item writes.
         items: e.g. the slices of :func:`slabs`.
+        done: called in the caller's thread with the number of results so far; what it raises ends the work.
     """
     items = list(items)
     workers = min(cores(), len(items))
-    if workers < 2:
-        return [work(item) for item in items]
-    pool = ThreadPoolExecutor(workers)
+    results: list[Made] = []
+    pool = ThreadPoolExecutor(workers) if workers > 1 else None
     try:
-        return list(pool.map(work, items))
+        for result in map(work, items) if pool is None else pool.map(work, items):
+            results.append(result)
+            done(len(results))
     finally:
-        pool.shutdown(cancel_futures=True)
+        if pool is not None:
+            pool.shutdown(cancel_futures=True)
+    return results
 
 
 def slabs(start: int, stop: int, planes: int = _PLANES) -> list[slice]:

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from ..errors import InputError
 from .geometry import Geometry, to_image
 from .nifti import check_nifti
+from .nifti_slabs import write_nifti
 from .refusals import THICKEST_MM, THINNEST_MM, bad_direction, bad_spacing, check_name, unreadable
 from .text_header import check_text_header
 from .whole_file import replacing
@@ -26,6 +28,8 @@ FORMATS = (".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd")
 ARCHIVES = (".zip", ".7z", ".rar", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".gpg", ".enc")
 _ACCEPTED = "Give a NIfTI, NRRD or MetaImage volume, or a folder of DICOM files."
 _MOST_VOXELS = 2_000_000_000
+_MOST_NIFTI = 32767
+"""Voxels along an axis of NIfTI-1."""
 
 
 def read_image(path: Path, name: str = "") -> tuple[sitk.Image, tuple[str, ...]]:
@@ -95,23 +99,66 @@ def quiet() -> Iterator[None]:
     import SimpleITK as sitk
 
     sitk.ProcessObject.GlobalWarningDisplayOff()
-    try:
-        kept = os.dup(2)
-    except OSError:  # a windowed program has no standard error
+    with _silence:
         yield
-        return
-    try:
-        with Path(os.devnull).open("w") as nowhere:
-            os.dup2(nowhere.fileno(), 2)
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
+
+
+class _Silence:
+    """Standard error sent nowhere as long as any thread is within; there is one for the whole process."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._within = 0
+        self._kept: int | None = None
+
+    def __enter__(self) -> None:
+        with self._lock:
+            self._within += 1
+            if self._within > 1:
+                return
+            try:
+                self._kept = os.dup(2)
+            except OSError:  # a windowed program has no standard error
+                self._kept = None
+                return
+            with Path(os.devnull).open("w") as nowhere:
+                os.dup2(nowhere.fileno(), 2)
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._within -= 1
+            if self._within == 0 and self._kept is not None:
+                os.dup2(self._kept, 2)
+                os.close(self._kept)
+
+
+_silence = _Silence()
 
 
 def write_image(path: Path, array: NDArray[Any], geometry: Geometry) -> None:
     """Write an array (z, y, x) as ``.nii.gz``, ``.nrrd`` or ``.mha``, compressed, whole or not at all."""
-    save(path, to_image(array, geometry))
+    if array.shape != geometry.shape:
+        raise ValueError(f"array of shape {array.shape} on a grid of shape {geometry.shape}")
+    kinds: dict[str, np.dtype[Any]] = {"bool": np.dtype(np.uint8), "float16": np.dtype(np.float32)}
+    write_parts(path, geometry, kinds.get(array.dtype.name, array.dtype), lambda planes: array[planes])
+
+
+def write_parts(
+    path: Path, geometry: Geometry, dtype: DTypeLike, part: Callable[[slice], NDArray[Any]]
+) -> None:
+    """Write an image whose planes are made as they are needed; see :func:`write_image`.
+
+    Args:
+        path: where to write.
+        geometry: the grid of the image.
+        dtype: of its voxels.
+        part: the values (z, y, x) of some planes, asked for from several threads, each plane once.
+    """
+    if not path.name.endswith(".nii.gz") or max(geometry.size) > _MOST_NIFTI:
+        save(path, to_image(np.asarray(part(slice(0, geometry.shape[0])), dtype), geometry))
+        return
+    with replacing(path) as aside, aside.open("xb") as stream:
+        write_nifti(stream, geometry, dtype, part)
 
 
 def save(path: Path, image: sitk.Image) -> None:
@@ -125,24 +172,9 @@ def save(path: Path, image: sitk.Image) -> None:
     with replacing(path) as aside:
         try:
             with quiet():
-                sitk.WriteImage(image, str(aside), useCompression=True)
+                sitk.WriteImage(image, str(aside), useCompression=True, compressionLevel=3)
         except RuntimeError as error:
             raise OSError(errno.EIO, "the disk may be full") from error
-        if path.name.endswith(".nii.gz") and _unpacked_length(aside) != _nifti_length(image):
-            raise OSError(errno.EIO, "the disk may be full")  # of which NIfTI's writer says nothing
-
-
-def _unpacked_length(path: Path) -> int:
-    """What a gzip file says at its end, which one that is cut lacks: bytes modulo 2^32."""
-    with path.open("rb") as stream:
-        stream.seek(max(0, path.stat().st_size - 4))
-        return int.from_bytes(stream.read(4), "little")
-
-
-def _nifti_length(image: sitk.Image) -> int:
-    """Bytes of an image as NIfTI, its header of 352 included, modulo 2^32."""
-    values = image.GetNumberOfPixels() * image.GetNumberOfComponentsPerPixel()
-    return int(352 + values * image.GetSizeOfPixelComponent()) % 2**32
 
 
 def _refuse_wrong_kind(path: Path, name: str) -> None:

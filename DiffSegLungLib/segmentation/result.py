@@ -20,11 +20,13 @@ from ..errors import InputError
 from ..grid.cells import Cells
 from ..io.ct import CT, write_image, write_segmentation
 from ..io.geometry import Geometry
+from ..io.image_file import write_parts
 from ..model.mixture import Mixture
 from ..report.page import legend, summary_text, write_report
 from ..report.pictures import draw_montage, draw_panels, write_overview
 from ..report.quantify import Quantities, quantify
 from ..talk import SILENT, Talk
+from ..threads import in_threads
 from .naming import Assignment
 from .uncertainty import UncertainRegion, uncertain_regions
 
@@ -132,22 +134,24 @@ class Result:
             Cancelled: asked to stop.
         """
         steps = (
+            self._write_entropy,
+            self._write_report,
+            self._find_uncertain,
             self._write_segmentation,
             self._write_labels,
             self._write_regions,
-            self._write_entropy,
             self._write_cells,
-            self._write_report,
-            self._write_tables,
         )
         begin, stage = time.monotonic(), talk.at("output")
-        for number, step in enumerate(steps):
+        stage.advance(0.0)
+        try:
+            in_threads(
+                lambda step: step(Path(folder)), steps, lambda done: stage.advance(done / (len(steps) + 1))
+            )
             self.provenance["timings_s"]["output"] = round(time.monotonic() - begin, 2)
-            stage.advance(number / len(steps))
-            try:
-                step(Path(folder))
-            except OSError as error:
-                raise _not_written(folder) from error
+            self._write_tables(Path(folder))
+        except OSError as error:
+            raise _not_written(folder) from error
 
     def _write_segmentation(self, folder: Path) -> None:
         name = (self.provenance.get("model") or {}).get("name", "statistics")
@@ -158,20 +162,24 @@ class Result:
         write_image(folder / "labels.nii.gz", self.labels, self.ct.geometry)
 
     def _write_regions(self, folder: Path) -> None:
-        regions = region_map(self.lungs.side, self.lungs.third)
-        write_image(folder / "regions.nii.gz", regions, self.ct.geometry)
+        side, third = self.lungs.side, self.lungs.third
+        path = folder / "regions.nii.gz"
+        write_parts(path, self.ct.geometry, np.uint8, lambda part: region_map(side[part], third[part]))
 
     def _write_entropy(self, folder: Path) -> None:
         # Two digits: a quarter of the file. All values of half precision are rounded once, not every voxel.
         every = np.arange(1 << 16, dtype=np.uint16).view(np.float16)
         digits = np.nan_to_num(every).clip(0, 1).round(2).astype(np.float32)
-        rounded = np.empty(self.entropy.shape, np.float32)
-        for part, out in zip(self.entropy.view(np.uint16), rounded, strict=True):
-            out[...] = digits[part]
-        write_image(folder / "entropy.nii.gz", rounded, self.ct.geometry)
+        bits = self.entropy.view(np.uint16)
+        path = folder / "entropy.nii.gz"
+        write_parts(path, self.ct.geometry, np.float32, lambda planes: digits[bits[planes]])
 
     def _write_cells(self, folder: Path) -> None:
         self.cells.save(folder / "cells.npz")
+
+    def _find_uncertain(self, folder: Path) -> None:
+        """Look for :attr:`uncertain`, which the tables need, while files are written."""
+        _ = self.uncertain
 
     def _write_report(self, folder: Path) -> None:
         hu, geometry, mask = self.ct.hu, self.ct.geometry, self.lungs.mask
