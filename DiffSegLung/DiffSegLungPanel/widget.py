@@ -24,6 +24,7 @@ from .panes.model_pane import ModelPane
 from .panes.refine_pane import RefinePane
 from .panes.results_pane import ResultsPane
 from .panes.run_pane import RunPane, RunState
+from .panes.selectors import Selectors
 from .panes.training.section import TrainingSection
 from .panes.uncertainty_pane import UncertaintyPane
 from .scene.input_info import describeInput
@@ -65,9 +66,8 @@ class Panel(VTKObservationMixin):
         dialogs = dialogs or Dialogs(parent)
         self.parameters: DiffSegLungParameters | None = None
         self._guiTag: int | None = None
-        self._root = parent
+        self._selectors = Selectors(parent)
         self._entered = False
-        self._chosen: list[tuple[Any, slicer.vtkMRMLNode | None]] = []
         self._updating = False
         self._closed = False
         self._seenInput: str | None = None
@@ -331,31 +331,16 @@ class Panel(VTKObservationMixin):
         (Slicer's issue 7492).
         """
         self._setParameters(None)
-        self._chosen = [(selector, selector.currentNode()) for selector in self._selectors()]
+        self._selectors.remember()
 
     def _onImported(self, _caller: Any, _event: Any) -> None:
-        for selector, node in self._chosen:
-            if node is not None and self._scene.IsNodePresent(node):
-                selector.setCurrentNode(node)
-        self._chosen = []
+        self._selectors.restore(self._scene)
         self._useParameterNode()
 
     @vtk.calldata_type(vtk.VTK_OBJECT)
     def _onNodeLeaves(self, _caller: Any, _event: Any, node: slicer.vtkMRMLNode) -> None:
-        """Choose nothing where this node was chosen.
-
-        By itself a selector would take the neighbour: a CT, or an output to write into, that nobody chose.
-        """
-        if self._scene.IsClosing() or not node.IsA("vtkMRMLDisplayableNode"):
-            return
-        for selector in self._selectors():
-            if selector.currentNode() is node:
-                selector.setCurrentNode(None)
-
-    def _selectors(self) -> list[slicer.qMRMLNodeComboBox]:
-        """All node selectors, those of sections opened later and the editor's own included."""
-        widgets = self._root.findChildren(qt.QWidget)
-        return [widget for widget in widgets if widget.className() == "qMRMLNodeComboBox"]
+        if not self._scene.IsClosing() and node.IsA("vtkMRMLDisplayableNode"):
+            self._selectors.release(node)
 
     def _onAboutToQuit(self) -> None:
         self._close()

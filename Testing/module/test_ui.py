@@ -120,7 +120,7 @@ def test_the_code_names_no_control_that_is_not_there():
 
 
 def test_every_mrml_widget_gets_the_scene_but_table_views():
-    """A table view that has a scene but no view node is emptied whenever something is loaded."""
+    """qMRMLTableView.h: "If scene is set then MRMLTableViewNode has to be set, too.\""""
     receivers = {c.find("receiver").text for tree in TREES for c in tree.iter("connection")}
     roots = {tree.find("widget").get("name") for tree in TREES}
     classes = {n: w.get("class", "") for n, w in WIDGETS.items() if n not in roots}
