@@ -56,7 +56,7 @@ def write_enhanced(
     meta = FileMetaDataset()
     meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = sop_class, generate_uid()
     meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    ds = FileDataset(str(path), {}, file_meta=meta, preamble=b"\0" * 128)
+    ds = FileDataset(str(path), {}, file_meta=meta, preamble=b"\0" * 128, is_implicit_VR=False)
     ds.SOPClassUID, ds.SOPInstanceUID = sop_class, meta.MediaStorageSOPInstanceUID
     ds.Modality, ds.ImageType = "CT", ["ORIGINAL", "PRIMARY", "VOLUME", "NONE"]
     ds.StudyInstanceUID, ds.SeriesInstanceUID, ds.SeriesNumber = "1.2.3", uid or generate_uid(), number
@@ -88,7 +88,7 @@ def write_enhanced(
     ds.PerFrameFunctionalGroupsSequence = frames
     stored = [np.rint(plane - shift).astype("<i2") for plane, shift in zip(hu, shifts, strict=True)]
     ds.PixelData = np.stack(stored).tobytes()
-    ds.save_as(path, enforce_file_format=True)
+    ds.save_as(path)
     return path
 
 
@@ -97,9 +97,9 @@ def write_other(path: Path, modality: str) -> Path:
     meta = FileMetaDataset()
     meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = OTHERS[modality], generate_uid()
     meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    ds = FileDataset(str(path), {}, file_meta=meta, preamble=b"\0" * 128)
+    ds = FileDataset(str(path), {}, file_meta=meta, preamble=b"\0" * 128, is_implicit_VR=False)
     ds.SOPClassUID, ds.SOPInstanceUID = OTHERS[modality], meta.MediaStorageSOPInstanceUID
     ds.Modality, ds.PatientName = modality, "Doe^Jane"
     ds.SeriesInstanceUID, ds.SeriesNumber = generate_uid(), 99
-    ds.save_as(path, enforce_file_format=True)
+    ds.save_as(path)
     return path

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from cohort import run_batch, statuses, summary
-from smallchest import quick_image, save
+from smallchest import chest, quick_image, save, write_dicom
 
 from DiffSegLungLib.commands.batch import BatchRequest
 from DiffSegLungLib.commands.batch import run_batch as run_here
@@ -42,6 +42,18 @@ def test_odd_names_and_spoilt_results_cost_no_other_case(tmp_path: Path) -> None
     assert "result" in said[-1]
     assert sorted(statuses(target).values()) == ["failed", "failed", "refused", "refused"]
     assert "setting" in summary(target)["_=1+1"]["message"]
+
+
+def test_every_folder_and_archive_has_a_line(tmp_path: Path) -> None:
+    source, target = tmp_path / "in", tmp_path / "out"
+    write_dicom(source / "p1" / "ct", chest(), number=1)
+    write_dicom(source / "p1" / "pet", chest(6), Modality="PT")
+    (source / "p2.zip").write_bytes(b"PK\x03\x04")
+    code, _, err = run_batch(source, target)
+    assert code == 0, err
+    assert statuses(target) == {"p1_ct": "done", "p1_pet": "skipped", "p2.zip": "skipped"}
+    assert summary(target)["p1_pet"]["message"] == "It holds no CT but 6 objects of modality PT."
+    assert "unpack it" in summary(target)["p2.zip"]["message"]
 
 
 class _Silent:

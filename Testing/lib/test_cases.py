@@ -6,10 +6,11 @@ import os
 from pathlib import Path
 
 import pytest
+from enhanced_ct import write_other
 from smallchest import chest, write_dicom
 
 from DiffSegLungLib.errors import InputError
-from DiffSegLungLib.io.cases import find_cases
+from DiffSegLungLib.io.cases import find_cases, search
 from DiffSegLungLib.io.fingerprint import fingerprint, is_same_input
 
 
@@ -46,6 +47,44 @@ def test_a_dicom_folder_is_one_case_and_other_modalities_are_none(tmp_path: Path
     write_dicom(tmp_path / "p2" / "second", chest(6), number=2)
     assert named(tmp_path) == {"p1_ct": tmp_path / "p1" / "ct", "p2": tmp_path / "p2"}
     assert named(tmp_path / "p2") == {"p2": tmp_path / "p2"}
+
+
+def test_every_folder_and_archive_that_is_no_case_has_a_reason(tmp_path: Path) -> None:
+    write_dicom(tmp_path / "p1" / "ct", chest(6))
+    write_dicom(tmp_path / "p1" / "pet", chest(6), Modality="PT")
+    write_dicom(tmp_path / "p2", chest(6))
+    write_dicom(tmp_path / "p2" / "second", chest(6), number=2)
+    write_dicom(tmp_path / "scout", chest(2), ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER"])
+    (tmp_path / "dose").mkdir()
+    write_other(tmp_path / "dose" / "1", "SR")
+    (tmp_path / "empty").mkdir()
+    touch(tmp_path, "a.nii.gz", "a.zip", "papers/a.pdf", "papers/b.txt", "notes.txt", "p1/ct/readme.txt")
+    touch(tmp_path, "old/result.json", "old/labels.nii.gz", "out/c/c.nii", ".hidden/x.txt", "bad/1.dcm")
+    (tmp_path / "elsewhere").symlink_to(tmp_path / "p1")
+    cases, passed = search([tmp_path], leave_out=tmp_path / "out")
+    assert [case.name for case in cases] == ["a", "bad", "p1_ct", "p2"], "what is damaged, its run explains"
+    assert {one.name: one.reason for one in passed} == {
+        "a.zip": "It is a packed archive: unpack it to have the CT in it segmented.",
+        "dose": "It holds no CT but 1 objects of modality SR.",
+        "elsewhere": "It is a link to a folder, which is not followed: name that folder itself.",
+        "empty": "It is empty.",
+        "old": "It holds results or synthetic CT of this program.",
+        "p1_pet": "It holds no CT but 6 objects of modality PT.",
+        "p2_second": "It is read together with p2, which holds slices of its own.",
+        "papers": "It holds no CT but 2 other files (.pdf, .txt).",
+        "scout": "It holds no CT but 2 CT images that are localizers.",
+    }
+
+
+def test_where_there_is_no_case_at_all_the_reasons_are_told(tmp_path: Path) -> None:
+    write_dicom(tmp_path / "pet", chest(6), Modality="PT")
+    touch(tmp_path, "a.zip")
+    with pytest.raises(
+        InputError, match=r"a\.zip: It is a packed archive.* pet: It holds no CT but 6 objects"
+    ):
+        find_cases([tmp_path])
+    with pytest.raises(InputError, match=r"There is no CT in pet\. It holds no CT but 6 objects"):
+        find_cases([tmp_path / "pet"])
 
 
 def test_names_that_would_collide_become_distinct_in_a_stable_way(tmp_path: Path) -> None:

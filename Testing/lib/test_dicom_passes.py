@@ -171,7 +171,7 @@ def test_slices_far_apart_are_estimates(step: float, noted: bool, tmp_path: Path
 
 
 def test_slices_too_far_apart_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"Series 1 has a slice only every 21\.2 mm") as refusal:
+    with pytest.raises(InputError, match="voxel spacing of") as refusal:
         CT.read(write_dicom(tmp_path / "s", chest(8), positions=21.25 * np.arange(8)))
     assert refusal.value.code == "bad-spacing"
     keep = np.delete(np.arange(12), 5)

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pydicom
 import pytest
-from pydicom.uid import ExplicitVRBigEndian, RLELossless
+from pydicom.dataset import FileDataset, FileMetaDataset
+from pydicom.uid import CTImageStorage, ExplicitVRBigEndian, RLELossless
 from smallchest import SPACING, chest, write_dicom
 
 from DiffSegLungLib.io.ct import CT
@@ -136,13 +137,17 @@ def test_overlays_in_the_upper_bits_are_no_part_of_the_numbers(tmp_path: Path) -
     np.testing.assert_array_equal(CT.read(scans).hu, hu)
 
 
-def test_positions_of_big_endian_files_and_their_numbers_are_right(tmp_path: Path) -> None:
+def test_big_endian_numbers_are_right(tmp_path: Path) -> None:
     scans = write_dicom(tmp_path / "s", chest())
     for path in scans.iterdir():
-        ds = pydicom.dcmread(path)
-        ds.PixelData = np.frombuffer(ds.PixelData, "<i2").astype(">i2").tobytes()
-        ds.file_meta.TransferSyntaxUID = ExplicitVRBigEndian
-        pydicom.dcmwrite(path, ds, implicit_vr=False, little_endian=False, force_encoding=True)
+        little = pydicom.dcmread(path)
+        meta = FileMetaDataset()
+        meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = CTImageStorage, little.SOPInstanceUID
+        meta.TransferSyntaxUID = ExplicitVRBigEndian
+        ds = FileDataset(str(path), little, file_meta=meta, is_implicit_VR=False, is_little_endian=False)
+        ds.PixelData = np.frombuffer(little.PixelData, "<i2").astype(">i2").tobytes()
+        ds.preamble = bytes(128)
+        ds.save_as(path)
     ct = CT.read(scans)
     np.testing.assert_array_equal(ct.hu, chest())
     assert ct.geometry.spacing == (SPACING,) * 3
