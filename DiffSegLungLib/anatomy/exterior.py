@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from ..io.geometry import bounding_box
 from .shapes import COARSE_MM, VOXEL_ML, Mask, components, dilated, distance_mm, eroded, flooded
 
 ENCLOSED_SHARE = 0.6
@@ -16,11 +17,12 @@ LEAST_ML = 10.0
 LUNG_ABOVE_AIR_HU = 25.0
 """A lung reads at least so much above the air around the patient, in severe emphysema, too."""
 
-CUT_LUNG_HU, CUT_LUNG_SPREAD_HU = (-960.0, -600.0), 60.0
-"""Median of a lung that the field of view cuts, and the least range of its middle four fifths: vessels and
-gravity make it, in foam it is smaller."""
+CUT_LUNG_HU, CUT_LUNG_ML = (-975.0, -600.0), 30.0
+LUNG_TEXTURE_HU = 11.0
+"""Vessels and gravity give three quarters of a lung a local standard deviation (3 x 3 x 3 coarse voxels) above
+13 HU; in free air and in foam a quarter stays below 9 HU. Measured in seventeen scans."""
 
-CUT_LUNG_ML = 30.0
+LONE_ML = 100.0
 LARGEST_AIRWAY_ML = 150.0
 
 
@@ -46,7 +48,8 @@ def exterior_of(hu: NDArray[np.float32], air: Mask, field: Mask, body: Mask) -> 
     room_hu = _room_hu(hu, air & ~inside & (sides <= 1))
     inside |= _lungs_open_to_the_room(hu, air & ~inside, sides, room_hu)
     inside &= ~_room_within(hu, inside, sides)
-    inside |= _cut_lungs(hu, air & ~inside, field, sides, found=inside)
+    if (inside & (hu > CUT_LUNG_HU[0])).sum() * VOXEL_ML < LONE_ML:
+        inside |= _cut_lungs(hu, air & ~inside, field)
     return np.asarray(~field | (air & ~inside))
 
 
@@ -123,27 +126,28 @@ def _room_within(hu: NDArray[np.float32], inside: Mask, sides: NDArray[np.uint8]
     return room
 
 
-def _cut_lungs(
-    hu: NDArray[np.float32], outside: Mask, field: Mask, sides: NDArray[np.uint8], found: Mask
-) -> Mask:
-    """Lung that the field of view cuts on two sides or more, known by its HU and by its touching the border.
+def _cut_lungs(hu: NDArray[np.float32], outside: Mask, field: Mask) -> Mask:
+    """Lung that the field of view cuts on two sides or more, known by its texture and by touching the border.
 
-    On more than two sides only where no other lung is seen.
+    Asked only where no other lung is seen: a room full of noise must never pass for one.
     """
+    from scipy.ndimage import uniform_filter
+
     cut = np.zeros_like(outside)
     labels, counts = components(outside)
-    lone = found.sum() * VOXEL_ML < CUT_LUNG_ML
     border = np.pad(~field, ((0, 0), (1, 1), (1, 1)), constant_values=True)
     rim = border[:, :-2, 1:-1] | border[:, 2:, 1:-1] | border[:, 1:-1, :-2] | border[:, 1:-1, 2:]
     for n in np.flatnonzero(counts * VOXEL_ML >= CUT_LUNG_ML):
-        if n == 0:
-            continue
         piece = labels == n
-        core = eroded(piece, 2 * COARSE_MM)
-        if core.sum() * VOXEL_ML < CUT_LUNG_ML / 2 or not (piece & rim).any():
+        if n == 0 or not (piece & rim).any():
             continue
-        low, middle, high = np.percentile(hu[core], (10, 50, 90))
-        like_lung = CUT_LUNG_HU[0] < middle < CUT_LUNG_HU[1] and high - low > CUT_LUNG_SPREAD_HU
-        if like_lung and (lone or (sides[piece] >= 2).mean() > ENCLOSED_SHARE):
+        core = eroded(piece, 2 * COARSE_MM)
+        if core.sum() * VOXEL_ML < CUT_LUNG_ML / 2:
+            continue
+        box = bounding_box(core, 1)
+        near = hu[box].astype(np.float64)
+        variance = uniform_filter(near * near, 3) - uniform_filter(near, 3) ** 2
+        texture = np.percentile(variance[core[box]], 25)
+        if CUT_LUNG_HU[0] < np.median(hu[core]) < CUT_LUNG_HU[1] and texture > LUNG_TEXTURE_HU**2:
             cut |= piece
     return cut
