@@ -1,8 +1,8 @@
 """The library's command in a memory: what another test has had segmented is copied, not computed again.
 
-The same CT, settings and model give the same files (test_pipeline.py); so where a test is about what the panel
-does with a result, the first one waits for the real process and the others for a copy of its files and of
-what it said. Anything else than a success is run every time. Used as :mod:`odd_worker`'s programs are.
+The same CT, settings and model give the same files (test_pipeline.py); so where a test is about what the
+panel does with a result, the first one waits for the real process and the others for a copy of its files and
+of what it said. Anything else than a success is run every time. Used as :mod:`odd_worker`'s programs are.
 """
 
 from __future__ import annotations
