@@ -78,6 +78,26 @@ def use_trainer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[...
     return use
 
 
+@pytest.fixture(scope="session")
+def memory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where results are remembered, for all processes of this test run."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "remembered"
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+@pytest.fixture
+def remembered(tmp_path: Path, memory: Path) -> Iterator[pytest.MonkeyPatch]:
+    """Segmentations that another test has had are not computed again, until ``undo`` is called."""
+    from remembering_worker import remembering_worker
+
+    program = remembering_worker(tmp_path, memory)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("DiffSegLungPanel.work.worker.pythonExecutable", lambda: program)
+        yield patch
+
+
 @pytest.fixture
 def opened(host: Host, use_trainer: Callable[..., None]) -> Iterator[Callable[..., Any]]:
     """A panel whose Train section is open, over a scene with three CT that can be used."""

@@ -196,7 +196,7 @@ def test_a_killed_worker_is_reported(logic):
     assert nothing_left(before)
 
 
-def test_an_edited_output_is_replaced_only_when_allowed(logic):
+def test_an_edited_output_is_replaced_only_when_allowed(logic, remembered):
     volume = add_chest()
     node = logic.segment(volume, settings=QUICK)
     mine = np.zeros(slicer.util.arrayFromVolume(volume).shape, np.uint8)
@@ -212,9 +212,10 @@ def test_an_edited_output_is_replaced_only_when_allowed(logic):
     assert not np.array_equal(redone, mine)
 
 
-def test_an_output_edited_during_the_run_is_kept_and_the_result_goes_elsewhere(logic):
+def test_an_output_edited_during_the_run_is_kept_and_the_result_goes_elsewhere(logic, remembered):
     volume = add_chest()
     node = logic.segment(volume, settings=QUICK)
+    remembered.undo()  # the run during which it is edited takes its time
     task = started(logic, volume, outputSegmentation=node)
     mine = np.zeros(slicer.util.arrayFromVolume(volume).shape, np.uint8)
     mine[10:14, 20:30, 16:20] = 1
@@ -228,7 +229,7 @@ def test_an_output_edited_during_the_run_is_kept_and_the_result_goes_elsewhere(l
     assert "edited meanwhile" in "".join(log)
 
 
-def test_volumes_fail_one_by_one(logic):
+def test_volumes_fail_one_by_one(logic, remembered):
     good = add_chest("good")
     not_ct = add_chest("not a CT", hu=np.full((24, 64, 64), 7, np.int16))
     another = add_chest("another")
@@ -252,7 +253,7 @@ def test_the_device_test_says_what_it_ran_on(logic):
     assert "cpu" in logic.testDevice("cpu").lower()
 
 
-def test_estimates_learn_from_runs(logic):
+def test_estimates_learn_from_runs(logic, remembered):
     volume = add_chest()
     first = logic.estimate(volume, "balanced", "cpu")
     assert first.seconds > 0

@@ -202,7 +202,7 @@ def test_stale_folders_go_even_where_their_number_was_given_again(host) -> None:
     living.rmdir()
 
 
-def test_a_defect_at_one_volume_does_not_stop_the_others(host, monkeypatch) -> None:
+def test_a_defect_at_one_volume_does_not_stop_the_others(host, remembered, monkeypatch) -> None:
     check = Request.check
 
     def failing(request: Request) -> None:
