@@ -19,7 +19,7 @@ LUNG_ABOVE_AIR_HU = 25.0
 
 CUT_LUNG_HU, CUT_LUNG_ML = (-975.0, -600.0), 30.0
 LUNG_TEXTURE_HU = 11.0
-"""Vessels and gravity give three quarters of a lung a local standard deviation (3 x 3 x 3 coarse voxels) above
+"""Vessels and gravity give three quarters of a lung a standard deviation (3 x 3 x 3 coarse voxels) above
 13 HU; in free air and in foam a quarter stays below 9 HU. Measured in seventeen scans."""
 
 LONE_ML = 100.0
