@@ -7,10 +7,8 @@ left (sagittal). Pixels are square: anisotropic voxels keep their true shape.
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -133,39 +131,6 @@ def draw_montage(
         grey, ids = _grey(hu[shown], spacing[1:]), _enlarge(labels[shown], spacing[1:], order=0)
         pictures.append((_position(world, 0), _tint(grey, ids)))
     return pictures
-
-
-def write_overview(path: Path, panels: list[Panel], legend: dict[int, str]) -> None:
-    """Write the panels as one PNG: CT above, labels below, with a legend of class id -> text."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-    from matplotlib.patches import Patch
-
-    widths = [panel.ct.shape[1] / panel.ct.shape[0] for panel in panels]
-    figure = Figure(figsize=(4.0 * sum(widths) + 0.3, 8.9), dpi=110, facecolor="#101418")
-    FigureCanvasAgg(figure)
-    grid = figure.add_gridspec(
-        2, 3, width_ratios=widths, left=0.01, right=0.99, top=0.95, bottom=0.10, wspace=0.03, hspace=0.03
-    )
-    for row, kind in enumerate(("ct", "overlay")):
-        for column, panel in enumerate(panels):
-            axes = figure.add_subplot(grid[row, column])
-            axes.imshow(getattr(panel, kind), interpolation="antialiased")
-            axes.set_axis_off()
-            if row == 0:
-                axes.set_title(f"{panel.plane}  {panel.position}", color="#d8dee6", fontsize=10)
-    patches = [
-        Patch(color=tuple(v / 255 for v in c.colour), label=legend[c.id]) for c in CLASSES if c.id in legend
-    ]
-    figure.legend(
-        handles=patches,
-        loc="lower center",
-        ncols=math.ceil(len(patches) / 2),
-        frameon=False,
-        labelcolor="#d8dee6",
-        fontsize=9,
-    )
-    figure.savefig(path, facecolor=figure.get_facecolor())
 
 
 def patient_axes(geometry: Geometry) -> tuple[tuple[int, int, int], tuple[bool, bool, bool]]:

@@ -17,60 +17,15 @@ from ..anatomy.lungs import Lungs
 from ..anatomy.regions import region_map
 from ..config import Config
 from ..errors import InputError
-from ..grid.cells import Cells
 from ..io.ct import CT, write_image, write_segmentation
-from ..io.geometry import Geometry
-from ..model.mixture import Mixture
-from ..report.page import legend, summary_text, write_report
-from ..report.pictures import draw_montage, draw_panels, write_overview
+from ..report.page import summary_text, write_report
+from ..report.pictures import draw_montage, draw_panels
 from ..report.quantify import Quantities, quantify
 from ..talk import SILENT, Talk
-from .naming import Assignment
 from .uncertainty import UncertainRegion, uncertain_regions
 
 FORMAT = 1
-"""Version of result.json and cells.npz."""
-
-
-@dataclass(frozen=True)
-class CellCache:
-    """What refinement starts from: small, and enough to name the cells anew without the network.
-
-    Attributes:
-        cells: features of every lung cell.
-        geometry: canonical grid that the cells tile.
-        mixture: the mixture of this volume.
-        responsibility: (n, k) float32, posterior of the components.
-        assignment: which tissue every component is.
-    """
-
-    cells: Cells
-    geometry: Geometry
-    mixture: Mixture
-    responsibility: NDArray[np.float32]
-    assignment: Assignment
-
-    def save(self, path: Path) -> None:
-        """Write an ``.npz`` of plain arrays (nothing pickled); compressing features would save a seventh."""
-        cells, geometry = self.cells, self.geometry
-        arrays: dict[str, NDArray[Any]] = {
-            "format": np.array(FORMAT),
-            "shape": np.array(cells.shape),
-            "index": cells.index,
-            "fraction": cells.fraction,
-            "features": cells.features,
-            "kinds": np.array(cells.kinds),
-            "names": np.array(cells.names),
-            "responsibility": self.responsibility.astype(np.float16),
-            "component_class": self.assignment.classes,
-            "component_probability": self.assignment.probabilities,
-            "grid_size": np.array(geometry.size),
-            "grid_spacing": np.array(geometry.spacing),
-            "grid_origin": np.array(geometry.origin),
-            "grid_direction": np.array(geometry.direction),
-        }
-        arrays |= {f"mixture.{name}": array for name, array in self.mixture.to_arrays().items()}
-        np.savez(path, allow_pickle=False, **arrays)
+"""Version of result.json."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +37,7 @@ class Result:
         lungs: the lung mask and its regions.
         labels: (z, y, x) uint8 class ids on the CT's grid, 0 outside the lungs.
         entropy: (z, y, x) float16, entropy of the class posterior, 0 certain .. 1 undecided.
-        cells: the cache that refinement starts from.
+        components: what every component of the mixture looks like and which tissue it is, ready for JSON.
         shift_hu: air-offset correction that was added to every HU.
         config: the settings.
         provenance: what the run was, in plain values: ``source``, ``grid``, ``created``, ``notes``, ``air``,
@@ -93,7 +48,7 @@ class Result:
     lungs: Lungs
     labels: NDArray[np.uint8]
     entropy: NDArray[np.float16]
-    cells: CellCache
+    components: tuple[dict[str, Any], ...]
     shift_hu: float
     config: Config
     provenance: dict[str, Any]
@@ -135,7 +90,6 @@ class Result:
             self._write_labels,
             self._write_regions,
             self._write_entropy,
-            self._write_cells,
             self._write_report,
             self._write_tables,
         )
@@ -169,14 +123,10 @@ class Result:
             out[...] = digits[part]
         write_image(folder / "entropy.nii.gz", rounded, self.ct.geometry)
 
-    def _write_cells(self, folder: Path) -> None:
-        self.cells.save(folder / "cells.npz")
-
     def _write_report(self, folder: Path) -> None:
         hu, geometry, mask = self.ct.hu, self.ct.geometry, self.lungs.mask
         panels = draw_panels(hu, self.labels, self.entropy, mask, geometry)
         montage = draw_montage(hu, self.labels, mask, geometry)
-        write_overview(folder / "overview.png", panels, legend(self.tables))
         write_report(folder / "report.html", self.tables, panels, montage, self.provenance)
 
     def _write_tables(self, folder: Path) -> None:
@@ -186,7 +136,7 @@ class Result:
             **self.provenance,
             "tables": self.tables.to_mapping(),
             "uncertain_regions": [region.to_mapping() for region in self.uncertain],
-            "components": list(self.cells.assignment.evidence),
+            "components": list(self.components),
         }
         text = json.dumps(_finite(content), indent=2, allow_nan=False)
         (folder / "result.json").write_text(text + "\n", encoding="utf-8")
