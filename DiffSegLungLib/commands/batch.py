@@ -159,7 +159,7 @@ class _Batch:
         differences = []
         wanted = json.loads(self._request.config.to_json())
         had, model, run = (_mapping(result.get(key)) for key in ("config", "model", "run"))
-        # The device changes no label (architecture.md): a cohort may be finished on another machine.
+        # The device changes no label: a cohort may be finished on another machine.
         changed = sorted(name for name in wanted if name != "device" and wanted[name] != had.get(name))
         if changed:
             differences.append(f"setting ({', '.join(changed)})")

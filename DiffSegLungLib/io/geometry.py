@@ -70,11 +70,6 @@ class Geometry:
         return rotation * np.asarray(self.spacing, np.float64)
 
     @property
-    def is_axis_aligned(self) -> bool:
-        """Whether index axes are the patient's x, y, z, each growing to L, P, S."""
-        return bool(np.allclose(self.direction, IDENTITY, atol=1e-6))
-
-    @property
     def tilt_degrees(self) -> float:
         """Angle between the third axis and the normal of the slices; 0 where the axes are at right angles."""
         first, second, third = np.reshape(self.direction, (3, 3)).T

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -151,12 +150,6 @@ class Bundle:
 
 def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
-
-
-def describe_size(network: NoiseUNet) -> str:
-    """Number of parameters as a person reads it, e.g. ``"3.1 M"``."""
-    count = sum(math.prod(p.shape) for p in network.parameters())
-    return f"{count / 1e6:.1f} M"
 
 
 _DESCRIPTORS = 34

@@ -9,6 +9,7 @@ from grids import DIRECTIONS, GRIDS, ramp
 from smallchest import image
 
 from DiffSegLungLib.io.ct import Geometry, resample
+from DiffSegLungLib.io.geometry import IDENTITY
 
 
 def test_index_and_world_by_hand() -> None:
@@ -51,7 +52,7 @@ def test_axis_aligned_grid_of_same_spacing_is_the_grid_itself() -> None:
 @pytest.mark.parametrize("grid", GRIDS.values(), ids=GRIDS.keys())
 def test_axis_aligned_grid_covers_every_voxel(grid: Geometry) -> None:
     cover = grid.axis_aligned((2.0, 1.0, 1.0))
-    assert cover.is_axis_aligned
+    assert cover.direction == pytest.approx(IDENTITY, abs=1e-6)
     index = np.stack(np.meshgrid(*[(-0.5, n - 0.5) for n in grid.shape], indexing="ij"), axis=-1)
     inside = cover.index(grid.world(index))
     assert inside.min() >= -0.5 - 1e-3
