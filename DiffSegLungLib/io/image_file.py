@@ -17,7 +17,7 @@ from .geometry import Geometry, to_image
 from .nifti import check_nifti
 from .refusals import THICKEST_MM, THINNEST_MM, bad_direction, bad_spacing, check_name, unreadable
 from .text_header import check_text_header
-from .whole_file import replacing
+from .whole_file import writing
 
 if TYPE_CHECKING:
     import SimpleITK as sitk
@@ -118,11 +118,11 @@ def save(path: Path, image: sitk.Image) -> None:
     """Write a SimpleITK image, whole or not at all.
 
     Raises:
-        OSError: not all of it could be written, as on a full disk.
+        InputError: code ``not-written``, as on a full disk.
     """
     import SimpleITK as sitk
 
-    with replacing(path) as aside:
+    with writing(path) as aside:
         try:
             with quiet():
                 sitk.WriteImage(image, str(aside), useCompression=True)

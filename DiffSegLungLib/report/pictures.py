@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..classes import CLASSES, HEALTHY, PATHOLOGY, VESSEL
-from ..io.geometry import Geometry
+from ..io.geometry import Geometry, bounding_box
 
 WINDOW_HU = (-1350.0, 150.0)
 """Lung window: level -600, width 1500 HU."""
@@ -173,10 +173,9 @@ def _position(world: NDArray[np.float64], axis: int) -> str:
 
 def _box(lungs: NDArray[np.bool_], spacing: tuple[float, ...]) -> tuple[slice, slice, slice]:
     sides = []
-    for axis in range(3):
-        hit = np.flatnonzero(_along(lungs, axis).any(axis=_others(axis)))
-        margin = round(_MARGIN_MM / spacing[axis])
-        sides.append(slice(max(0, int(hit[0]) - margin), int(hit[-1]) + margin + 1))
+    for along, size, step in zip(bounding_box(lungs), lungs.shape, spacing, strict=True):
+        margin = round(_MARGIN_MM / step)
+        sides.append(slice(max(0, along.start - margin), min(size, along.stop + margin)))
     return sides[0], sides[1], sides[2]
 
 

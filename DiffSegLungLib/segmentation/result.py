@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from ..anatomy.lungs import Lungs
 from ..anatomy.regions import region_map
 from ..config import Config
-from ..errors import InputError
 from ..io.ct import CT, write_image, write_segmentation
+from ..io.whole_file import writing
 from ..report.page import summary_text, write_report
 from ..report.pictures import draw_montage, draw_panels
 from ..report.quantify import Quantities, quantify
@@ -97,10 +97,7 @@ class Result:
         for number, step in enumerate(steps):
             self.provenance["timings_s"]["output"] = round(time.monotonic() - begin, 2)
             stage.advance(number / len(steps))
-            try:
-                step(Path(folder))
-            except OSError as error:
-                raise _not_written(folder) from error
+            step(Path(folder))
 
     def _write_segmentation(self, folder: Path) -> None:
         name = (self.provenance.get("model") or {}).get("name", "statistics")
@@ -127,10 +124,12 @@ class Result:
         hu, geometry, mask = self.ct.hu, self.ct.geometry, self.lungs.mask
         panels = draw_panels(hu, self.labels, self.entropy, mask, geometry)
         montage = draw_montage(hu, self.labels, mask, geometry)
-        write_report(folder / "report.html", self.tables, panels, montage, self.provenance)
+        with writing(folder / "report.html") as aside:
+            write_report(aside, self.tables, panels, montage, self.provenance)
 
     def _write_tables(self, folder: Path) -> None:
-        (folder / "table.csv").write_text(self.tables.to_csv(), encoding="utf-8")
+        with writing(folder / "table.csv") as aside:
+            aside.write_text(self.tables.to_csv(), encoding="utf-8")
         content = {
             "format": FORMAT,
             **self.provenance,
@@ -139,7 +138,8 @@ class Result:
             "components": list(self.components),
         }
         text = json.dumps(_finite(content), indent=2, allow_nan=False)
-        (folder / "result.json").write_text(text + "\n", encoding="utf-8")
+        with writing(folder / "result.json") as aside:
+            aside.write_text(text + "\n", encoding="utf-8")
 
 
 def _finite(value: Any) -> Any:
@@ -149,15 +149,3 @@ def _finite(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [_finite(entry) for entry in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _not_written(folder: str | Path) -> InputError:
-    import shutil
-
-    place = next(p for p in (Path(folder).absolute(), *Path(folder).absolute().parents) if p.exists())
-    free = shutil.disk_usage(place).free / 1e6
-    return InputError(
-        "not-written",
-        f"The results could not be written ({free:.0f} MB are free on that disk).",
-        "Free some space, or choose a folder on another disk.",
-    )

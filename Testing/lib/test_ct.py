@@ -13,7 +13,7 @@ from smallchest import chest, image, save
 from DiffSegLungLib.errors import InputError
 from DiffSegLungLib.io.ct import CT, Geometry, read_mask, resample, write_image
 from DiffSegLungLib.io.geometry import IDENTITY
-from DiffSegLungLib.io.whole_file import replacing
+from DiffSegLungLib.io.whole_file import writing
 
 
 @pytest.mark.parametrize("suffix", [".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd"])
@@ -49,7 +49,7 @@ def test_written_image_comes_back_and_appears_whole_or_not_at_all(tmp_path: Path
     write_image(path, values, GRIDS["oblique"])
     np.testing.assert_array_equal(sitk.GetArrayFromImage(sitk.ReadImage(str(path))), values)
     before = path.read_bytes()
-    with pytest.raises(RuntimeError), replacing(path) as aside:
+    with pytest.raises(RuntimeError), writing(path) as aside:
         aside.write_bytes(before[:1000])
         raise RuntimeError("the disk is full")
     assert path.read_bytes() == before
@@ -62,7 +62,7 @@ def test_a_file_cut_by_a_full_disk_does_not_pass_for_one(tiny_disk: Path, suffix
     grid = Geometry((64, 64, 24), (1.0, 1.0, 1.0), (0.0, 0.0, 0.0), (1, 0, 0, 0, 1, 0, 0, 0, 1))
     noise = np.random.default_rng(0).integers(-1000, 400, grid.shape).astype(np.int16)
     (tiny_disk / "other").write_bytes(bytes((64 << 10) - free))
-    with pytest.raises(OSError, match="disk"):
+    with pytest.raises(InputError, match="the disk may be full"):
         write_image(tiny_disk / f"image{suffix}", noise, grid)
     assert [path.name for path in tiny_disk.iterdir()] == ["other"]
 
