@@ -18,6 +18,7 @@ _HOMES = {
     "Segmenter": "segmentation.pipeline",
     "Result": "segmentation.pipeline",
     "Bundle": "model.bundle",
+    "load_model": "model.library",
     "DiffSegLungError": "errors",
     "CLASSES": "classes",
 }
@@ -32,6 +33,7 @@ __all__ = [
     "Result",
     "Segmenter",
     "__version__",
+    "load_model",
 ]
 
 

@@ -1,4 +1,4 @@
-"""The one table of tissue classes: ids, names, colours, Hounsfield priors and terminology."""
+"""The one table of tissue classes: ids, names, colours and terminology."""
 
 from __future__ import annotations
 
@@ -23,8 +23,6 @@ class TissueClass:
         key: lower-case identifier used in tables, file names and tags.
         name: what a radiologist reads.
         colour: RGB in 0..255.
-        hu_mean: prior mean in HU for a lung at full inspiration, NaN where topology decides.
-        hu_sd: prior standard deviation in HU.
         category: terminology category.
         type: terminology type.
     """
@@ -33,8 +31,6 @@ class TissueClass:
     key: str
     name: str
     colour: tuple[int, int, int]
-    hu_mean: float
-    hu_sd: float
     category: Code
     type: Code
 
@@ -60,8 +56,6 @@ class TissueClass:
 
 
 LUNG = Code("SCT", "39607008", "Lung structure")
-RIGHT_LUNG = Code("SCT", "24028007", "Right")
-LEFT_LUNG = Code("SCT", "7771000", "Left")
 
 _TISSUE = Code("SCT", "85756007", "Tissue")
 _ABNORMAL = Code("SCT", "49755003", "Morphologically Altered Structure")
@@ -75,29 +69,29 @@ CAVITY = 6
 VESSEL = 7
 
 CLASSES: tuple[TissueClass, ...] = (
-    TissueClass(HEALTHY, "healthy", "Healthy lung", (120, 190, 130), -860.0, 50.0, _TISSUE, LUNG),
+    TissueClass(HEALTHY, "healthy", "Healthy lung", (120, 190, 130), _TISSUE, LUNG),
     TissueClass(
-        EMPHYSEMA, "emphysema", "Emphysema", (65, 105, 225), -965.0, 25.0, _ABNORMAL,
+        EMPHYSEMA, "emphysema", "Emphysema", (65, 105, 225), _ABNORMAL,
         Code("SCT", "87433001", "Pulmonary emphysema"),
     ),
     TissueClass(
-        GROUND_GLASS, "ground_glass", "Ground glass", (250, 200, 80), -600.0, 110.0, _ABNORMAL,
+        GROUND_GLASS, "ground_glass", "Ground glass", (250, 200, 80), _ABNORMAL,
         Code("DCM", "112120", "Ground glass opacity"),
     ),
     TissueClass(
-        FIBROSIS, "fibrosis", "Fibrosis", (190, 90, 200), -550.0, 200.0, _ABNORMAL,
+        FIBROSIS, "fibrosis", "Fibrosis", (190, 90, 200), _ABNORMAL,
         Code("SCT", "51615001", "Fibrosis of lung"),
     ),
     TissueClass(
-        CONSOLIDATION, "consolidation", "Consolidation", (220, 70, 60), -20.0, 90.0, _ABNORMAL,
+        CONSOLIDATION, "consolidation", "Consolidation", (220, 70, 60), _ABNORMAL,
         Code("SCT", "95436008", "Lung consolidation"),
     ),
     TissueClass(
-        CAVITY, "cavity", "Cavity", (60, 210, 220), float("nan"), float("nan"), _ABNORMAL,
+        CAVITY, "cavity", "Cavity", (60, 210, 220), _ABNORMAL,
         Code("99DIFFSEGLUNG", "cavity", "Cavitary lung lesion"),
     ),
     TissueClass(
-        VESSEL, "vessel", "Vessels and airway walls", (150, 150, 150), float("nan"), float("nan"), _TISSUE,
+        VESSEL, "vessel", "Vessels and airway walls", (150, 150, 150), _TISSUE,
         Code("SCT", "59820001", "Blood vessel"),
     ),
 )  # fmt: skip

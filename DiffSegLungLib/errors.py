@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+_NOT_WRITTEN = "Free some space on its disk, close it in other programs, or choose one that you may write to."
+
 
 class DiffSegLungError(Exception):
     """Something a user can act on; never raised for a defect of the program itself.
@@ -41,13 +43,15 @@ def require_within(name: str, value: float, low: float, high: float) -> None:
         )
 
 
-def not_written(place: Path, error: OSError) -> InputError:
-    """What a user reads when a file or folder cannot be written."""
-    return InputError(
-        "not-written",
-        f"{place} cannot be written ({error.strerror or error}).",
-        "Look who may write to its folder, and whether its disk is full.",
-    )
+def not_written(place: Path | str, error: OSError, hint: str = _NOT_WRITTEN) -> InputError:
+    """What a user reads when a file or folder cannot be written.
+
+    Args:
+        place: what, as the user knows it.
+        error: what the operating system said.
+        hint: which way out, where there is a better one than for any place.
+    """
+    return InputError("not-written", f"{place} cannot be written ({error.strerror or error}).", hint)
 
 
 class Cancelled(DiffSegLungError):

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from .. import __version__
 from ..config import Config
-from ..errors import Cancelled, DiffSegLungError, InputError
+from ..errors import Cancelled, DiffSegLungError, InputError, not_written
 from ..io.own_files import OUTPUT_FILES
 from ..running.child import Child
 from ..running.output_folder import OutputFolder, other_users, remove_stale
@@ -108,7 +108,7 @@ class _Batch:
         try:
             self._settings.write_text(request.config.to_json(), encoding="utf-8")
         except OSError as error:
-            raise _not_writable(self._output, error) from error
+            raise not_written(f"The folder {self._output}", error) from error
 
     def run(self) -> None:
         """Sort out what is done, do the rest, say how it went."""
@@ -159,7 +159,7 @@ class _Batch:
         differences = []
         wanted = json.loads(self._request.config.to_json())
         had, model, run = (_mapping(result.get(key)) for key in ("config", "model", "run"))
-        # The device changes no label (architecture.md): a cohort may be finished on another machine.
+        # The device changes no label: a cohort may be finished on another machine.
         changed = sorted(name for name in wanted if name != "device" and wanted[name] != had.get(name))
         if changed:
             differences.append(f"setting ({', '.join(changed)})")
@@ -187,7 +187,7 @@ class _Batch:
             folder.mkdir(exist_ok=True)
             child.start()
         except OSError as error:
-            self._settle(case, _not_writable(self._output, error))
+            self._settle(case, not_written(f"The folder {self._output}", error))
         except DiffSegLungError as error:
             self._settle(case, error)
         else:
@@ -236,13 +236,9 @@ class _Batch:
         rows: list[Row] = [*self._rows.values(), *self._skipped, *self._others]
         try:
             write_rows(self._output, rows)
-        except OSError as error:
+        except InputError:
             if last:  # before that, the next case writes it again
-                raise InputError(
-                    "not-written",
-                    f"{FILE} could not be replaced ({error.strerror or error}).",
-                    "Close it in other programs, free some space, and give the same command again.",
-                ) from error
+                raise
 
     def _tell(self, before: int) -> None:
         rows = list(self._rows.values())
@@ -289,14 +285,6 @@ def _refuse_company(output: Path, others: list[Path]) -> None:
             f"Another batch is writing into {output}.",
             f"Wait until it has ended; if there is none any more, remove {others[0].name} there.",
         )
-
-
-def _not_writable(output: Path, error: OSError) -> InputError:
-    return InputError(
-        "output-not-writable",
-        f"The folder {output} cannot be written ({error.strerror or error}).",
-        "Choose a folder you may write to, with room on its disk.",
-    )
 
 
 def _is_folder(path: Path) -> bool:

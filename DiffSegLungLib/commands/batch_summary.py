@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ..classes import CLASSES
-from ..io.whole_file import replacing
+from ..io.whole_file import writing
 
 Status = Literal["done", "failed", "refused", "cancelled", "waiting", "skipped"]
 Row = dict[str, str]
@@ -69,5 +69,5 @@ def write_rows(folder: Path, rows: list[Row]) -> None:
     table = csv.DictWriter(text, COLUMNS, restval="", lineterminator="\n")
     table.writeheader()
     table.writerows(rows)
-    with replacing(folder / FILE) as aside:
+    with writing(folder / FILE) as aside:
         aside.write_text(text.getvalue(), encoding="utf-8-sig", newline="")

@@ -14,10 +14,10 @@ def device(name: str, bundle: str = "default") -> Work:
     def work(session: Session) -> None:
         session.plan({"start": 5.0, "patch": 1.0})
         session.check("start")
-        from ..model.bundle import Bundle
+        from ..model.library import load_model
         from ..model.trial import try_device
 
-        loaded = Bundle.load(bundle)
+        loaded = load_model(bundle)
         session.check("patch")
         sentence = try_device(loaded, name)
         session.display.result(sentence, sentence)

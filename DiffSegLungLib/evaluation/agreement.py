@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..classes import BY_ID, HEALTHY, PATHOLOGY, VESSEL
-from ..io.geometry import Box, Geometry
+from ..io.geometry import Geometry, bounding_box
 from .known_truth import Case, classes_of
 from .metrics import doubt_histogram, error_auroc, hausdorff95_mm, score
 
@@ -64,7 +64,7 @@ class Truth:
 
     def __init__(self, case: Case) -> None:
         inside = case.scored if case.lungs is None else case.scored | case.lungs
-        self.box = _bounds(inside)
+        self.box = bounding_box(inside)
         self.geometry: Geometry = case.ct.geometry.crop(self.box)
         self._truth = case.truth[self.box]
         self._scored = case.scored[self.box]
@@ -207,11 +207,3 @@ class Truth:
                 coarse = coarse[tuple(nearest)]
             territories[class_id] = (coarse, step)
         return territories
-
-
-def _bounds(mask: NDArray[np.bool_]) -> Box:
-    sides = []
-    for axis in range(3):
-        hit = np.flatnonzero(mask.any(axis=tuple(a for a in range(3) if a != axis)))
-        sides.append(slice(int(hit[0]), int(hit[-1]) + 1) if len(hit) else slice(0, 1))
-    return sides[0], sides[1], sides[2]

@@ -9,7 +9,8 @@ import re
 from pathlib import Path
 from typing import Any
 
-from ..errors import InputError
+from ..errors import not_written
+from ..io.whole_file import writing
 
 FORMAT = 1
 
@@ -39,11 +40,7 @@ class EvaluationFolder:
             for folder in (self.cases, self.pictures, self.plots):
                 folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise InputError(
-                "output-not-writable",
-                f"The folder {self.folder} cannot be written ({error.strerror or error}).",
-                "Choose a folder you may write to, with room on its disk.",
-            ) from error
+            raise not_written(f"The folder {self.folder}", error) from error
 
     def read_case(self, suite: str, name: str) -> dict[str, Any] | None:
         """What is known of a case; None where it was never finished."""
@@ -76,25 +73,8 @@ def file_name(name: str) -> str:
 
 def write_json(path: Path, content: Any) -> None:
     """Write plain values, NaN as null, whole or not at all."""
-    write_whole(path, json.dumps(_finite(content), indent=1, allow_nan=False) + "\n")
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Write a text file whole or not at all.
-
-    Raises:
-        InputError: it cannot be written.
-    """
-    aside = path.with_name(f".{path.name}.part")
-    try:
-        aside.write_text(text, encoding="utf-8")
-        aside.replace(path)
-    except OSError as error:
-        raise InputError(
-            "not-written",
-            f"{path.name} could not be written ({error.strerror or error}).",
-            "Free some space; the same command goes on from there.",
-        ) from error
+    with writing(path) as aside:
+        aside.write_text(json.dumps(_finite(content), indent=1, allow_nan=False) + "\n", encoding="utf-8")
 
 
 def digest_of(*parts: Any) -> str:

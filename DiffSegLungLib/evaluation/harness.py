@@ -127,14 +127,14 @@ class _Evaluation:
         bundle: Bundle,
         names: tuple[str, ...],
     ) -> None:
-        from ..model.bundle import Bundle
+        from ..model.library import load_model
 
         self._request = request
         self._session = session
         self._folder = folder
         self._model = {"name": bundle.name, "sha256": bundle.sha256}
         self._work = Measurement(names, request.bundle, request.config, folder.pictures, request.undistilled)
-        self._plain_model = "" if request.undistilled is None else Bundle.load(request.undistilled).sha256
+        self._plain_model = "" if request.undistilled is None else load_model(request.undistilled).sha256
         self._sources = {suite: _source(suite) for suite in request.suites}
         self._inputs: dict[Path, str] = {}
 

@@ -122,10 +122,10 @@ def chosen_names(names: Sequence[str], bundle: Bundle, undistilled: str | None) 
 
 
 def _make_rivals(bundle: Bundle, undistilled: str | None) -> dict[str, Method]:
-    from ..model.bundle import Bundle
+    from ..model.library import load_model
     from .rivals.baselines import rivals
 
-    return rivals(None if undistilled is None else Bundle.load(undistilled), bundle)
+    return rivals(None if undistilled is None else load_model(undistilled), bundle)
 
 
 def _plain(name: str) -> str:

@@ -44,11 +44,6 @@ class Score:
         """Volume that both call the class."""
         return self.dice * (self.truth_ml + self.predicted_ml) / 2 if self.truth_ml else 0.0
 
-    @property
-    def volume_error_ml(self) -> float:
-        """Predicted less true volume."""
-        return self.predicted_ml - self.truth_ml
-
 
 def score(
     truth: NDArray[np.uint8],

@@ -44,9 +44,9 @@ def measure_real(
         mask: a lung mask that someone drew, to compare with.
         repeat: segment twice more, with the same and with another seed.
     """
-    from ..report.page import legend
-    from ..report.pictures import draw_panels, write_overview
+    from ..report.pictures import draw_panels
     from ..segmentation.pipeline import Segmenter
+    from .overview import write_overview
 
     ct = CT.read(path)
     segmenter = Segmenter(bundle, config)
@@ -71,7 +71,7 @@ def measure_real(
             "other_seed": _agreement(result, other.run(ct)),
         }
     panels = draw_panels(ct.hu, result.labels, result.entropy, result.lungs.mask, ct.geometry)
-    write_overview(picture, panels, legend(result.tables))
+    write_overview(picture, panels, result.tables)
     return measured
 
 

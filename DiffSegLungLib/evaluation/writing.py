@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from .. import __version__
+from ..io.whole_file import writing
 from ..segmentation.provenance import now
-from .folder import FORMAT, EvaluationFolder, write_json, write_whole
+from .folder import FORMAT, EvaluationFolder, write_json
 from .plots import draw_plots
 from .pool import cores
 from .real_tables import real_tables
@@ -106,7 +107,8 @@ def write_evaluation(folder: EvaluationFolder, suites: Record) -> None:
     ordered = {name: suites[name] for name in SUITES if name in suites}
     write_json(folder.numbers, {"format": FORMAT, "suites": ordered})
     text = "\n".join([_HEAD, *(entry["markdown"] for entry in ordered.values())])
-    write_whole(folder.table, text)
+    with writing(folder.table) as aside:
+        aside.write_text(text, encoding="utf-8")
 
 
 def commit() -> str:

@@ -17,6 +17,7 @@ from ..io.ct import CT, Geometry, read_mask, resample, write_image
 from ..io.image_file import opened_or_refused, read_image
 from ..io.own_files import CARD
 from ..io.padding import AIR
+from ..io.whole_file import writing
 from ..running.output_folder import OutputFolder
 
 if TYPE_CHECKING:
@@ -102,11 +103,11 @@ def generate(request: GenerationRequest, session: Session) -> None:
     lungs = resample_mask(mask, geometry, grid)
     around = None if ct is None else resample(ct.hu, geometry, grid, order="linear", fill=AIR)
 
-    from ..model.bundle import Bundle
+    from ..model.library import load_model
     from ..model.network import pick_device
     from .sampling import Sampling, first_timestep, sample_lungs
 
-    bundle, place = Bundle.load(request.bundle), pick_device(request.device)
+    bundle, place = load_model(request.bundle), pick_device(request.device)
     session.check("sample")
 
     def draw(number: int) -> NDArray[np.float32]:
@@ -137,7 +138,8 @@ def generate(request: GenerationRequest, session: Session) -> None:
         "outside_the_lungs": "air" if ct is None else "the given CT",
         "samples": list(request.names),
     }
-    (folder / CARD).write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
+    with writing(folder / CARD) as aside:
+        aside.write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
     if session.cancelled() or not session.output.commit():
         raise Cancelled("output")
     target = session.output.target

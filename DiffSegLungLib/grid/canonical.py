@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from ..errors import InputError
 from ..io.ct import CT, Geometry, resample
+from ..io.geometry import bounding_box
 
 if TYPE_CHECKING:
     from ..anatomy.lungs import Lungs
@@ -94,13 +95,13 @@ def slice_mm(geometry: Geometry) -> float:
 
 def working_geometry(lungs: NDArray[np.bool_], geometry: Geometry, margin_mm: float = 8.0) -> Geometry:
     """The canonical grid that holds a lung mask: axis-aligned (LPS), cells on a world-fixed 8 mm lattice."""
-    occupied = [np.flatnonzero(lungs.any(axis=tuple(a for a in range(3) if a != axis))) for axis in range(3)]
-    if any(len(indices) == 0 for indices in occupied):
+    occupied = bounding_box(lungs)
+    if not occupied[0].stop:
         raise InputError(
             "no-lungs", "The lung mask is empty.", "A CT that shows at least one lung is needed."
         )
     corners_zyx = np.stack(
-        np.meshgrid(*[(i[0] - 0.5, i[-1] + 0.5) for i in occupied], indexing="ij"), -1
+        np.meshgrid(*[(at.start - 0.5, at.stop - 0.5) for at in occupied], indexing="ij"), -1
     ).reshape(-1, 3)
     direction = np.asarray(geometry.direction).reshape(3, 3) * np.asarray(geometry.spacing)
     world = corners_zyx[:, ::-1] @ direction.T + np.asarray(geometry.origin)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
+from ..io.geometry import bounding_box
 from .canonical import CELL, Canonical
 
 
@@ -31,9 +32,8 @@ def tile_cells(
     """Tiles of ``patch`` cells that cover every occupied cell; they may reach beyond the lattice."""
     stride = [max(1, round(p * (1 - overlap))) for p in patch]
     starts = []
-    for axis, (size, step) in enumerate(zip(patch, stride, strict=True)):
-        used = np.flatnonzero(occupied.any(axis=tuple(a for a in range(3) if a != axis)))
-        first, last = int(used[0]), int(used[-1])
+    for used, size, step in zip(bounding_box(occupied), patch, stride, strict=True):
+        first, last = used.start, used.stop - 1
         rounds = max(0, -(-(last + 1 - first - size) // step))
         # The tiles share out what their union has too much, so that the lung lies in their middle.
         begin = max(0, first - (rounds * step + size - (last + 1 - first)) // 2)

@@ -70,11 +70,6 @@ class Geometry:
         return rotation * np.asarray(self.spacing, np.float64)
 
     @property
-    def is_axis_aligned(self) -> bool:
-        """Whether index axes are the patient's x, y, z, each growing to L, P, S."""
-        return bool(np.allclose(self.direction, IDENTITY, atol=1e-6))
-
-    @property
     def tilt_degrees(self) -> float:
         """Angle between the third axis and the normal of the slices; 0 where the axes are at right angles."""
         first, second, third = np.reshape(self.direction, (3, 3)).T
@@ -272,11 +267,15 @@ def low_passed(array: NDArray[Any], source: Geometry, target: Geometry) -> NDArr
     return smooth
 
 
-def bounding_box(mask: NDArray[Any], margin: int = 0) -> tuple[slice, slice, slice]:
-    """The box of slices that holds every True voxel, with a margin in voxels."""
-    boxes = []
-    for axis in range(3):
-        used = np.flatnonzero(mask.any(axis=tuple(a for a in range(3) if a != axis)))
-        boxes.append(slice(max(0, int(used[0]) - margin), min(mask.shape[axis], int(used[-1]) + 1 + margin)))
-    z, y, x = boxes
+def bounding_box(mask: NDArray[Any], margin: int = 0) -> Box:
+    """The box of slices (z, y, x) that holds every True voxel, with a margin; empty where none is."""
+    planes = np.flatnonzero(mask.any(axis=(1, 2)))
+    if not len(planes):
+        return slice(0, 0), slice(0, 0), slice(0, 0)
+    seen = np.asarray(mask[planes[0] : planes[-1] + 1].any(axis=0))  # one plane tells the other two axes
+    used = (planes, np.flatnonzero(seen.any(axis=1)), np.flatnonzero(seen.any(axis=0)))
+    z, y, x = (
+        slice(max(0, int(at[0]) - margin), min(size, int(at[-1]) + 1 + margin))
+        for at, size in zip(used, mask.shape, strict=True)
+    )
     return z, y, x

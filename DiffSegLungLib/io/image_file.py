@@ -19,7 +19,7 @@ from .nifti import check_nifti
 from .nifti_slabs import write_nifti
 from .refusals import THICKEST_MM, THINNEST_MM, bad_direction, bad_spacing, check_name, unreadable
 from .text_header import check_text_header
-from .whole_file import replacing
+from .whole_file import writing
 
 if TYPE_CHECKING:
     import SimpleITK as sitk
@@ -157,7 +157,7 @@ def write_parts(
     if not path.name.endswith(".nii.gz") or max(geometry.size) > _MOST_NIFTI:
         save(path, to_image(np.asarray(part(slice(0, geometry.shape[0])), dtype), geometry))
         return
-    with replacing(path) as aside, aside.open("xb") as stream:
+    with writing(path) as aside, aside.open("xb") as stream:
         write_nifti(stream, geometry, dtype, part)
 
 
@@ -165,11 +165,11 @@ def save(path: Path, image: sitk.Image) -> None:
     """Write a SimpleITK image, whole or not at all.
 
     Raises:
-        OSError: not all of it could be written, as on a full disk.
+        InputError: code ``not-written``, as on a full disk.
     """
     import SimpleITK as sitk
 
-    with replacing(path) as aside:
+    with writing(path) as aside:
         try:
             with quiet():
                 sitk.WriteImage(image, str(aside), useCompression=True, compressionLevel=3)

@@ -9,8 +9,6 @@ OUTPUT_FILES = (
     "labels.nii.gz",
     "regions.nii.gz",
     "entropy.nii.gz",
-    "cells.npz",
-    "overview.png",
     "report.html",
     "table.csv",
     "result.json",

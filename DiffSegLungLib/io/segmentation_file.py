@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..classes import CLASSES, TissueClass
-from .geometry import Geometry, to_image
+from .geometry import Geometry, bounding_box, to_image
 from .image_file import save
 
 CLASS_TAG = "DiffSegLung.class"
@@ -74,11 +74,4 @@ def _header(labels: NDArray[np.uint8], classes: Sequence[TissueClass], algorithm
 
 def _extent(mask: NDArray[Any]) -> str:
     """First and last index along x, y and z, as Slicer writes them; an empty mask has last < first."""
-    if not mask.any():
-        return "0 -1 0 -1 0 -1"
-    ends: list[int] = []
-    for axis in (2, 1, 0):
-        others = tuple(a for a in range(3) if a != axis)
-        hit = np.flatnonzero(mask.any(axis=others))
-        ends += [int(hit[0]), int(hit[-1])]
-    return " ".join(str(e) for e in ends)
+    return " ".join(f"{along.start} {along.stop - 1}" for along in reversed(bounding_box(mask)))

@@ -76,14 +76,12 @@ class PlacedLesion:
         kind: a key of ``KINDS``.
         class_id: of the kind; a part-solid lesion has voxels of consolidation too.
         volume_ml: of its own voxels.
-        centre_zyx: voxel index of their centre of mass.
     """
 
     number: int
     kind: str
     class_id: int
     volume_ml: float
-    centre_zyx: tuple[float, float, float]
 
 
 @dataclass(frozen=True)
@@ -311,17 +309,12 @@ def _of_volume(
 
 def _placed(kinds: Sequence[str], owner: NDArray[np.uint16], voxel_ml: float) -> tuple[PlacedLesion, ...]:
     """What the owners' voxels say about each lesion; one that others have covered wholly has no entry."""
-    from scipy import ndimage
-
-    lesions = []
-    for number, box in enumerate(ndimage.find_objects(owner.astype(np.int32), len(kinds)), start=1):
-        if box is None:
-            continue
-        where = np.argwhere(owner[box] == number)
-        z, y, x = (float(c) + b.start for c, b in zip(where.mean(axis=0), box, strict=True))
-        kind = kinds[number - 1]
-        lesions.append(PlacedLesion(number, kind, KINDS[kind], len(where) * voxel_ml, (z, y, x)))
-    return tuple(lesions)
+    voxels = np.bincount(owner.ravel(), minlength=len(kinds) + 1)[1:]
+    return tuple(
+        PlacedLesion(number, kind, KINDS[kind], int(count) * voxel_ml)
+        for number, (kind, count) in enumerate(zip(kinds, voxels, strict=True), start=1)
+        if count
+    )
 
 
 def _refuse_unknown(kind: str) -> None:

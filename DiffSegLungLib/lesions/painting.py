@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..classes import CONSOLIDATION
+from ..io.geometry import bounding_box
 from .noise import Noise, estimate_noise
 from .patterns import Brush, Family, Paint, Painters
 from .textures import Field, Grid
@@ -116,13 +117,11 @@ def grid_of(
 
 def _around_lungs(box: Box, lungs: NDArray[np.bool_]) -> Box:
     """The part of a box that holds lung, and three voxels more."""
-    inside = lungs[box]
-    ends = []
-    for axis, whole in enumerate(box):
-        used = np.flatnonzero(inside.any(axis=tuple(a for a in range(3) if a != axis)))
-        low, high = (int(used[0]), int(used[-1]) + 1) if len(used) else (0, 0)
-        ends.append(slice(max(whole.start, whole.start + low - 3), min(whole.stop, whole.start + high + 3)))
-    return ends[0], ends[1], ends[2]
+    z, y, x = (
+        slice(whole.start + part.start, whole.start + part.stop)
+        for whole, part in zip(box, bounding_box(lungs[box], 3), strict=True)
+    )
+    return z, y, x
 
 
 def _pleura_mm(inside: NDArray[np.bool_], spacing: tuple[float, float, float], repeat: int) -> Field:

@@ -8,10 +8,8 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
 import re
 import stat
-import tempfile
 import unicodedata
 import zipfile
 import zlib
@@ -21,6 +19,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from ..errors import InputError
+from ..io.whole_file import writing
 
 CARD, WEIGHTS = "card.json", "model.safetensors"
 RESERVED = ("default", "built-in")
@@ -72,33 +71,18 @@ class Packed:
         Raises:
             InputError: the folder is missing, or may not be written to, or is full.
         """
-        aside = None
-        try:
-            with tempfile.NamedTemporaryFile(
-                dir=target.parent, prefix=".bundle-", suffix=".part", delete=False
-            ) as file:
-                aside = Path(file.name)
-                with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
-                    card = json.dumps(self.card, indent=2) + "\n"
-                    for name, content in ((CARD, card.encode()), (WEIGHTS, self.weights)):
-                        member = zipfile.ZipInfo(name, _MOMENT)
-                        member.create_system = 3  # the same bytes on Windows
-                        member.external_attr = (stat.S_IFREG | 0o644) << 16
-                        archive.writestr(member, content)
-                file.flush()
-                os.fsync(file.fileno())
-            aside.chmod(0o644)
-            aside.replace(target)
-        except OSError as error:
-            raise InputError(
-                "not-written",
-                f"{target} cannot be written ({error.strerror or error}).",
-                "Choose a folder that exists and that you may write to, with room on its disk.",
-            ) from error
-        finally:
-            if aside is not None:
-                with contextlib.suppress(OSError):
-                    aside.unlink(missing_ok=True)
+        with writing(target) as aside:
+            self.pack(aside)
+
+    def pack(self, aside: Path) -> None:
+        """Write the bytes of :meth:`write` under a name that nobody reads yet."""
+        with zipfile.ZipFile(aside, "x", zipfile.ZIP_STORED) as archive:
+            card = json.dumps(self.card, indent=2) + "\n"
+            for name, content in ((CARD, card.encode()), (WEIGHTS, self.weights)):
+                member = zipfile.ZipInfo(name, _MOMENT)
+                member.create_system = 3  # the same bytes on Windows
+                member.external_attr = (stat.S_IFREG | 0o644) << 16
+                archive.writestr(member, content)
 
 
 def read(place: Path, *, follow_links: bool = True) -> Packed:

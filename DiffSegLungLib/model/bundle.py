@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,10 +14,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..errors import InputError, not_written
+from ..io.whole_file import writing_together
 from .archive import CARD, FORMAT, WEIGHTS, read
 from .diffusion import NoiseSchedule
 from .heads import StudentHead
-from .library import Library
 from .mixture import KINDS, Mixture
 from .network import Architecture, NoiseUNet
 
@@ -62,8 +61,8 @@ class Bundle:
         return int(z), int(y), int(x)
 
     @classmethod
-    def load(cls, path: str | Path = "default") -> Bundle:
-        """Read a bundle: ``"default"``, ``"built-in"``, the name of an installed one, or a folder or a zip.
+    def load(cls, place: Path) -> Bundle:
+        """The bundle in a folder or a zip; :func:`.library.load_model` finds one by its name.
 
         Raises:
             InputError: nothing there, not a bundle, weights that do not match their SHA-256 or architecture,
@@ -71,7 +70,7 @@ class Bundle:
         """
         from safetensors.torch import load
 
-        packed = read(Library().place(path))
+        packed = read(place)
         card = packed.card
         try:
             tensors = load(packed.weights)
@@ -137,26 +136,17 @@ class Bundle:
             "sha256": hashlib.sha256(content).hexdigest(),
         }
         place = Path(folder)
-        files = {WEIGHTS: content, CARD: json.dumps(self.card, indent=2).encode() + b"\n"}
         try:
             place.mkdir(parents=True, exist_ok=True)
-            for name, data in files.items():
-                (place / f".{name}.part").unlink(missing_ok=True)  # a link there is not followed
-                (place / f".{name}.part").write_bytes(data)
-            for name in files:  # together, for weights and card of different trainings do not fit
-                (place / f".{name}.part").replace(place / name)
         except OSError as error:
             raise not_written(place, error) from error
+        with writing_together(place / WEIGHTS, place / CARD) as (weights, card):
+            weights.write_bytes(content)
+            card.write_bytes(json.dumps(self.card, indent=2).encode() + b"\n")
 
 
 def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
-
-
-def describe_size(network: NoiseUNet) -> str:
-    """Number of parameters as a person reads it, e.g. ``"3.1 M"``."""
-    count = sum(math.prod(p.shape) for p in network.parameters())
-    return f"{count / 1e6:.1f} M"
 
 
 _DESCRIPTORS = 34

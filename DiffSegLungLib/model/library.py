@@ -12,22 +12,23 @@ import json
 import os
 import re
 import sys
-import tempfile
-import time
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..errors import InputError, not_written
+from ..io.whole_file import writing
 from .archive import CARD, RESERVED, Packed, check_identity, name_of, read, read_card
+
+if TYPE_CHECKING:
+    from .bundle import Bundle
 
 DEFAULT, BUILT_IN = RESERVED
 SHIPPED = Path(__file__).resolve().parents[1] / "weights"
 VARIABLE = "DIFFSEGLUNG_MODELS"
 _CHOICE = "default.json"
-_DAY_S = 86_400.0
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ class Choice:
     """The model that a user's words stand for.
 
     Attributes:
-        place: as :meth:`.bundle.Bundle.load` takes it: ``"built-in"``, or a path.
+        place: as :func:`load_model` takes it: ``"built-in"``, or a path.
         words: how to ask for the same model again.
         note: why it is not the one that the user had made the default; mostly empty.
     """
@@ -79,6 +80,17 @@ def models_folder() -> Path:
         return home / "Library" / "Application Support" / "DiffSegLung" / "models"
     data = Path(os.environ.get("XDG_DATA_HOME", ""))  # the standard: a relative path counts as unset
     return (data if data.is_absolute() else home / ".local" / "share") / "diffseglung" / "models"
+
+
+def load_model(words: str | Path = DEFAULT) -> Bundle:
+    """The model that words stand for, see :meth:`Library.choose`, or the one that lies at a path.
+
+    Raises:
+        InputError: there is none, or it is of no use.
+    """
+    from .bundle import Bundle
+
+    return Bundle.load(Library().place(words))
 
 
 class Library:
@@ -230,16 +242,11 @@ class Library:
                 )
         self.prepare()
         target = self.folder / f"{packed.name}.zip"
-        try:
-            with tempfile.TemporaryDirectory(dir=self.folder, prefix=".import-") as aside:
-                whole = Path(aside) / target.name
-                packed.write(whole)
-                from .bundle import Bundle
+        from .bundle import Bundle
 
-                Bundle.load(whole)
-                whole.replace(target)
-        except OSError as error:
-            raise not_written(target, error) from error
+        with writing(target) as aside:
+            packed.pack(aside)
+            Bundle.load(aside)
         return _installed(target, verify=False), True
 
     def next_version(self, identifier: str) -> str:
@@ -312,15 +319,14 @@ class Library:
             raise self._not_installed(words)
         _refuse_broken(model)
         choice = self.folder / _CHOICE
+        if not model.built_in:
+            with writing(choice) as aside:
+                aside.write_text(json.dumps({"model": model.name}) + "\n", encoding="utf-8")
+            return model
         try:
-            if model.built_in:
-                choice.unlink(missing_ok=True)
-                return model
-            aside = self.folder / f".{_CHOICE}.{os.getpid()}.part"
-            aside.write_text(json.dumps({"model": model.name}) + "\n", encoding="utf-8")
-            aside.replace(choice)
+            choice.unlink(missing_ok=True)
         except OSError as error:
-            raise not_written(choice, error) from error
+            raise not_written(choice.name, error) from error
         return model
 
     def _unknown(self, words: str) -> InputError:
@@ -352,13 +358,9 @@ class Library:
             self.folder.mkdir(parents=True, exist_ok=True)
             if not os.access(self.folder, os.W_OK):
                 raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
-            _remove_leftovers(self.folder)
         except OSError as error:
-            raise InputError(
-                "models-folder",
-                f"The folder of models {self.folder} cannot be made ({error.strerror or error}).",
-                f"Set {VARIABLE} to a folder that you may read and write.",
-            ) from error
+            hint = f"Set {VARIABLE} to a folder that you may read and write."
+            raise not_written(f"The folder of models {self.folder}", error, hint) from error
 
 
 _REINSTALL = "Import it again with --overwrite, or delete it."
@@ -399,13 +401,3 @@ def _order(name: str) -> list[tuple[int, str]]:
     """Sorts 10 after 9."""
     parts = re.split(r"([0-9]+)", name)
     return [(int(part), "") if index % 2 else (-1, part) for index, part in enumerate(parts)]
-
-
-def _remove_leftovers(folder: Path) -> None:
-    """Remove what killed imports left, once they cannot be at work any more."""
-    import shutil
-
-    for left in (*folder.glob(".import-*"), *folder.glob(".*.part")):
-        with contextlib.suppress(OSError):
-            if left.stat().st_mtime < time.time() - _DAY_S:
-                shutil.rmtree(left) if left.is_dir() else left.unlink()

@@ -68,15 +68,6 @@ def summary_text(quantities: Quantities) -> str:
     return "\n".join(lines)
 
 
-def legend(quantities: Quantities) -> dict[int, str]:
-    """Class id -> name with its share of the lungs, for the classes that occur."""
-    return {
-        c.id: f"{BY_KEY[c.key].name}  {number(c.percent, 1)} %"
-        for c in quantities.lungs.classes
-        if c.volume_ml > 0
-    }
-
-
 def _header(provenance: Mapping[str, Any], edited: Sequence[str]) -> str:
     model = provenance.get("model") or {}
     name = model.get("name", "local statistics, no trained model")

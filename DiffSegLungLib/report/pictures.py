@@ -7,17 +7,15 @@ left (sagittal). Pixels are square: anisotropic voxels keep their true shape.
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..classes import CLASSES, HEALTHY, PATHOLOGY, VESSEL
-from ..io.geometry import Geometry
+from ..io.geometry import Geometry, bounding_box
 
 WINDOW_HU = (-1350.0, 150.0)
 """Lung window: level -600, width 1500 HU."""
@@ -135,39 +133,6 @@ def draw_montage(
     return pictures
 
 
-def write_overview(path: Path, panels: list[Panel], legend: dict[int, str]) -> None:
-    """Write the panels as one PNG: CT above, labels below, with a legend of class id -> text."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-    from matplotlib.patches import Patch
-
-    widths = [panel.ct.shape[1] / panel.ct.shape[0] for panel in panels]
-    figure = Figure(figsize=(4.0 * sum(widths) + 0.3, 8.9), dpi=110, facecolor="#101418")
-    FigureCanvasAgg(figure)
-    grid = figure.add_gridspec(
-        2, 3, width_ratios=widths, left=0.01, right=0.99, top=0.95, bottom=0.10, wspace=0.03, hspace=0.03
-    )
-    for row, kind in enumerate(("ct", "overlay")):
-        for column, panel in enumerate(panels):
-            axes = figure.add_subplot(grid[row, column])
-            axes.imshow(getattr(panel, kind), interpolation="antialiased")
-            axes.set_axis_off()
-            if row == 0:
-                axes.set_title(f"{panel.plane}  {panel.position}", color="#d8dee6", fontsize=10)
-    patches = [
-        Patch(color=tuple(v / 255 for v in c.colour), label=legend[c.id]) for c in CLASSES if c.id in legend
-    ]
-    figure.legend(
-        handles=patches,
-        loc="lower center",
-        ncols=math.ceil(len(patches) / 2),
-        frameon=False,
-        labelcolor="#d8dee6",
-        fontsize=9,
-    )
-    figure.savefig(path, facecolor=figure.get_facecolor())
-
-
 def patient_axes(geometry: Geometry) -> tuple[tuple[int, int, int], tuple[bool, bool, bool]]:
     """Which array axis runs along superior, posterior and left, and which of them run the other way.
 
@@ -208,10 +173,9 @@ def _position(world: NDArray[np.float64], axis: int) -> str:
 
 def _box(lungs: NDArray[np.bool_], spacing: tuple[float, ...]) -> tuple[slice, slice, slice]:
     sides = []
-    for axis in range(3):
-        hit = np.flatnonzero(_along(lungs, axis).any(axis=_others(axis)))
-        margin = round(_MARGIN_MM / spacing[axis])
-        sides.append(slice(max(0, int(hit[0]) - margin), int(hit[-1]) + margin + 1))
+    for along, size, step in zip(bounding_box(lungs), lungs.shape, spacing, strict=True):
+        margin = round(_MARGIN_MM / step)
+        sides.append(slice(max(0, along.start - margin), min(size, along.stop + margin)))
     return sides[0], sides[1], sides[2]
 
 

@@ -8,18 +8,16 @@ the same place removes it when the process named in it is dead.
 from __future__ import annotations
 
 import contextlib
-import os
 import shutil
-import socket
 import threading
 from collections.abc import Iterable
 from pathlib import Path
 
-from ..errors import InputError
+from ..errors import InputError, not_written
+from ..io.owners import abandoned, own_mark
 from ..io.refusals import check_name
-from .owners import owner_lives
 
-_MARK = ".diffseglung-partial"
+_PREFIX = ".diffseglung-partial-"
 
 
 class OutputFolder:
@@ -57,16 +55,12 @@ class OutputFolder:
             self._make_parents()
             home = self.target if self.target.exists() else self.target.parent
             remove_stale(home)
-            self.path = home / f"{_MARK}-{_host()}-{os.getpid()}-{self.target.name}"
+            self.path = home / f"{_PREFIX}{own_mark()}-{self.target.name}"
             shutil.rmtree(self.path, ignore_errors=True)
             self.path.mkdir()
         except OSError as error:
             self._remove_made()
-            raise InputError(
-                "output-not-writable",
-                f"The folder {target} cannot be written ({error.strerror or error}).",
-                "Choose a folder you may write to, with room on its disk.",
-            ) from error
+            raise not_written(f"The folder {target}", error) from error
 
     def commit(self) -> bool:
         """Move everything into place; False when the run was discarded meanwhile.
@@ -142,16 +136,10 @@ class OutputFolder:
                 parent.rmdir()
 
 
-def _host() -> str:
-    return socket.gethostname().replace("-", "_") or "host"
-
-
 def remove_stale(home: Path) -> None:
     """Remove what killed runs on this computer left in a folder."""
-    for folder in home.glob(f"{_MARK}-{_host()}-*"):
-        pid = folder.name.removeprefix(f"{_MARK}-{_host()}-").split("-")[0]
-        if pid.isdigit() and not owner_lives(int(pid), folder):
-            shutil.rmtree(folder, ignore_errors=True)
+    for folder in abandoned(home, _PREFIX):
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def other_users(home: Path, name: str) -> list[Path]:
@@ -161,6 +149,6 @@ def other_users(home: Path, name: str) -> list[Path]:
     remove_stale(home)
     return sorted(
         found
-        for found in home.glob(f"{_MARK}-*-{name}")
-        if found.name.removeprefix(f"{_MARK}-").split("-", 2)[2:] == [name]
+        for found in home.glob(f"{_PREFIX}*-{name}")
+        if found.name.removeprefix(_PREFIX).split("-", 2)[2:] == [name]
     )

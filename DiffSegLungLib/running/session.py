@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterator, Mapping
 from types import FrameType
 from typing import NoReturn
 
-from ..errors import Cancelled, DiffSegLungError, InputError, OutOfMemory
+from ..errors import Cancelled, DiffSegLungError, OutOfMemory, not_written
 from ..talk import Talk
 from .output_folder import OutputFolder
 from .progress import Display, Progress
@@ -180,11 +180,7 @@ def _explain(error: Exception, stage: str) -> DiffSegLungError:
             "Close other programs, use --preset fast or --device cpu, or give the CT cropped to the lungs.",
         )
     if isinstance(error, OSError) and error.errno in _DISK_ERRORS:
-        return InputError(
-            "not-written",
-            f"Not everything could be written during {stage} ({error.strerror}).",
-            "Free some space on the disk, or choose a folder on another one.",
-        )
+        return not_written(f"The output of the stage {stage}", error)
     return DiffSegLungError(
         "unexpected",
         f"Something unexpected happened during {stage} ({text}).",

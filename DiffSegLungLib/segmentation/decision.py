@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,9 +15,9 @@ from ..model.mixture import KINDS, Mixture
 from ..talk import SILENT, Talk
 from .diffusion_features import diffusion_features
 from .fusion import Fusion, fuse
-from .naming import cell_posterior, interpolated, name_components
+from .naming import Assignment, cell_posterior, interpolated, name_components
 from .provenance import describe_grid, describe_model, describe_software, now
-from .result import CellCache, Result
+from .result import Result
 from .statistics import STATISTIC_COLUMNS
 
 if TYPE_CHECKING:
@@ -58,14 +58,29 @@ def decide(prepared: Prepared, bundle: Bundle | None, config: Config, talk: Talk
         lungs=prepared.lungs,
         labels=labels,
         entropy=entropy,
-        cells=clustered,
+        components=clustered.assignment.evidence,
         shift_hu=prepared.shift_hu,
         config=config,
         provenance=_provenance(prepared, bundle, config, seconds),
     )
 
 
-def cluster_cells(prepared: Prepared, cells: Cells, bundle: Bundle | None, config: Config) -> CellCache:
+@dataclass(frozen=True)
+class ClusteredCells:
+    """The cells of a lung in clusters that have names.
+
+    Attributes:
+        cells: features of every lung cell.
+        responsibility: (n, k) float32, posterior of the components.
+        assignment: which tissue every component is.
+    """
+
+    cells: Cells
+    responsibility: NDArray[np.float32]
+    assignment: Assignment
+
+
+def cluster_cells(prepared: Prepared, cells: Cells, bundle: Bundle | None, config: Config) -> ClusteredCells:
     """Clusters of the lung cells, and which tissue each of them is.
 
     Args:
@@ -82,10 +97,10 @@ def cluster_cells(prepared: Prepared, cells: Cells, bundle: Bundle | None, confi
     responsibility = mixture.predict_proba(cells)
     looks = pooled(prepared.looks, prepared.parenchyma.half, cells)
     assignment = name_components(cells, looks, responsibility)
-    return CellCache(cells, prepared.parenchyma.canonical.geometry, mixture, responsibility, assignment)
+    return ClusteredCells(cells, responsibility, assignment)
 
 
-def fuse_cells(prepared: Prepared, clustered: CellCache, config: Config, talk: Talk = SILENT) -> Fusion:
+def fuse_cells(prepared: Prepared, clustered: ClusteredCells, config: Config, talk: Talk = SILENT) -> Fusion:
     """Fusion of the named cells with the voxels' HU, on the working grid.
 
     Args:

@@ -28,7 +28,7 @@ class Segmenter:
     """Segmenter of one CT after another, with one model and one set of settings.
 
     Args:
-        bundle: the model, or as :meth:`.model.bundle.Bundle.load` takes it. It is loaded when first
+        bundle: the model, or as :func:`.model.library.load_model` takes it. It is loaded when first
             needed, and never when the settings do without (``statistics`` with ``per-volume``).
         config: the settings.
     """
@@ -88,9 +88,10 @@ class Segmenter:
             InputError: there is none, it is broken, or it cannot serve the settings.
         """
         from ..model.bundle import Bundle
+        from ..model.library import load_model
 
         if not isinstance(self._bundle, Bundle):
-            self._bundle = Bundle.load(self._bundle)
+            self._bundle = load_model(self._bundle)
         check_fit(self.config, self._bundle)
         return self._bundle
 

@@ -16,63 +16,18 @@ from numpy.typing import NDArray
 from ..anatomy.lungs import Lungs
 from ..anatomy.regions import region_map
 from ..config import Config
-from ..errors import InputError
-from ..grid.cells import Cells
 from ..io.ct import CT, write_image, write_segmentation
-from ..io.geometry import Geometry
 from ..io.image_file import write_parts
-from ..model.mixture import Mixture
-from ..report.page import legend, summary_text, write_report
-from ..report.pictures import draw_montage, draw_panels, write_overview
+from ..io.whole_file import writing
+from ..report.page import summary_text, write_report
+from ..report.pictures import draw_montage, draw_panels
 from ..report.quantify import Quantities, quantify
 from ..talk import SILENT, Talk
 from ..threads import in_threads
-from .naming import Assignment
 from .uncertainty import UncertainRegion, uncertain_regions
 
 FORMAT = 1
-"""Version of result.json and cells.npz."""
-
-
-@dataclass(frozen=True)
-class CellCache:
-    """What refinement starts from: small, and enough to name the cells anew without the network.
-
-    Attributes:
-        cells: features of every lung cell.
-        geometry: canonical grid that the cells tile.
-        mixture: the mixture of this volume.
-        responsibility: (n, k) float32, posterior of the components.
-        assignment: which tissue every component is.
-    """
-
-    cells: Cells
-    geometry: Geometry
-    mixture: Mixture
-    responsibility: NDArray[np.float32]
-    assignment: Assignment
-
-    def save(self, path: Path) -> None:
-        """Write an ``.npz`` of plain arrays (nothing pickled); compressing features would save a seventh."""
-        cells, geometry = self.cells, self.geometry
-        arrays: dict[str, NDArray[Any]] = {
-            "format": np.array(FORMAT),
-            "shape": np.array(cells.shape),
-            "index": cells.index,
-            "fraction": cells.fraction,
-            "features": cells.features,
-            "kinds": np.array(cells.kinds),
-            "names": np.array(cells.names),
-            "responsibility": self.responsibility.astype(np.float16),
-            "component_class": self.assignment.classes,
-            "component_probability": self.assignment.probabilities,
-            "grid_size": np.array(geometry.size),
-            "grid_spacing": np.array(geometry.spacing),
-            "grid_origin": np.array(geometry.origin),
-            "grid_direction": np.array(geometry.direction),
-        }
-        arrays |= {f"mixture.{name}": array for name, array in self.mixture.to_arrays().items()}
-        np.savez(path, allow_pickle=False, **arrays)
+"""Version of result.json."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +39,7 @@ class Result:
         lungs: the lung mask and its regions.
         labels: (z, y, x) uint8 class ids on the CT's grid, 0 outside the lungs.
         entropy: (z, y, x) float16, entropy of the class posterior, 0 certain .. 1 undecided.
-        cells: the cache that refinement starts from.
+        components: what every component of the mixture looks like and which tissue it is, ready for JSON.
         shift_hu: air-offset correction that was added to every HU.
         config: the settings.
         provenance: what the run was, in plain values: ``source``, ``grid``, ``created``, ``notes``, ``air``,
@@ -96,7 +51,7 @@ class Result:
     lungs: Lungs
     labels: NDArray[np.uint8]
     entropy: NDArray[np.float16]
-    cells: CellCache
+    components: tuple[dict[str, Any], ...]
     shift_hu: float
     config: Config
     provenance: dict[str, Any]
@@ -140,18 +95,14 @@ class Result:
             self._write_segmentation,
             self._write_labels,
             self._write_regions,
-            self._write_cells,
         )
         begin, stage = time.monotonic(), talk.at("output")
         stage.advance(0.0)
-        try:
-            in_threads(
-                lambda step: step(Path(folder)), steps, lambda done: stage.advance(done / (len(steps) + 1))
-            )
-            self.provenance["timings_s"]["output"] = round(time.monotonic() - begin, 2)
-            self._write_tables(Path(folder))
-        except OSError as error:
-            raise _not_written(folder) from error
+        in_threads(
+            lambda step: step(Path(folder)), steps, lambda done: stage.advance(done / (len(steps) + 1))
+        )
+        self.provenance["timings_s"]["output"] = round(time.monotonic() - begin, 2)
+        self._write_tables(Path(folder))
 
     def _write_segmentation(self, folder: Path) -> None:
         name = (self.provenance.get("model") or {}).get("name", "statistics")
@@ -174,9 +125,6 @@ class Result:
         path = folder / "entropy.nii.gz"
         write_parts(path, self.ct.geometry, np.float32, lambda planes: digits[bits[planes]])
 
-    def _write_cells(self, folder: Path) -> None:
-        self.cells.save(folder / "cells.npz")
-
     def _find_uncertain(self, folder: Path) -> None:
         """Look for :attr:`uncertain`, which the tables need, while files are written."""
         _ = self.uncertain
@@ -185,20 +133,22 @@ class Result:
         hu, geometry, mask = self.ct.hu, self.ct.geometry, self.lungs.mask
         panels = draw_panels(hu, self.labels, self.entropy, mask, geometry)
         montage = draw_montage(hu, self.labels, mask, geometry)
-        write_overview(folder / "overview.png", panels, legend(self.tables))
-        write_report(folder / "report.html", self.tables, panels, montage, self.provenance)
+        with writing(folder / "report.html") as aside:
+            write_report(aside, self.tables, panels, montage, self.provenance)
 
     def _write_tables(self, folder: Path) -> None:
-        (folder / "table.csv").write_text(self.tables.to_csv(), encoding="utf-8")
+        with writing(folder / "table.csv") as aside:
+            aside.write_text(self.tables.to_csv(), encoding="utf-8")
         content = {
             "format": FORMAT,
             **self.provenance,
             "tables": self.tables.to_mapping(),
             "uncertain_regions": [region.to_mapping() for region in self.uncertain],
-            "components": list(self.cells.assignment.evidence),
+            "components": list(self.components),
         }
         text = json.dumps(_finite(content), indent=2, allow_nan=False)
-        (folder / "result.json").write_text(text + "\n", encoding="utf-8")
+        with writing(folder / "result.json") as aside:
+            aside.write_text(text + "\n", encoding="utf-8")
 
 
 def _finite(value: Any) -> Any:
@@ -208,15 +158,3 @@ def _finite(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [_finite(entry) for entry in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _not_written(folder: str | Path) -> InputError:
-    import shutil
-
-    place = next(p for p in (Path(folder).absolute(), *Path(folder).absolute().parents) if p.exists())
-    free = shutil.disk_usage(place).free / 1e6
-    return InputError(
-        "not-written",
-        f"The results could not be written ({free:.0f} MB are free on that disk).",
-        "Free some space, or choose a folder on another disk.",
-    )

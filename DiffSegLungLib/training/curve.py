@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..io.whole_file import write_aside
+from ..io.whole_file import writing
 from .settings import TrainingSettings
 
 
@@ -71,9 +70,8 @@ def draw_curve(entries: list[dict[str, Any]], settings: TrainingSettings, path: 
     noise.set_title(
         two_stages if settings.full_weight else "Noise prediction and radiomic distillation", fontsize=10
     )
-    picture = io.BytesIO()
-    figure.savefig(picture, format="png", dpi=120)
-    write_aside(path, picture.getvalue())
+    with writing(path) as aside:
+        figure.savefig(aside, format="png", dpi=120)
 
 
 def _series(entries: list[dict[str, Any]], name: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

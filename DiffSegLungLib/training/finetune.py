@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InputError
-from ..io.whole_file import write_aside
+from ..io.whole_file import writing
 from ..model.archive import CARD, check_identity, read
 from ..model.library import BUILT_IN, SHIPPED, Library, Model
 from .settings import SIZES, TrainingSettings
@@ -136,7 +136,8 @@ def register(bundle: Path) -> Model:
             return model
     while True:
         card = packed.card | {"version": library.next_version(packed.card["id"])}
-        write_aside(bundle / CARD, json.dumps(card, indent=2).encode() + b"\n")
+        with writing(bundle / CARD) as aside:
+            aside.write_bytes(json.dumps(card, indent=2).encode() + b"\n")
         try:
             return library.install(bundle)[0]
         except InputError as error:

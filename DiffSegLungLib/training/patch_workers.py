@@ -18,7 +18,7 @@ from pathlib import Path
 
 import torch
 
-from ..running.owners import owner_lives
+from ..io.owners import owner_lives
 
 
 def mark_of(run: Path, rank: int) -> str:

@@ -185,8 +185,6 @@ def _begun(request: TrainingRequest, run: RunFolder, talk: Talk) -> list[Prepare
                 f"Go on with it by --resume {run.folder}, or name another folder with --out.",
             )
     run.agree_on(request.settings)
-    for left in run.folder.glob(".bundle-*.part"):  # of a start that was killed while it copied the parent
-        left.unlink(missing_ok=True)
     if parent is not None and parent.place != run.parent and not begun:
         read(parent.place).write(run.parent)
     run.result.unlink(missing_ok=True)

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..errors import InputError, not_written
-from ..io.whole_file import opened_aside, write_aside
-from ..running.owners import identity
+from ..io.owners import identity
+from ..io.whole_file import writing
 from .candidates import Candidate
 from .settings import FREE_SETTINGS, TrainingSettings
 
@@ -69,11 +69,7 @@ class RunFolder:
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise InputError(
-                "output-not-writable",
-                f"The folder {folder} cannot be made ({error.strerror or error}).",
-                "Name a folder for the run that you may write to.",
-            ) from error
+            raise not_written(f"The folder {folder}", error) from error
 
     def claim(self) -> None:
         """Keep other processes out of this run until this one ends, however it ends.
@@ -174,7 +170,7 @@ class RunFolder:
         """
         import torch
 
-        with opened_aside(self.checkpoint, self.checkpoint.with_suffix(".part")) as file:
+        with writing(self.checkpoint) as aside, aside.open("xb") as file:
             try:
                 torch.save(state, file)
             except RuntimeError as error:  # PyTorch's writer, when the disk is full
@@ -207,7 +203,7 @@ class RunFolder:
             with self.log.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(entry) + "\n")
         except OSError as error:
-            raise not_written(self.log, error) from error
+            raise not_written(self.log.name, error) from error
 
     def entries(self) -> list[dict[str, Any]]:
         """The lines of the log up to the first that is none: a kill cuts one off.
@@ -269,8 +265,10 @@ class RunFolder:
 
     def _cut_log(self, step: int) -> None:
         kept = [entry for entry in self.entries() if entry["step"] <= step]
-        write_aside(self.log, "".join(json.dumps(entry) + "\n" for entry in kept).encode())
+        with writing(self.log) as aside:
+            aside.write_bytes("".join(json.dumps(entry) + "\n" for entry in kept).encode())
 
 
 def _write_json(path: Path, content: Any) -> None:
-    write_aside(path, json.dumps(content, indent=2).encode() + b"\n")
+    with writing(path) as aside:
+        aside.write_bytes(json.dumps(content, indent=2).encode() + b"\n")

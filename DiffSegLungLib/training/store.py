@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +21,7 @@ from ..grid.cells import Lattices
 from ..io.cases import find_cases
 from ..io.ct import CT, Geometry
 from ..io.refusals import shown_name
-from ..io.whole_file import write_aside
+from ..io.whole_file import writing
 from ..talk import SILENT, Talk
 from .candidates import Candidate
 from .patients import numbered, patient_groups, patient_of, read_patients
@@ -275,7 +274,8 @@ def _prepare(path: Path, store: Path, patient: str) -> tuple[PreparedVolume, flo
             canonical, meta = _seen(ct)
         except InputError as error:
             told = {"code": error.code, "message": error.message, "hint": error.hint}
-            write_aside(refusal, json.dumps(told).encode())
+            with writing(refusal) as aside:
+                aside.write_bytes(json.dumps(told).encode())
             raise
         _keep(canonical, meta, folder)
     notes = tuple(map(str, meta.get("notes", ())))  # earlier versions kept none
@@ -306,14 +306,8 @@ def _seen(ct: CT) -> tuple[Canonical, dict[str, Any]]:
 
 def _keep(canonical: Canonical, meta: dict[str, Any], folder: Path) -> None:
     """Write a prepared CT into a folder that appears whole or not at all, in place of a damaged one."""
-    aside = folder.with_name(f".{folder.name}.part")
-    try:
-        for left in (aside, folder):
-            shutil.rmtree(left, ignore_errors=True)
+    with writing(folder) as aside:
         aside.mkdir()
         np.save(aside / "hu.npy", np.round(np.clip(canonical.hu, -1100, 1500)).astype(np.int16))
         np.save(aside / "lungs.npy", canonical.lungs)
         (aside / "meta.json").write_text(json.dumps(meta), encoding="utf-8")
-        aside.replace(folder)
-    except OSError as error:
-        raise not_written(folder, error) from error

@@ -71,7 +71,7 @@ def moment(number: int, kills: int, unbroken: Training, killed: Training, rng: r
         after = rng.uniform(0.0, seen["prepare"] + 2.0 * left_s)
         if number % 2:
             return lambda t: t.for_seconds() > after, 0.0
-        return lambda t: t.for_seconds() > after and t.writes("checkpoint.part"), rng.uniform(0.0, 0.03)
+        return lambda t: t.for_seconds() > after and t.writes("checkpoint.pt"), rng.uniform(0.0, 0.03)
     if number % 3:
         return lambda t: t.at("population"), rng.uniform(0.0, seen["bundle"] - seen["population"])
     return lambda t: t.at("bundle"), rng.uniform(0.0, 0.01)

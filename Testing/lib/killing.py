@@ -130,7 +130,7 @@ class Training:
     def writes(self, name: str) -> bool:
         """Whether this run has a file of this name half-written now."""
         with contextlib.suppress(FileNotFoundError):
-            return (self.run / name).stat().st_mtime > self._began_at
+            return any(left.stat().st_mtime > self._began_at for left in self.run.glob(f".part-*-{name}"))
         return False
 
     def step(self) -> int:
@@ -171,7 +171,7 @@ class Training:
 
     def half_written(self) -> list[str]:
         """Files and folders with the names that they have until they are whole."""
-        return sorted(name for name in self.files() if Path(name).suffix == ".part")
+        return sorted(name for name in self.files() if Path(name).name.startswith(".part-"))
 
     def _notice(self) -> bool:
         text = self.said.read_text() if self.said.stat().st_size else ""
@@ -197,9 +197,10 @@ class Training:
         assert not alive, f"orphans: {alive}"
         self.assert_whole()
         stage = "end" if process.returncode == 0 else next(reversed(self.seen), "start")
-        if stage == "prepare" and (children or self.writes("checkpoint.part")):
+        if stage == "prepare" and (children or self.writes("checkpoint.pt")):
             stage = "train"
-        return Death(stage, [name for name in self.half_written() if self.writes(name)], self.step())
+        final = [re.sub(r".*\.part-[^-]+-\d+-", "", name) for name in self.half_written()]
+        return Death(stage, [name for name in final if self.writes(name)], self.step())
 
     def _ours(self, name: str) -> bool:
         return any(str(pid) in re.findall(r"\d+", name) for pid in self._processes)

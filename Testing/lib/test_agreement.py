@@ -31,7 +31,7 @@ def scene() -> Case:
         ((LEFT, GROUND_GLASS), (RIGHT, GROUND_GLASS), (DENSE, CONSOLIDATION)), start=1
     ):
         truth[box], owner[box] = class_id, number
-        lesions.append(PlacedLesion(number, "made", class_id, 600 * VOXEL_ML, (0.0, 0.0, 0.0)))
+        lesions.append(PlacedLesion(number, "made", class_id, 600 * VOXEL_ML))
     geometry = Geometry(SHAPE[::-1], (1.0, 1.0, 2.0))
     ct = CT(np.zeros(SHAPE, np.int16), geometry, "made")
     lungs = np.ones(SHAPE, bool)

@@ -21,7 +21,7 @@ from tinymodel import tiny_bundle
 from DiffSegLungLib.commands.cli import main
 from DiffSegLungLib.errors import Cancelled
 from DiffSegLungLib.model.bundle import Bundle
-from DiffSegLungLib.model.library import Library
+from DiffSegLungLib.model.library import Library, load_model
 from DiffSegLungLib.talk import Talk
 from DiffSegLungLib.training import finetune, teaching
 from DiffSegLungLib.training import trainer as trainer_module
@@ -142,7 +142,7 @@ def test_a_teacher_is_fitted_to_what_the_student_knows(
     """The shipped model knows something, so a teacher fitted to it finds its way among blocks never seen."""
     monkeypatch.undo()
     run = tuner(volumes, tmp_path / "run", replace(TUNED, base=32, attention_heads=4, timesteps=250))
-    run.learner.begin_from(Bundle.load("built-in"))
+    run.learner.begin_from(load_model("built-in"))
     before = run.validate()
     student = copy.deepcopy(run.student.state_dict())
     run.learner.teacher.load_state_dict(run._teacher())
@@ -340,13 +340,13 @@ def test_a_tuned_model_is_installed_with_its_story_and_no_names(
     assert (result["parent"], result["steps"], result["stopped"]) == ("own 1", 10, "steps")
     assert result["best_step"] == 10
     assert score(result["after"], result["before"]) > 1.01  # type: ignore[arg-type]
-    card = Bundle.load("own-tuned").card
+    card = load_model("own-tuned").card
     grandparent = library.read("own 1").card
     assert card["parent"] == {"id": "own", "version": "1", "sha256": grandparent["sha256"]}
     assert card["training"]["curve"][0]["step"] == 0
     assert len(card["data"]["training_fingerprints"]) == 2 and len(card["data"]["held_out_fingerprints"]) == 1
     assert "Miller" not in json.dumps(card) and str(cohort) not in json.dumps(card)
-    assert Bundle.load("own-tuned").mixture.keys() >= {"hybrid.means", "diffusion.means", "statistics.means"}
+    assert load_model("own-tuned").mixture.keys() >= {"hybrid.means", "diffusion.means", "statistics.means"}
 
     # The same again is no second model, other weights are; --resume needs nothing else, not even the CT.
     shutil.move(cohort / "ct", cohort / "gone")

@@ -29,6 +29,7 @@ from DiffSegLungLib.generation.sampling import (
     sample_patches,
 )
 from DiffSegLungLib.model.bundle import Bundle
+from DiffSegLungLib.model.library import load_model
 from DiffSegLungLib.talk import Talk
 
 QUICK = Sampling(steps=3)
@@ -89,7 +90,7 @@ def test_patches_are_in_hu_and_depend_on_their_seed_and_number_alone() -> None:
 def test_lungs_of_the_shipped_model_keep_the_density_they_begin_with() -> None:
     lungs = np.stack([ellipsoid((16, 64, 64))] * 4)
     begun = flat_ct(lungs, seed=3)
-    drawn = sample_patches(Bundle.load("default"), lungs, Sampling(steps=12, seed=3))
+    drawn = sample_patches(load_model("default"), lungs, Sampling(steps=12, seed=3))
     starts, ends = (np.array([hu[i][lungs[i]].mean() for i in range(4)]) for hu in (begun, drawn))
     assert LUNG_HU - 90 <= starts.min() < starts.max() - 30 <= LUNG_HU + 60
     np.testing.assert_allclose(ends, starts, atol=100)

@@ -9,6 +9,7 @@ from grids import DIRECTIONS, GRIDS, ramp
 from smallchest import image
 
 from DiffSegLungLib.io.ct import Geometry, resample
+from DiffSegLungLib.io.geometry import IDENTITY, bounding_box
 
 
 def test_index_and_world_by_hand() -> None:
@@ -51,7 +52,7 @@ def test_axis_aligned_grid_of_same_spacing_is_the_grid_itself() -> None:
 @pytest.mark.parametrize("grid", GRIDS.values(), ids=GRIDS.keys())
 def test_axis_aligned_grid_covers_every_voxel(grid: Geometry) -> None:
     cover = grid.axis_aligned((2.0, 1.0, 1.0))
-    assert cover.is_axis_aligned
+    assert cover.direction == pytest.approx(IDENTITY, abs=1e-6)
     index = np.stack(np.meshgrid(*[(-0.5, n - 0.5) for n in grid.shape], indexing="ij"), axis=-1)
     inside = cover.index(grid.world(index))
     assert inside.min() >= -0.5 - 1e-3
@@ -145,3 +146,12 @@ def test_target_elsewhere_is_all_fill() -> None:
     moved = resample(ramp(GRIDS["oblique"]), GRIDS["oblique"], away, order="linear", fill=-1024)
     assert moved.shape == (5, 4, 3)
     assert (moved == -1024).all()
+
+
+def test_a_bounding_box_holds_what_is_marked_and_no_more() -> None:
+    mask = np.zeros((9, 8, 7), bool)
+    assert bounding_box(mask, 2) == (slice(0, 0), slice(0, 0), slice(0, 0))
+    mask[3, 1, 6] = mask[5, 4, 2] = True
+    assert bounding_box(mask) == (slice(3, 6), slice(1, 5), slice(2, 7))
+    assert bounding_box(mask[::-1, :, ::-1]) == (slice(3, 6), slice(1, 5), slice(0, 5))
+    assert bounding_box(mask, 2) == (slice(1, 8), slice(0, 7), slice(0, 7))

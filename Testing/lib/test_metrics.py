@@ -64,11 +64,11 @@ def test_score_counts_only_what_is_scored() -> None:
     known[3] = False
     result = score(truth, predicted, (1, 1, 1), within=known, classes=(3, 5))
     assert result[3].dice == 1
-    assert result[3].volume_error_ml == 0
+    assert result[3].predicted_ml == result[3].truth_ml
     assert np.isnan(result[5].dice)
     everywhere = score(truth, predicted, (1, 1, 1), classes=(3,))[3]
     assert everywhere.dice == pytest.approx(2 * 32 / (32 + 48))
-    assert everywhere.volume_error_ml == pytest.approx(0.016)
+    assert everywhere.predicted_ml - everywhere.truth_ml == pytest.approx(0.016)
 
 
 def test_auroc_agrees_with_scikit_learn_and_known_values() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import stat
-import time
 import tracemalloc
 import zipfile
 from pathlib import Path
@@ -14,6 +13,7 @@ import pytest
 from modelfiles import change_card, content, make, pack, refused
 from tinymodel import tiny_bundle
 
+from DiffSegLungLib.io.owners import own_mark
 from DiffSegLungLib.model.archive import CARD, WEIGHTS
 from DiffSegLungLib.model.library import Library
 
@@ -213,24 +213,23 @@ def test_a_failing_disk_leaves_what_was_there(
     def full(_descriptor: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(os, "fsync", full)
     other = make(tmp_path / "other", shift=1.0)
+    monkeypatch.setattr(os, "fsync", full)
     error = refused(lambda: library.install(other, overwrite=True))
     assert error.code == "not-written"
     assert "No space left" in error.message
     assert content(library.folder) == before
     assert refused(lambda: library.export("own", tmp_path / "out.zip")).code == "not-written"
     assert not (tmp_path / "out.zip").exists()
-    assert not list(tmp_path.glob(".bundle-*"))
+    assert not list(tmp_path.glob(".part-*"))
 
 
-def test_what_killed_imports_left_is_removed_a_day_later(library: Library, folder: Path) -> None:
+def test_what_killed_imports_left_is_removed_by_the_next(library: Library, folder: Path) -> None:
     library.folder.mkdir(parents=True)
-    old, new = library.folder / ".import-old", library.folder / ".import-new"
-    for left in (old, new):
-        left.mkdir()
-    yesterday = time.time() - 2 * 86_400
-    os.utime(old, (yesterday, yesterday))
+    host, own = own_mark().rsplit("-", 1)
+    dead, living = (library.folder / f".part-{host}-{pid}-own 2.zip" for pid in (2**22 + 1, own))
+    for left in (dead, living):
+        left.write_bytes(b"half")
     assert [m.name for m in library.models()][1:] == []
     library.install(folder)
-    assert sorted(p.name for p in library.folder.iterdir()) == [".import-new", "own 1.zip"]
+    assert sorted(p.name for p in library.folder.iterdir()) == [living.name, "own 1.zip"]

@@ -15,7 +15,7 @@ from modelfiles import change_card, content, make, pack, refused
 from DiffSegLungLib.model import library as module
 from DiffSegLungLib.model.archive import CARD, WEIGHTS, read
 from DiffSegLungLib.model.bundle import Bundle
-from DiffSegLungLib.model.library import SHIPPED, Library, models_folder
+from DiffSegLungLib.model.library import SHIPPED, Library, load_model, models_folder
 
 # Where models are kept
 
@@ -63,7 +63,7 @@ def test_an_imported_model_is_loaded_by_its_name(
     model, new = library.install(source)
     assert (model.name, new) == ("own 1", True)
     for words in ("own 1", "own"):
-        loaded, wanted = Bundle.load(library.choose(words).place), Bundle.load(folder)
+        loaded, wanted = load_model(library.choose(words).place), Bundle.load(folder)
         assert loaded.card == wanted.card
         x, t = torch.randn(1, 2, 8, 16, 16), torch.tensor([50])
         torch.testing.assert_close(loaded.network.encode(x, t), wanted.network.encode(x, t))
@@ -128,7 +128,7 @@ def test_weights_of_earlier_versions_in_float32_still_load(library: Library, fol
     (folder / WEIGHTS).write_bytes(whole)
     change_card(folder, sha256=sha256(whole).hexdigest())
     library.install(folder)
-    parameters = Bundle.load(library.choose("own").place).network.state_dict()
+    parameters = load_model(library.choose("own").place).network.state_dict()
     assert all(torch.equal(parameters[k], tensors[f"network.{k}"].float()) for k in parameters)
 
 
@@ -153,7 +153,7 @@ def test_the_list_is_in_order_and_says_what_is_broken(stocked: Library, tmp_path
     for name in ("own 1", "own 3", "link 1"):
         assert refused(lambda name=name: stocked.choose(name)).code == "bundle-broken"
     chosen = stocked.choose("own 2").place
-    assert refused(lambda: Bundle.load(chosen)).code == "bundle-tampered"
+    assert refused(lambda: load_model(chosen)).code == "bundle-tampered"
 
 
 def test_a_library_that_cannot_be_read_is_said_so(tmp_path: Path) -> None:
@@ -199,8 +199,8 @@ def test_a_name_that_is_also_a_bundle_here_is_refused(
 def test_the_default_is_kept_and_falls_back_when_it_is_gone(stocked: Library) -> None:
     assert stocked.default()[0].built_in
     stocked.set_default("own 2")
-    assert Bundle.load().name == Bundle.load("own 2").name == "own 2"
-    assert Bundle.load("built-in").name.startswith("diffseglung-ct")
+    assert load_model().name == load_model("own 2").name == "own 2"
+    assert load_model("built-in").name.startswith("diffseglung-ct")
     assert Library().choose("default").place == str(stocked.folder / "own 2.zip")
     assert stocked.choose("built-in").place == "built-in"
     (stocked.folder / "own 2.zip").unlink()
@@ -208,7 +208,7 @@ def test_the_default_is_kept_and_falls_back_when_it_is_gone(stocked: Library) ->
     assert choice.place == "built-in"
     assert "own 2 is not installed any more" in choice.note
     with pytest.warns(UserWarning, match="own 2 is not installed any more"):
-        assert Bundle.load().name.startswith("diffseglung-ct")
+        assert load_model().name.startswith("diffseglung-ct")
     stocked.set_default("built-in")
     assert stocked.choose("default").note == ""
     assert not (stocked.folder / "default.json").exists()
@@ -249,7 +249,7 @@ def test_an_export_is_the_same_to_the_byte_and_can_be_imported(
     other.export("own", three)
     assert one.read_bytes() == two.read_bytes() == three.read_bytes()
     stocked.export("built-in", tmp_path / "shipped.zip")
-    assert Bundle.load(tmp_path / "shipped.zip").card == Bundle.load().card
+    assert Bundle.load(tmp_path / "shipped.zip").card == load_model().card
     assert refused(lambda: stocked.export("own 1", one)).code == "output-exists"
     stocked.export("own 2", one, overwrite=True)
     assert read(one).name == "own 2"

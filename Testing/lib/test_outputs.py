@@ -117,7 +117,7 @@ def test_a_file_among_the_parents_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError) as caught:
         OutputFolder(tmp_path / "file" / "result", NAMES)
-    assert caught.value.code == "output-not-writable"
+    assert caught.value.code == "not-written"
 
 
 def test_debris_of_a_killed_run_is_removed_but_not_that_of_a_living_one(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,7 +18,9 @@ from tinymodel import tiny_bundle
 from DiffSegLungLib.classes import CLASSES
 from DiffSegLungLib.config import Config
 from DiffSegLungLib.errors import Cancelled, InputError
+from DiffSegLungLib.grid.cells import Cells
 from DiffSegLungLib.io.ct import CT
+from DiffSegLungLib.model.mixture import Mixture
 from DiffSegLungLib.segmentation.decision import decide
 from DiffSegLungLib.segmentation.pipeline import Segmenter
 from DiffSegLungLib.segmentation.preparation import prepare
@@ -189,11 +192,20 @@ def test_a_population_of_other_statistics_is_refused() -> None:
         Segmenter(bundle, Config()).run(CT.from_image(quick_image()))
 
 
-def test_features_of_the_network_take_part(result: Result) -> None:
+def test_features_of_the_network_take_part(result: Result, monkeypatch: pytest.MonkeyPatch) -> None:
     """The whole hybrid path, with an untrained network and a mixture of this volume alone."""
     config = Config(mode="per-volume", components=4, timesteps=(10,), overlap=0.0)
+    fit, clustered = Mixture.fit, []
+
+    def watched(cells: Cells, *args: Any, **options: Any) -> Mixture:
+        clustered.append(cells)
+        return fit(cells, *args, **options)
+
+    monkeypatch.setattr(Mixture, "fit", watched)
     run = Segmenter(tiny_bundle(), config).run(result.ct)
-    assert run.cells.cells.of_kind("diffusion").shape == (len(run.cells.cells), 128)
+    (cells,) = clustered
+    assert cells.of_kind("diffusion").shape == (len(cells), 128)
+    assert len(run.components) == 4
     assert run.provenance["model"]["name"] == "tiny 1"
     np.testing.assert_array_equal(run.labels > 0, run.lungs.mask)
 
@@ -208,14 +220,3 @@ def test_saving_stops_between_files(result: Result, tmp_path: Path) -> None:
     with pytest.raises(Cancelled):
         result.save(tmp_path, Talk(cancelled=after_two))
     assert len(list(tmp_path.iterdir())) == 2
-
-
-def test_cells_can_be_read_without_pickle(result: Result, tmp_path: Path) -> None:
-    result.cells.save(tmp_path / "cells.npz")
-    with np.load(tmp_path / "cells.npz", allow_pickle=False) as saved:
-        n = len(saved["index"])
-        assert saved["features"].shape[0] == saved["responsibility"].shape[0] == n
-        np.testing.assert_allclose(saved["responsibility"].sum(axis=1), 1.0, atol=2e-2)
-        assert saved["component_class"].shape == (saved["responsibility"].shape[1],)
-        assert tuple(saved["grid_size"]) == result.cells.geometry.size
-    assert (tmp_path / "cells.npz").stat().st_size < 2_000_000

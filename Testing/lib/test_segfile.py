@@ -9,6 +9,7 @@ import pytest
 import slicerio
 
 from DiffSegLungLib.classes import CLASSES
+from DiffSegLungLib.errors import InputError
 from DiffSegLungLib.io.ct import Geometry, read_mask, write_segmentation
 
 GRID = Geometry((12, 11, 10), (0.8, 0.8, 2.5), (-30.0, 20.0, -400.0), (0.8, 0.6, 0, -0.6, 0.8, 0, 0, 0, 1))
@@ -74,6 +75,6 @@ def test_own_segmentation_serves_as_lung_mask(labels: np.ndarray, tmp_path: Path
 
 
 def test_nothing_is_left_when_the_folder_is_gone(labels: np.ndarray, tmp_path: Path) -> None:
-    with pytest.raises(OSError):
+    with pytest.raises(InputError, match="cannot be written"):
         write_segmentation(tmp_path / "gone" / "labels.seg.nrrd", labels, GRID)
     assert list(tmp_path.iterdir()) == []

@@ -20,7 +20,8 @@ from test_training import TINY
 
 from DiffSegLungLib.commands.cli import main
 from DiffSegLungLib.errors import Cancelled, InputError
-from DiffSegLungLib.io.whole_file import write_aside
+from DiffSegLungLib.io.owners import own_mark
+from DiffSegLungLib.io.whole_file import writing
 from DiffSegLungLib.talk import Talk
 from DiffSegLungLib.training import run_folder
 from DiffSegLungLib.training.dataset import split_by_patient
@@ -131,15 +132,16 @@ def test_a_file_without_end_is_not_read(
 def test_a_link_in_the_way_is_replaced_and_never_followed(run: Path, tmp_path: Path) -> None:
     precious = tmp_path / "precious"
     precious.write_text("precious")
-    names = ["log.jsonl", "loss.png", "result.json", "checkpoint.part"]
+    names = ["log.jsonl", "loss.png", "result.json"]
     (run / "bundle").mkdir()
-    (run / "bundle" / ".card.json.part").symlink_to(precious)
-    for name in [*names, *(f".{name}.part" for name in names)]:
+    (run / "bundle" / f".part-{own_mark()}-card.json").symlink_to(precious)
+    (run / f".part-{own_mark()}-checkpoint.pt").symlink_to(precious)
+    for name in [*names, *(f".part-{own_mark()}-{name}" for name in names)]:
         (run / name).unlink(missing_ok=True)
         (run / name).symlink_to(precious)
     assert main(["train", "--resume", str(run), "--quiet"]) == 0
     assert precious.read_text() == "precious"
-    assert not any((run / name).is_symlink() for name in names[:3])
+    assert not any((run / name).is_symlink() for name in names)
     assert RunFolder(run).outcome()["steps"] == 2
 
 
@@ -267,11 +269,11 @@ def test_a_ct_that_could_not_be_read_is_tried_anew(ct: Path, tmp_path: Path) -> 
 def test_what_cannot_be_written_is_said_and_is_no_fault_of_the_ct(
     ct: Path, run: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    (run / ".result.json.part").mkdir()
+    (run / "loss.png").mkdir()
     error = refusal(capfd, "--resume", run)
-    assert error["code"] == "not-written" and "result.json" in error["message"]
-    with pytest.raises(InputError, match="cannot be written"):
-        write_aside(tmp_path / "nowhere" / "x", b"")
+    assert error["code"] == "not-written" and "loss.png" in error["message"]
+    with pytest.raises(InputError, match="cannot be written"), writing(tmp_path / "nowhere" / "x") as aside:
+        aside.write_bytes(b"")
     (tmp_path / "store").write_text("no folder")
     with pytest.raises(InputError, match="cannot be written"):
         prepare_store([ct], tmp_path / "store")

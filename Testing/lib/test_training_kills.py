@@ -18,6 +18,7 @@ import pytest
 import torch
 from killing import OPTIONS, Training, differences, make_ct
 
+from DiffSegLungLib.io.owners import own_mark
 from DiffSegLungLib.running.process_tree import own_group
 from DiffSegLungLib.training.patch_workers import clear, mark_of
 from DiffSegLungLib.training.run_folder import RunFolder
@@ -34,17 +35,18 @@ def test_a_training_killed_at_every_stage_ends_like_the_unbroken_one(tmp_path: P
 
     for _ in range(5):  # a busy machine may see the folder and kill only when it is whole
         shutil.rmtree(killed.run, ignore_errors=True)
-        assert killed.go(lambda t: any(t.run.glob("store/.*.part"))).stage == "prepare"
+        assert killed.go(lambda t: any(t.run.glob("store/.part-*"))).stage == "prepare"
         if killed.half_written():
             break
     assert killed.half_written()
-    (killed.run / ".bundle-left.part").touch()  # as a fine-tuning leaves it that is killed at its very start
+    host = own_mark().rsplit("-", 1)[0]  # as a fine-tuning leaves it that is killed at its very start
+    (killed.run / f".part-{host}-{2**22 + 1}-parent.zip").touch()
     for step in range(4, 14, 2):  # here too it may be whole when the signal arrives
-        death = killed.go(lambda t, step=step: t.step() >= step and t.writes("checkpoint.part"))
+        death = killed.go(lambda t, step=step: t.step() >= step and t.writes("checkpoint.pt"))
         assert death.stage == "train"
-        if "checkpoint.part" in death.half_written:
+        if "checkpoint.pt" in death.half_written:
             break
-    assert "checkpoint.part" in death.half_written
+    assert "checkpoint.pt" in death.half_written
     assert killed.go(lambda t: t.step() >= 16, group=False).stage == "train"
     assert killed.go(lambda t: t.at("bundle")).stage == "bundle"
     assert killed.go().stage == "end"

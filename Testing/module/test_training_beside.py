@@ -14,7 +14,7 @@ from DiffSegLungPanel.training.runs import knownRuns
 from panels import Desk, StepLogic
 from training_desk import NAME, activity, pause, texts, train, train_until, training_nodes, wait_idle
 
-from DiffSegLungLib.running.owners import identity
+from DiffSegLungLib.io.owners import identity
 
 
 class HeldLogic(StepLogic):

@@ -25,9 +25,9 @@ from smallchest import chest
 from swift_trainer import swift_trainer
 
 from DiffSegLungLib.errors import DiffSegLungError, InputError
+from DiffSegLungLib.io.owners import identity
 from DiffSegLungLib.model.archive import Packed
 from DiffSegLungLib.model.library import Library
-from DiffSegLungLib.running.owners import identity
 
 BEFORE = {"validation_noise": 0.2, "retrieval_top1": 0.3, "retrieval_top5": 0.5, "retrieval_chance": 0.002}
 DEAD = {"pid": 2**22 + 1, "begun": 1, "host": socket.gethostname()}

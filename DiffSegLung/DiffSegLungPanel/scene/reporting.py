@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Generator
 from pathlib import Path
 from typing import Any
@@ -12,13 +11,13 @@ import slicer
 
 from DiffSegLungLib.classes import CLASSES
 from DiffSegLungLib.io.geometry import Box
+from DiffSegLungLib.io.whole_file import writing
 from DiffSegLungLib.report.page import write_report
 from DiffSegLungLib.report.pictures import draw_montage, each_panel
 
 from .grid import Grid, gridOf
 from .measure import measure
 from .result_nodes import PROVENANCE, damagedResult, noResult, resultsOf, stored
-from .tables import notWritten
 
 _MARGIN = 16
 """Voxels kept around the lungs."""
@@ -62,13 +61,8 @@ def exportReport(
     montage = draw_montage(hu, labels, lungs, geometry)
     yield
     edited = [c.name for c in CLASSES if c.key in measured.edited]
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
+    with writing(path) as aside:
         write_report(aside, measured.quantities, panels, montage, provenance, edited=edited)
-        aside.replace(path)
-    except OSError as error:
-        aside.unlink(missing_ok=True)
-        raise notWritten(path, error) from error
     return path
 
 

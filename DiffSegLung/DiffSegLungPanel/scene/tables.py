@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import itertools
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,7 +12,7 @@ import vtk
 from slicer.i18n import tr as _
 
 from DiffSegLungLib.classes import BY_ID, BY_KEY, PATHOLOGY
-from DiffSegLungLib.errors import InputError
+from DiffSegLungLib.io.whole_file import writing
 from DiffSegLungLib.report.charts import region_name
 from DiffSegLungLib.report.quantify import Quantities
 
@@ -133,27 +132,12 @@ def writeCsv(path: Path, tables: Sequence[slicer.vtkMRMLTableNode]) -> None:
     Raises:
         InputError: code ``not-written``.
     """
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with aside.open("w", encoding="utf-8", newline="") as stream:
-            writer = csv.writer(stream, lineterminator="\n")
-            for number, node in enumerate(tables):
-                if number:
-                    writer.writerow([])
-                columns = range(node.GetNumberOfColumns())
-                writer.writerow([node.GetColumnName(column) for column in columns])
-                for row in range(node.GetNumberOfRows()):
-                    writer.writerow([node.GetCellText(row, column) for column in columns])
-        aside.replace(path)
-    except OSError as error:
-        aside.unlink(missing_ok=True)
-        raise notWritten(path, error) from error
-
-
-def notWritten(path: Path, error: OSError) -> InputError:
-    """What to say when a file that the user asked for cannot be written."""
-    return InputError(
-        "not-written",
-        _("{name} could not be written ({reason}).").format(name=path.name, reason=error.strerror or error),
-        _("Choose a folder you may write to, with room on its disk."),
-    )
+    with writing(path) as aside, aside.open("w", encoding="utf-8", newline="") as stream:
+        writer = csv.writer(stream, lineterminator="\n")
+        for number, node in enumerate(tables):
+            if number:
+                writer.writerow([])
+            columns = range(node.GetNumberOfColumns())
+            writer.writerow([node.GetColumnName(column) for column in columns])
+            for row in range(node.GetNumberOfRows()):
+                writer.writerow([node.GetCellText(row, column) for column in columns])

@@ -8,7 +8,7 @@ import socket
 from collections.abc import Mapping
 from typing import Any
 
-from DiffSegLungLib.running.owners import identity
+from DiffSegLungLib.io.owners import identity
 
 
 class Owner(enum.Enum):

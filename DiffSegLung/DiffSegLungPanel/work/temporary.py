@@ -14,7 +14,7 @@ import slicer
 from slicer.i18n import tr as _
 
 from DiffSegLungLib.errors import InputError
-from DiffSegLungLib.running.owners import owner_lives
+from DiffSegLungLib.io.owners import owner_lives
 
 _PREFIX = "DiffSegLung-"
 

@@ -17,8 +17,9 @@ from typing import Any
 from ...config import Config
 from ...errors import InputError
 from ...io.fingerprint import fingerprint
+from ...io.whole_file import writing
 from ...talk import SILENT, Talk
-from ..folder import digest_of, file_name, write_json, write_whole
+from ..folder import digest_of, file_name, write_json
 from ..pool import perform
 from ..results import SuiteResults
 from ..sources import source_digest
@@ -66,7 +67,7 @@ def run_ablation(
         InputError: a case or a training cannot be made, or a file cannot be written.
         Cancelled: asked to stop.
     """
-    from ...model.bundle import Bundle
+    from ...model.library import load_model
 
     (out / "cases").mkdir(parents=True, exist_ok=True)
     trainings = out / "training"
@@ -74,7 +75,7 @@ def run_ablation(
         train_variants(training_volumes(volumes), trainings, budget, talk=talk)
     trained = trained_variants(trainings)
     switches = (*SWITCHES, *(s for t in trained for s in _judging(t)))
-    model = Bundle.load(bundle)
+    model = load_model(bundle)
     tasks = plan("lesions", volumes, cases or CASES)
     work = _Work(
         switches, bundle, model.sha256, config or Config(), out / "cases", source_digest(_MEASURED_BY)
@@ -92,7 +93,8 @@ def run_ablation(
     if trained:
         text += "\n" + training_table(results, trained)
     write_json(out / "ablation.json", _numbers(results, switches, trained))
-    write_whole(out / "ablation.md", text)
+    with writing(out / "ablation.md") as aside:
+        aside.write_text(text, encoding="utf-8")
     return out / "ablation.md"
 
 
@@ -143,7 +145,7 @@ class _Work:
         return record
 
     def _bench(self, task: CaseTask) -> tuple[Bench, dict[str, Any]]:
-        from ...model.bundle import Bundle
+        from ...model.library import load_model
         from ..known_truth import CaseKey, make_case
 
         assert isinstance(task.source, CaseKey)
@@ -155,7 +157,7 @@ class _Work:
             "spacing_zyx": list(case.ct.geometry.spacing_zyx),
             "lesions": len(case.lesions),
         }
-        return Bench(case, Bundle.load(self.bundle), self.config), facts
+        return Bench(case, load_model(self.bundle), self.config), facts
 
     def _fingerprint(self, switch: Switch, task: CaseTask) -> str:
         from ...model.archive import read_card

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from ...io.whole_file import writing
 from ..tables import markdown_table
 from .distances import RANDOM_FEATURES, RANDOM_SEED, SHOWN_PERCENTILES, Distances, Patches, TissueRange
 
@@ -71,8 +72,10 @@ class Fidelity:
 
 def write_report(found: Fidelity, real: Patches, drawn: Patches, folder: Path) -> None:
     """Write the three files into a folder."""
-    (folder / NUMBERS).write_text(json.dumps(asdict(found), indent=2) + "\n", encoding="utf-8")
-    (folder / MARKDOWN).write_text(markdown(found), encoding="utf-8")
+    with writing(folder / NUMBERS) as aside:
+        aside.write_text(json.dumps(asdict(found), indent=2) + "\n", encoding="utf-8")
+    with writing(folder / MARKDOWN) as aside:
+        aside.write_text(markdown(found), encoding="utf-8")
     draw_grid(real, drawn, folder / PICTURE)
 
 

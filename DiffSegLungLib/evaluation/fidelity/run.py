@@ -94,10 +94,10 @@ def measure(request: FidelityRequest, session: Session) -> None:
     aside = session.output.path / "aside"
 
     from ...generation.sampling import Sampling, first_timestep, flat_ct, sample_patches
-    from ...model.bundle import Bundle
+    from ...model.library import load_model
     from ...model.network import pick_device
 
-    bundle, place = Bundle.load(request.bundle), pick_device(request.device)
+    bundle, place = load_model(request.bundle), pick_device(request.device)
     if request.store is not None:
         session.kept = f"Nothing was written but the CT prepared by now, which are kept in {request.store}."
     volumes, _ = prepare_store(

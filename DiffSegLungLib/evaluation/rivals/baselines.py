@@ -42,9 +42,9 @@ def rivals(undistilled: Bundle | None = None, network: Bundle | None = None) -> 
         network: the model whose self-attention DiffSeg merges, and whose architecture the untrained network
             has; the one that ships by default.
     """
-    from ...model.bundle import Bundle
+    from ...model.library import load_model
 
-    shipped = network or Bundle.load()
+    shipped = network or load_model()
     random = untrained(shipped)
     methods: dict[str, Method] = {
         "HU bands": HUBands(),
