@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -20,6 +21,7 @@ from ..errors import InputError
 from ..grid.cells import Cells
 from ..io.ct import CT, write_image, write_segmentation
 from ..io.geometry import Geometry
+from ..io.raw_image import write_raw
 from ..model.mixture import Mixture
 from ..report.page import legend, summary_text, write_report
 from ..report.pictures import draw_montage, draw_panels, write_overview
@@ -119,18 +121,19 @@ class Result:
         """The class table as plain text."""
         return summary_text(self.tables)
 
-    def save(self, folder: str | Path, talk: Talk = SILENT) -> None:
+    def save(self, folder: str | Path, talk: Talk = SILENT, *, raw: bool = False) -> None:
         """Write every output file into an existing folder, replacing files of the same name.
 
         Args:
             folder: where to write; see :class:`~DiffSegLungLib.outputs.OutputFolder` for all-or-nothing.
             talk: progress of the stage ``output``; asked whether to stop between files.
+            raw: write :data:`~DiffSegLungLib.io.own_files.RAW_FILES` instead: what a program reads at once.
 
         Raises:
             InputError: the folder cannot be written, or its disk is full.
             Cancelled: asked to stop.
         """
-        steps = (
+        people = (
             self._write_segmentation,
             self._write_labels,
             self._write_regions,
@@ -138,7 +141,9 @@ class Result:
             self._write_cells,
             self._write_report,
             self._write_tables,
+            self._write_content,
         )
+        steps = (self._write_raw, self._write_content) if raw else people
         begin, stage = time.monotonic(), talk.at("output")
         for number, step in enumerate(steps):
             self.provenance["timings_s"]["output"] = round(time.monotonic() - begin, 2)
@@ -161,13 +166,28 @@ class Result:
         write_image(folder / "regions.nii.gz", regions, self.ct.geometry)
 
     def _write_entropy(self, folder: Path) -> None:
-        # Two digits: a quarter of the file. All values of half precision are rounded once, not every voxel.
+        rounded = np.empty(self.entropy.shape, np.float32)
+        for part, out in zip(self._rounded_entropy(), rounded, strict=True):
+            out[...] = part
+        write_image(folder / "entropy.nii.gz", rounded, self.ct.geometry)
+
+    def _rounded_entropy(self) -> Iterator[NDArray[np.float32]]:
+        """Slice by slice to two digits: a quarter of the file. Every value there is is rounded only once."""
         every = np.arange(1 << 16, dtype=np.uint16).view(np.float16)
         digits = np.nan_to_num(every).clip(0, 1).round(2).astype(np.float32)
-        rounded = np.empty(self.entropy.shape, np.float32)
-        for part, out in zip(self.entropy.view(np.uint16), rounded, strict=True):
-            out[...] = digits[part]
-        write_image(folder / "entropy.nii.gz", rounded, self.ct.geometry)
+        for part in self.entropy.view(np.uint16):
+            yield digits[part]
+
+    def _write_raw(self, folder: Path) -> None:
+        regions = region_map(self.lungs.side, self.lungs.third)
+        for name, slabs in (
+            ("labels", iter(self.labels[:, None])),
+            ("regions", iter(regions[:, None])),
+            ("entropy", (part[None] for part in self._rounded_entropy())),
+        ):
+            dtype = np.dtype(np.float32 if name == "entropy" else np.uint8)
+            for _fraction in write_raw(folder / f"{name}.mhd", self.ct.geometry, dtype, slabs):
+                pass
 
     def _write_cells(self, folder: Path) -> None:
         self.cells.save(folder / "cells.npz")
@@ -181,6 +201,8 @@ class Result:
 
     def _write_tables(self, folder: Path) -> None:
         (folder / "table.csv").write_text(self.tables.to_csv(), encoding="utf-8")
+
+    def _write_content(self, folder: Path) -> None:
         content = {
             "format": FORMAT,
             **self.provenance,
