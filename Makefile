@@ -1,9 +1,14 @@
-# Everything a fresh machine needs: `make demo` and `make test`; both make .venv by themselves.
+# Everything a fresh machine needs: `make demo`, `make test`, `make test-slicer-5.10`; each makes its own
+# virtual environment.
 # `make evaluation DATA=FOLDER` measures the model on a folder of CT and writes docs/evaluation.md anew.
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --quiet --constraint constraints.txt
+
+# Slicer 5.10 ships older libraries than those that constraints.txt names, the newest there are.
+OLD     := .venv-slicer-5.10
+OLD_PIP := $(OLD)/bin/python -m pip install --quiet --constraint $(OLD)/constraints.txt
 
 DATA       ?= ../shared/data/ct
 EVALUATION := runs/evaluation
@@ -11,18 +16,24 @@ EVALUATION := runs/evaluation
 # Waiting threads that spin steal the cores from those that work.
 export OMP_WAIT_POLICY ?= passive
 
-.PHONY: demo test evaluation lint clean
+.PHONY: demo test test-slicer-5.10 evaluation lint clean
 
 demo: $(VENV)/.library
 	$(BIN)/diffseglung demo --output demo --overwrite
 
 # Killed processes are part of the tests: whatever they leave lies in one folder that goes with the run.
 # The tests start a hundred processes: each may read what the first one compiled.
-test: export PYTHONDONTWRITEBYTECODE =
+test test-slicer-5.10: export PYTHONDONTWRITEBYTECODE =
+IN_SCRATCH := scratch=$$(mktemp -d) && trap 'rm -rf "$$scratch"' EXIT && trap 'exit 130' INT TERM && \
+	TMPDIR=$$scratch OMP_NUM_THREADS=1
+PYTEST     := -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+
 test: $(VENV)/.test $(VENV)/.system
-	scratch=$$(mktemp -d) && trap 'rm -rf "$$scratch"' EXIT && trap 'exit 130' INT TERM && \
-	TMPDIR=$$scratch OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder \
-		--cov --cov-report=term --cov-fail-under=90
+	$(IN_SCRATCH) $(BIN)/python $(PYTEST) --cov --cov-report=term --cov-fail-under=90
+
+# The library's tests alone: the module's run on slicer-core, which is no Slicer 5.10.
+test-slicer-5.10: $(OLD)/.test
+	$(IN_SCRATCH) $(OLD)/bin/python $(PYTEST) Testing/lib
 
 # Stopped at any moment, it goes on from there; pictures of patients stay in $(EVALUATION).
 # OPTIONS='--undistilled BUNDLE --train' adds the rival without distillation and the short trainings.
@@ -63,5 +74,14 @@ $(VENV)/.system: $(VENV)/.python Testing/system_libraries.py
 	$(BIN)/python Testing/system_libraries.py
 	touch $@
 
+# Beside the three libraries all is as in $(VENV), so that pip finds most of it in its cache.
+$(OLD)/.test: pyproject.toml constraints.txt constraints-slicer-5.10.txt
+	$(PYTHON) -m venv $(OLD)
+	grep -vE '^(numpy|scipy|pydicom)==' constraints.txt | cat - constraints-slicer-5.10.txt > $(OLD)/constraints.txt
+	$(OLD_PIP) setuptools wheel
+	$(OLD_PIP) torch==2.13.0
+	$(OLD_PIP) --no-build-isolation --editable '.[test-library]'
+	touch $@
+
 clean:
-	rm -rf $(VENV) demo
+	rm -rf $(VENV) $(OLD) demo

@@ -164,6 +164,7 @@ def _segment(options: argparse.Namespace) -> Work:
         lungs=options.lungs,
         series=options.series,
         name=options.name,
+        raw=options.raw,
         overwrite=options.overwrite,
     )
 
@@ -189,6 +190,11 @@ def _add_segment(parser: argparse.ArgumentParser) -> None:
         default="",
         metavar="NAME",
         help="what to call the CT in messages and the report (its file's name)",
+    )
+    parser.add_argument(
+        "--raw",
+        action="store_true",
+        help="only label maps, uncompressed, and result.json: for programs",
     )
     parser.add_argument("--overwrite", action="store_true", help="replace results that are already there")
     _add_settings(parser)

@@ -28,6 +28,7 @@ def add_generate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--overlap", type=float, default=0.25, help="share of a tile that its neighbour sees (%(default)s)"
     )
+    parser.add_argument("--raw", action="store_true", help="samples uncompressed: for programs")
     _add_common(parser)
 
 
@@ -86,6 +87,7 @@ def generate_work(options: argparse.Namespace) -> Work:
         lungs=options.lungs.expanduser(),
         ct=None if options.ct is None else options.ct.expanduser(),
         overlap=options.overlap,
+        raw=options.raw,
         **_common(options),
     )
 

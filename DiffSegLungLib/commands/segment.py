@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import Cancelled
-from ..io.own_files import OUTPUT_FILES
+from ..io.own_files import OUTPUT_FILES, RAW_FILES
 from ..running.output_folder import OutputFolder
 from ..running.session import Work
 
@@ -38,16 +38,20 @@ def segment(
     lungs: Path | None = None,
     series: str | None = None,
     name: str = "",
+    raw: bool = False,
     overwrite: bool = False,
 ) -> Work:
-    """Segment one CT into a folder of results; see :class:`~DiffSegLungLib.pipeline.Segmenter`."""
+    """Segment one CT into a folder of results; see :class:`~DiffSegLungLib.pipeline.Segmenter`.
+
+    With ``raw`` the results are :data:`RAW_FILES`: for a program that reads them at once.
+    """
 
     def work(session: Session) -> None:
         session.plan(STAGE_SHARES)
         session.check("start")
-        session.output = OutputFolder(output, OUTPUT_FILES, overwrite=overwrite)
+        session.output = OutputFolder(output, RAW_FILES if raw else OUTPUT_FILES, overwrite=overwrite)
         segment_into(
-            session, session.output, ct, config, bundle=bundle, lungs=lungs, series=series, name=name
+            session, session.output, ct, config, bundle=bundle, lungs=lungs, series=series, name=name, raw=raw
         )
 
     return work
@@ -63,13 +67,15 @@ def segment_into(
     lungs: Path | None = None,
     series: str | None = None,
     name: str = "",
+    raw: bool = False,
 ) -> None:
     """Segment a CT into an output folder that is open, publish it, and say where it is."""
     from ..segmentation.pipeline import Segmenter  # numpy and SimpleITK load here, torch with the bundle
 
     segmenter = Segmenter(bundle, config)
     result = segmenter.run(ct, lungs=lungs, series=series, name=name, talk=session.talk)
-    result.save(output.path, session.talk)
+    result.save(output.path, session.talk, raw=raw)
     if session.cancelled() or not output.commit():
         raise Cancelled("output")
-    session.display.result(str(output.target), f"{result.summary()}\nReport: {output.target / 'report.html'}")
+    place = f"Files: {output.target}" if raw else f"Report: {output.target / 'report.html'}"
+    session.display.result(str(output.target), f"{result.summary()}\n{place}")

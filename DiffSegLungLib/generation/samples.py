@@ -17,6 +17,7 @@ from ..io.ct import CT, Geometry, read_mask, resample, write_image
 from ..io.image_file import opened_or_refused, read_image
 from ..io.own_files import CARD
 from ..io.padding import AIR
+from ..io.raw_image import write_raw
 from ..io.whole_file import writing
 from ..running.output_folder import OutputFolder
 
@@ -43,6 +44,7 @@ class GenerationRequest:
         overlap: share of a tile that its neighbour also sees, 0..0.5.
         seed: of the noise, not negative.
         device: as :func:`model.network.pick_device` takes it.
+        raw: samples as plain voxels with a header (:mod:`DiffSegLungLib.io.raw_image`), not as NIfTI.
         overwrite: replace earlier samples of the same names.
 
     Raises:
@@ -59,6 +61,7 @@ class GenerationRequest:
     overlap: float = 0.25
     seed: int = 0
     device: str = "auto"
+    raw: bool = False
     overwrite: bool = False
 
     def __post_init__(self) -> None:
@@ -69,7 +72,8 @@ class GenerationRequest:
     @property
     def names(self) -> tuple[str, ...]:
         """File names of the samples, in order."""
-        return tuple(f"sample-{i + 1:03d}.nii.gz" for i in range(self.count))
+        suffix = ".mhd" if self.raw else ".nii.gz"
+        return tuple(f"sample-{i + 1:03d}{suffix}" for i in range(self.count))
 
 
 def require_walk(steps: int, start: float, seed: int) -> None:
@@ -121,7 +125,7 @@ def generate(request: GenerationRequest, session: Session) -> None:
         return sample_lungs(bundle, lungs, how, number=number, around=around, device=place)
 
     for number, name in enumerate(request.names):
-        write_image(folder / name, on_grid(draw(number), grid, mask, geometry, ct), geometry)
+        _write(folder / name, on_grid(draw(number), grid, mask, geometry, ct), geometry)
     session.check("output")
     card = {
         "what": "Drawn by a generative model; not a scan of anyone.",
@@ -145,6 +149,15 @@ def generate(request: GenerationRequest, session: Session) -> None:
     target = session.output.target
     plural = "s" if request.count > 1 else ""
     session.display.result(str(target), f"{request.count} sample{plural} of {bundle.name} in {target}")
+
+
+def _write(path: Path, hu: NDArray[np.int16], geometry: Geometry) -> None:
+    """A sample as its name's suffix says."""
+    if path.suffix != ".mhd":
+        write_image(path, hu, geometry)
+        return
+    for _fraction in write_raw(path, geometry, hu.dtype, hu[:, None]):
+        pass
 
 
 def on_grid(

@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 from ..errors import InputError
 from .dicom_kinds import what_instead
 from .image_file import ARCHIVES, FORMATS, is_volume_file
-from .own_files import CARD, OUTPUT_FILES, SAMPLE
+from .own_files import CARD, OUTPUT_FILES, RAW_FILES, SAMPLE
 
 _FORBIDDEN = re.compile(r'[<>:"|?*\\/\x00-\x1f\x7f\u2028\u2029\ud800-\udfff]')
 """What some file system or program does not take, undecodable bytes of a name included."""
@@ -195,8 +195,8 @@ def _may_be_ct(name: str) -> bool:
 
 def _made_here(files: Sequence[str]) -> Sequence[str]:
     """Those files of a folder that are results, or samples: synthetic CT are nobody's."""
-    if {"result.json", "labels.nii.gz"} <= set(files):
-        return OUTPUT_FILES
+    if "result.json" in files and not {"labels.nii.gz", "labels.mhd"}.isdisjoint(files):
+        return (*OUTPUT_FILES, *RAW_FILES)
     return [name for name in files if SAMPLE.fullmatch(name)] if CARD in files else ()
 
 

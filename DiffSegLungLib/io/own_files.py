@@ -14,10 +14,20 @@ OUTPUT_FILES = (
     "result.json",
 )
 
+RAW_FILES = (
+    "labels.mhd",
+    "labels.raw",
+    "regions.mhd",
+    "regions.raw",
+    "entropy.mhd",
+    "entropy.raw",
+    "result.json",
+)
+"""What ``segment --raw`` writes instead."""
 
 PHANTOM_FILES = ("phantom.nii.gz", "truth.seg.nrrd")
 
 CARD = "samples.json"
 
-SAMPLE = re.compile(r"sample-\d{3}\.nii\.gz")
+SAMPLE = re.compile(r"sample-\d{3}\.(nii\.gz|mhd)")
 """Names of samples."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -16,8 +17,10 @@ from numpy.typing import NDArray
 from ..anatomy.lungs import Lungs
 from ..anatomy.regions import region_map
 from ..config import Config
+from ..errors import not_written
 from ..io.ct import CT, write_image, write_segmentation
 from ..io.image_file import write_parts
+from ..io.raw_image import write_raw
 from ..io.whole_file import writing
 from ..report.page import summary_text, write_report
 from ..report.pictures import draw_montage, draw_panels
@@ -28,6 +31,11 @@ from .uncertainty import UncertainRegion, uncertain_regions
 
 FORMAT = 1
 """Version of result.json."""
+
+_DIGITS = (
+    np.nan_to_num(np.arange(1 << 16, dtype=np.uint16).view(np.float16)).clip(0, 1).round(2).astype(np.float32)
+)
+"""Every number of half precision to two digits, by its bits: each is rounded once, not every voxel."""
 
 
 @dataclass(frozen=True)
@@ -77,18 +85,19 @@ class Result:
         """The class table as plain text."""
         return summary_text(self.tables)
 
-    def save(self, folder: str | Path, talk: Talk = SILENT) -> None:
+    def save(self, folder: str | Path, talk: Talk = SILENT, *, raw: bool = False) -> None:
         """Write every output file into an existing folder, replacing files of the same name.
 
         Args:
             folder: where to write; see :class:`~DiffSegLungLib.outputs.OutputFolder` for all-or-nothing.
             talk: progress of the stage ``output``; asked whether to stop between files.
+            raw: write :data:`~DiffSegLungLib.io.own_files.RAW_FILES` instead: what a program reads at once.
 
         Raises:
             InputError: the folder cannot be written, or its disk is full.
             Cancelled: asked to stop.
         """
-        steps = (
+        people = (
             self._write_entropy,
             self._write_report,
             self._find_uncertain,
@@ -96,13 +105,16 @@ class Result:
             self._write_labels,
             self._write_regions,
         )
+        steps = (self._find_uncertain, self._write_raw) if raw else people
         begin, stage = time.monotonic(), talk.at("output")
         stage.advance(0.0)
         in_threads(
             lambda step: step(Path(folder)), steps, lambda done: stage.advance(done / (len(steps) + 1))
         )
         self.provenance["timings_s"]["output"] = round(time.monotonic() - begin, 2)
-        self._write_tables(Path(folder))
+        if not raw:
+            self._write_tables(Path(folder))
+        self._write_content(Path(folder))
 
     def _write_segmentation(self, folder: Path) -> None:
         name = (self.provenance.get("model") or {}).get("name", "statistics")
@@ -118,12 +130,29 @@ class Result:
         write_parts(path, self.ct.geometry, np.uint8, lambda part: region_map(side[part], third[part]))
 
     def _write_entropy(self, folder: Path) -> None:
-        # Two digits: a quarter of the file. All values of half precision are rounded once, not every voxel.
-        every = np.arange(1 << 16, dtype=np.uint16).view(np.float16)
-        digits = np.nan_to_num(every).clip(0, 1).round(2).astype(np.float32)
-        bits = self.entropy.view(np.uint16)
         path = folder / "entropy.nii.gz"
-        write_parts(path, self.ct.geometry, np.float32, lambda planes: digits[bits[planes]])
+        write_parts(path, self.ct.geometry, np.float32, self._rounded_entropy)
+
+    def _rounded_entropy(self, planes: slice) -> NDArray[np.float32]:
+        """Some planes to two digits: a quarter of the file."""
+        return _DIGITS[self.entropy[planes].view(np.uint16)]
+
+    def _write_raw(self, folder: Path) -> None:
+        """The maps as plain voxels, for a program that reads them at once."""
+        side, third = self.lungs.side, self.lungs.third
+        maps: tuple[tuple[str, type, Callable[[slice], NDArray[Any]]], ...] = (
+            ("labels", np.uint8, lambda planes: self.labels[planes]),
+            ("regions", np.uint8, lambda planes: region_map(side[planes], third[planes])),
+            ("entropy", np.float32, self._rounded_entropy),
+        )
+        for name, dtype, part in maps:
+            slabs = (part(slice(z, z + 1)) for z in range(len(side)))
+            path = folder / f"{name}.mhd"
+            try:
+                for _fraction in write_raw(path, self.ct.geometry, np.dtype(dtype), slabs):
+                    pass
+            except OSError as error:
+                raise not_written(path.name, error) from error
 
     def _find_uncertain(self, folder: Path) -> None:
         """Look for :attr:`uncertain`, which the tables need, while files are written."""
@@ -139,6 +168,8 @@ class Result:
     def _write_tables(self, folder: Path) -> None:
         with writing(folder / "table.csv") as aside:
             aside.write_text(self.tables.to_csv(), encoding="utf-8")
+
+    def _write_content(self, folder: Path) -> None:
         content = {
             "format": FORMAT,
             **self.provenance,

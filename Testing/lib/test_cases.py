@@ -104,6 +104,7 @@ def test_names_that_would_collide_become_distinct_in_a_stable_way(tmp_path: Path
 
 def test_synthetic_ct_are_nobodys(tmp_path: Path) -> None:
     touch(tmp_path, "a.nii", "b/sample-001.nii.gz", "c/samples.json", "c/sample-001.nii.gz", "c/lungs.nii.gz")
+    touch(tmp_path, "c/sample-002.mhd")
     assert set(named(tmp_path)) == {"a", "b_sample-001", "c_lungs"}
     assert set(named(tmp_path / "c" / "sample-001.nii.gz")) == {"sample-001"}, "named itself"
 
@@ -167,6 +168,7 @@ def test_names_harm_neither_a_spreadsheet_nor_a_command_nor_a_disk(tmp_path: Pat
 
 def test_results_are_no_cases_wherever_they_lie(tmp_path: Path) -> None:
     touch(tmp_path, "p/ct.nii", "p/result.json", "p/labels.nii.gz", "p/entropy.nii.gz", "out/x.nii")
+    touch(tmp_path, "r/result.json", "r/labels.mhd", "r/entropy.mhd", "r/regions.mhd")
     (tmp_path / "link").symlink_to(tmp_path / "out")
     for output in (tmp_path / "p" / ".." / "out", tmp_path / "link"):
         assert list(named(tmp_path, leave_out=output)) == ["p_ct"]

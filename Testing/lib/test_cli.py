@@ -17,7 +17,7 @@ from malformed import MALFORMED, Malformed
 from smallchest import QUICK_SPACING
 
 from DiffSegLungLib.commands.cli import main
-from DiffSegLungLib.io.own_files import OUTPUT_FILES
+from DiffSegLungLib.io.own_files import OUTPUT_FILES, RAW_FILES
 
 QUICK = ["--descriptor", "statistics", "--mode", "per-volume", "--components", "4"]
 
@@ -45,6 +45,28 @@ def test_all_outputs_are_there_and_nothing_else(segmented: tuple[Path, str]) -> 
     target, _ = segmented
     assert sorted(p.name for p in target.iterdir()) == sorted(OUTPUT_FILES)
     assert [p.name for p in target.parent.iterdir()] == ["result"]
+
+
+def test_raw_results_are_the_same_maps_and_numbers(
+    segmented: tuple[Path, str], small_ct: Path, tmp_path: Path
+) -> None:
+    """What a program reads at once is what people get as NIfTI."""
+    target, _ = segmented
+    name = ["--name", "Thorax 3"]
+    assert main(["segment", str(small_ct), "-o", str(tmp_path / "raw"), *QUICK, "--raw", *name, "-q"]) == 0
+    assert sorted(p.name for p in (tmp_path / "raw").iterdir()) == sorted(RAW_FILES)
+    for what in ("labels", "regions", "entropy"):
+        plain, raw = (
+            sitk.ReadImage(str(path))
+            for path in (target / f"{what}.nii.gz", tmp_path / "raw" / f"{what}.mhd")
+        )
+        assert raw.GetPixelID() == plain.GetPixelID()
+        assert raw.GetDirection() == pytest.approx(plain.GetDirection(), abs=1e-6)
+        assert raw.GetOrigin() == pytest.approx(plain.GetOrigin(), abs=1e-4)
+        np.testing.assert_array_equal(sitk.GetArrayFromImage(raw), sitk.GetArrayFromImage(plain))
+    first, second = (json.loads((place / "result.json").read_text()) for place in (target, tmp_path / "raw"))
+    assert second["tables"] == first["tables"]
+    assert second["source"] == "Thorax 3"
 
 
 def test_the_outputs_agree_with_each_other(segmented: tuple[Path, str], small_ct: Path) -> None:

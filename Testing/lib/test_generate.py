@@ -202,6 +202,10 @@ def test_samples_lie_on_the_grid_of_an_oblique_mask(folder: Path) -> None:
     assert card["bundle"] == "tiny 1"
     assert len(card["bundle_sha256"]) == 64
     assert card["samples"] == ["sample-001.nii.gz", "sample-002.nii.gz"]
+    assert main([*command, "-n", "1", "--raw", "-o", str(folder / "c")]) == 0
+    raw = sitk.ReadImage(str(folder / "c" / "sample-001.mhd"))
+    np.testing.assert_array_equal(sitk.GetArrayFromImage(raw), hu)
+    assert json.loads((folder / "c" / "samples.json").read_text())["samples"] == ["sample-001.mhd"]
 
 
 def test_a_sample_fills_the_lungs_of_a_given_ct(folder: Path) -> None:

@@ -13,8 +13,8 @@ import slicer.util
 import vtk
 
 from DiffSegLungLib.classes import CONSOLIDATION, EMPHYSEMA, FIBROSIS, GROUND_GLASS, HEALTHY, VESSEL
-from DiffSegLungLib.io.ct import write_image
 from DiffSegLungLib.io.geometry import Geometry
+from DiffSegLungLib.io.raw_image import write_raw
 from DiffSegLungLib.report.quantify import quantify
 
 SHAPE = (24, 40, 44)
@@ -124,9 +124,9 @@ def write_worker_output(
     folder.mkdir(parents=True, exist_ok=True)
     geometry, regions = geometry_of(node), lung_regions(labels)
     entropy = (labels == GROUND_GLASS).astype(np.float32) * np.float32(0.7)
-    write_image(folder / "labels.nii.gz", labels, geometry)
-    write_image(folder / "regions.nii.gz", regions, geometry)
-    write_image(folder / "entropy.nii.gz", entropy, geometry)
+    _write(folder / "labels.mhd", labels, geometry)
+    _write(folder / "regions.mhd", regions, geometry)
+    _write(folder / "entropy.mhd", entropy, geometry)
     hu = slicer.util.arrayFromVolume(node)
     tables = quantify(hu, labels, _SIDE[regions], _THIRD[regions], geometry.voxel_ml, shift_hu=shift_hu)
     k, j, i = (int(v) for v in np.argwhere(labels == GROUND_GLASS)[7])
@@ -155,3 +155,8 @@ def write_worker_output(
     }
     (folder / "result.json").write_text(json.dumps(content), encoding="utf-8")
     return folder
+
+
+def _write(path: Path, values: np.ndarray, geometry: Geometry) -> None:
+    for _fraction in write_raw(path, geometry, values.dtype, [values]):
+        pass

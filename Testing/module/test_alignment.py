@@ -24,8 +24,7 @@ from mrml_scenes import (
 )
 
 from DiffSegLungLib.classes import CONSOLIDATION, EMPHYSEMA, FIBROSIS, GROUND_GLASS
-from DiffSegLungLib.io.ct import write_image
-from DiffSegLungLib.io.geometry import Geometry
+from DiffSegLungLib.io.geometry import Geometry, to_image
 
 LESIONS = (EMPHYSEMA, GROUND_GLASS, FIBROSIS, CONSOLIDATION)
 
@@ -77,7 +76,7 @@ def worker_output_by_itk(tmp_path: Path, exported: Path, labels: np.ndarray, ct)
     """The worker's files on the grid that ITK, not MRML, found in the exported file."""
     folder = write_worker_output(tmp_path / "out", ct, labels)
     geometry = Geometry.of(sitk.ReadImage(str(exported)))
-    write_image(folder / "labels.nii.gz", labels, geometry)
+    sitk.WriteImage(to_image(labels, geometry), str(folder / "labels.mhd"))
     return folder
 
 

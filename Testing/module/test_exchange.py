@@ -26,7 +26,7 @@ from mrml_scenes import (
 )
 
 from DiffSegLungLib.errors import DiffSegLungError, InputError
-from DiffSegLungLib.io.ct import CT, read_mask, write_image
+from DiffSegLungLib.io.ct import CT, read_mask
 
 
 @pytest.fixture(autouse=True)
@@ -197,8 +197,8 @@ def test_the_library_s_files_come_back_voxel_for_voxel(scene, tmp_path: Path) ->
     labels = lung_labels()
     ct = add_ct(scene, lung_hu(labels), directions=rotation((5, 25, -15)) @ np.diag([1.0, -1.0, 1.0]))
     folder = write_worker_output(tmp_path / "out", ct, labels)
-    read = finish(exchange.readLabels(folder / "labels.nii.gz", ct))
-    entropy = finish(exchange.readScalars(folder / "entropy.nii.gz", ct))
+    read = finish(exchange.readLabels(folder / "labels.mhd", ct))
+    entropy = finish(exchange.readScalars(folder / "entropy.mhd", ct))
     assert read.dtype == np.uint8
     assert np.array_equal(read, labels)
     assert entropy.dtype == np.float32
@@ -209,7 +209,7 @@ def test_a_node_takes_what_was_read_without_a_copy(scene, tmp_path: Path) -> Non
     labels = lung_labels()
     ct = add_ct(scene, lung_hu(labels))
     folder = write_worker_output(tmp_path, ct, labels)
-    read = finish(exchange.readLabels(folder / "labels.nii.gz", ct))
+    read = finish(exchange.readLabels(folder / "labels.mhd", ct))
     taken = exchange.vtkArrayOf(read)
     read[0, 0, 0] = 77
     assert taken.GetValue(0) == 77
@@ -224,16 +224,33 @@ def test_a_result_of_another_grid_is_refused(scene, tmp_path: Path) -> None:
     folder = write_worker_output(tmp_path, ct, labels)
     ct.SetSpacing(0.7, 0.9, 2.1)
     with pytest.raises(DiffSegLungError) as refused:
-        finish(exchange.readLabels(folder / "labels.nii.gz", ct))
+        finish(exchange.readLabels(folder / "labels.mhd", ct))
     assert refused.value.code == "geometry-differs"
 
 
-def test_a_damaged_result_gives_one_sentence(scene, tmp_path: Path) -> None:
+@pytest.mark.parametrize("damage", ["cut", "longer", "no voxels", "no header", "header without sense"])
+def test_a_damaged_result_gives_one_sentence(scene, tmp_path: Path, damage: str) -> None:
     labels = lung_labels()
     ct = add_ct(scene, lung_hu(labels))
-    path = tmp_path / "labels.nii.gz"
-    write_image(path, np.random.default_rng(0).integers(0, 8, SHAPE).astype(np.uint8), geometry_of(ct))
-    path.write_bytes(path.read_bytes()[:-4000])
+    folder = write_worker_output(tmp_path, ct, labels)
+    header, voxels = folder / "labels.mhd", folder / "labels.raw"
+    if damage == "cut":
+        voxels.write_bytes(voxels.read_bytes()[:-1])
+    elif damage == "longer":
+        voxels.write_bytes(voxels.read_bytes() + b"0")
+    elif damage == "header without sense":
+        header.write_bytes(b"hello")
+    else:
+        (voxels if damage == "no voxels" else header).unlink()
     with pytest.raises(DiffSegLungError) as refused:
-        finish(exchange.readLabels(path, ct))
+        finish(exchange.readLabels(header, ct))
+    assert refused.value.code == "damaged-result"
+
+
+def test_a_map_of_another_type_is_refused(scene, tmp_path: Path) -> None:
+    labels = lung_labels()
+    ct = add_ct(scene, lung_hu(labels))
+    folder = write_worker_output(tmp_path, ct, labels)
+    with pytest.raises(DiffSegLungError) as refused:
+        finish(exchange.readLabels(folder / "entropy.mhd", ct))
     assert refused.value.code == "damaged-result"

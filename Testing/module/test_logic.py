@@ -240,6 +240,7 @@ def test_volumes_fail_one_by_one(logic, remembered):
     assert [outcome.volume for outcome in outcomes] == [good, not_ct, another]
     assert [outcome.error is None for outcome in outcomes] == [True, False, True]
     assert outcomes[1].segmentation is None
+    assert outcomes[1].error.message.startswith("not a CT "), "the user knows no file named ct.mhd"
     assert outcomes[0].segmentation.GetSegmentation().GetNumberOfSegments() == 7
     assert any(stage.startswith("CT 3 of 3") for stage in stages)
 

@@ -177,7 +177,7 @@ def test_an_import_that_stops_changes_nothing(scene, ct, folder: Path, node) -> 
     next(steps)
     next(steps)
     steps.close()
-    (folder / "regions.nii.gz").unlink()
+    (folder / "regions.mhd").unlink()
     with pytest.raises(DiffSegLungError) as refused:
         finish(results.importResults(scene, ct, folder, target=node))
     assert refused.value.code == "damaged-result"

@@ -100,7 +100,7 @@ def test_it_joins_the_study_of_the_ct(scene) -> None:
 
 def test_the_memory_of_the_labels_outlives_python(scene, ct, tmp_path: Path) -> None:
     folder = write_worker_output(tmp_path, ct, lung_labels())
-    labels = finish(exchange.readLabels(folder / "labels.nii.gz", ct))
+    labels = finish(exchange.readLabels(folder / "labels.mhd", ct))
     node = createSegmentation(scene, ct, labels, algorithmName="x")
     del labels
     gc.collect()

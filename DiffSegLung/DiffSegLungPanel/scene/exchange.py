@@ -1,4 +1,4 @@
-"""Volumes and masks out to files for the library, and its label maps back, in short steps.
+"""Volumes and masks out to files for the library, and its maps back, in short steps.
 
 Everything here is a generator that yields after some ten milliseconds of work, since MRML belongs to the main
 thread. Files hold the voxels in the volume's own coordinates: parent transforms stay in the scene, so what
@@ -7,7 +7,6 @@ comes back fits voxel for voxel whatever the transform.
 
 from __future__ import annotations
 
-import gzip
 import json
 from collections.abc import Generator, Iterable, Iterator
 from pathlib import Path
@@ -20,23 +19,10 @@ from slicer.i18n import tr as _
 from vtk.util.numpy_support import get_vtk_array_type, numpy_to_vtk, vtk_to_numpy
 
 from DiffSegLungLib.errors import DiffSegLungError, InputError
-from DiffSegLungLib.io.geometry import Geometry
+from DiffSegLungLib.io.raw_image import ELEMENTS, geometry_of, read_raw, write_raw
 
 from .grid import Grid, gridOf
 from .masks import maskSlabs
-
-_ELEMENTS = {
-    np.dtype(np.int8): "MET_CHAR",
-    np.dtype(np.uint8): "MET_UCHAR",
-    np.dtype(np.int16): "MET_SHORT",
-    np.dtype(np.uint16): "MET_USHORT",
-    np.dtype(np.int32): "MET_INT",
-    np.dtype(np.uint32): "MET_UINT",
-    np.dtype(np.float32): "MET_FLOAT",
-}
-"""MetaImage names of the types that are written as they are; others become float32."""
-
-_CHUNK = 4 << 20
 
 
 def checkInput(volumeNode: slicer.vtkMRMLScalarVolumeNode) -> None:
@@ -87,8 +73,8 @@ def exportVolume(volumeNode: slicer.vtkMRMLScalarVolumeNode, path: Path) -> Iter
     checkInput(volumeNode)
     grid = gridOf(volumeNode)
     values = slicer.util.arrayFromVolume(volumeNode)
-    dtype = values.dtype if values.dtype in _ELEMENTS else np.dtype(np.float32)
-    yield from _writeMetaImage(path, grid, dtype, (values[part] for part in grid.slabs()))
+    dtype = values.dtype if values.dtype in ELEMENTS else np.dtype(np.float32)
+    yield from _write(path, grid, dtype, (values[part] for part in grid.slabs()))
 
 
 def exportSegment(
@@ -121,7 +107,7 @@ def exportSegment(
             marked = marked or bool(slab.any())
             yield slab
 
-    yield from _writeMetaImage(path, grid, np.dtype(np.uint8), counted())
+    yield from _write(path, grid, np.dtype(np.uint8), counted())
     if not marked:
         raise InputError(
             "empty-mask",
@@ -131,7 +117,7 @@ def exportSegment(
 
 
 def readLabels(path: Path, volumeNode: slicer.vtkMRMLScalarVolumeNode) -> Generator[None, None, np.ndarray]:
-    """Read a label map (``.nii.gz``, uint8) that must lie on the grid of a volume.
+    """Read a label map (a raw MetaImage, uint8) that must lie on the grid of a volume.
 
     Returns:
         uint8 (k, j, i), in memory that VTK owns (see :func:`vtkArrayOf`).
@@ -143,14 +129,14 @@ def readLabels(path: Path, volumeNode: slicer.vtkMRMLScalarVolumeNode) -> Genera
 
 
 def readScalars(path: Path, volumeNode: slicer.vtkMRMLScalarVolumeNode) -> Generator[None, None, np.ndarray]:
-    """Read a map of measurements (``.nii.gz``, float32); otherwise as :func:`readLabels`."""
+    """Read a map of measurements (a raw MetaImage, float32); otherwise as :func:`readLabels`."""
     return (yield from _read(path, volumeNode, np.dtype(np.float32)))
 
 
 def readHounsfield(
     path: Path, volumeNode: slicer.vtkMRMLScalarVolumeNode
 ) -> Generator[None, None, np.ndarray]:
-    """Read a CT (``.nii.gz``, int16 HU); otherwise as :func:`readLabels`."""
+    """Read a CT (a raw MetaImage, int16 HU); otherwise as :func:`readLabels`."""
     return (yield from _read(path, volumeNode, np.dtype(np.int16)))
 
 
@@ -186,50 +172,15 @@ def vtkArrayOf(array: np.ndarray) -> vtk.vtkDataArray:
     return owner
 
 
-def _writeMetaImage(path: Path, grid: Grid, dtype: np.dtype, slabs: Iterable[np.ndarray]) -> Iterator[float]:
-    """Write the pieces of a volume in order; what is incomplete is removed."""
-    raw = path.with_suffix(".raw")
-    written = 0
+def _write(path: Path, grid: Grid, dtype: np.dtype, slabs: Iterable[np.ndarray]) -> Iterator[float]:
     try:
-        with raw.open("wb") as stream:
-            for slab in slabs:
-                stream.write(np.ascontiguousarray(slab, dtype.newbyteorder("<")))
-                written += slab.shape[0]
-                yield written / grid.shape[0]
-        path.write_text(_header(grid, dtype, raw.name), encoding="ascii")
-    except BaseException as error:
-        raw.unlink(missing_ok=True)
-        if isinstance(error, OSError):
-            raise InputError(
-                "not-written",
-                _("The CT could not be written for the worker ({reason}).").format(reason=error.strerror),
-                _("Free some space on the disk of Slicer's temporary folder, or choose another folder."),
-            ) from error
-        raise
-
-
-def _header(grid: Grid, dtype: np.dtype, dataFile: str) -> str:
-    """A MetaImage header; it lists the axes one after the other, in LPS."""
-    geometry = grid.geometry
-
-    def numbers(values: Iterable[float]) -> str:
-        return " ".join(repr(float(value)) for value in values)
-
-    fields = {
-        "ObjectType": "Image",
-        "NDims": "3",
-        "BinaryData": "True",
-        "BinaryDataByteOrderMSB": "False",
-        "CompressedData": "False",
-        "TransformMatrix": numbers(np.reshape(geometry.direction, (3, 3)).T.ravel()),
-        "Offset": numbers(geometry.origin),
-        "CenterOfRotation": "0 0 0",
-        "ElementSpacing": numbers(geometry.spacing),
-        "DimSize": " ".join(str(n) for n in geometry.size),
-        "ElementType": _ELEMENTS[dtype],
-        "ElementDataFile": dataFile,  # must be the last line
-    }
-    return "".join(f"{key} = {value}\n" for key, value in fields.items())
+        yield from write_raw(path, grid.geometry, dtype, slabs)
+    except OSError as error:
+        raise InputError(
+            "not-written",
+            _("The CT could not be written for the worker ({reason}).").format(reason=error.strerror),
+            _("Free some space on the disk of Slicer's temporary folder, or choose another folder."),
+        ) from error
 
 
 def _read(
@@ -237,11 +188,12 @@ def _read(
 ) -> Generator[None, None, np.ndarray]:
     grid = gridOf(volumeNode)
     try:
-        _checkGeometry(path, grid, volumeNode.GetName())
+        if not geometry_of(path).same_grid(grid.geometry):
+            raise _elsewhere(path, volumeNode)
         yield
         values = newArray(grid.shape, dtype)
-        yield from _inflate(path, values)
-    except (OSError, EOFError, RuntimeError) as error:
+        yield from read_raw(path, values)
+    except (OSError, RuntimeError) as error:
         raise _damaged(path) from error
     return values
 
@@ -254,38 +206,11 @@ def _damaged(path: Path) -> DiffSegLungError:
     )
 
 
-def _checkGeometry(path: Path, grid: Grid, volumeName: str) -> None:
-    import SimpleITK as sitk  # not while Slicer starts
-
-    reader = sitk.ImageFileReader()
-    reader.SetFileName(str(path))
-    reader.ReadImageInformation()
-    size, spacing = reader.GetSize(), reader.GetSpacing()
-    found = Geometry(size, spacing, reader.GetOrigin(), reader.GetDirection())
-    if not found.same_grid(grid.geometry):
-        raise DiffSegLungError(
-            "geometry-differs",
-            _("The result {file} does not lie on the voxels of {name}.").format(
-                file=path.name, name=volumeName
-            ),
-            _("The CT was probably changed during the run; run the segmentation again."),
-        )
-
-
-def _inflate(path: Path, values: np.ndarray) -> Iterator[None]:
-    """Fill an array from the voxels of a ``.nii.gz`` that the library wrote (little-endian, not scaled)."""
-    room = memoryview(values.reshape(-1).view(np.uint8))
-    with gzip.open(path, "rb") as stream:
-        header = stream.read(352)
-        offset = int(np.frombuffer(header, "<f4", 1, offset=108)[0])
-        bits = int(np.frombuffer(header, "<i2", 1, offset=72)[0])
-        if bits != values.dtype.itemsize * 8:
-            raise OSError(f"{bits} bits a voxel")
-        stream.read(offset - len(header))
-        filled = 0
-        while filled < len(room):
-            count = stream.readinto(room[filled : filled + _CHUNK])
-            if not count:
-                raise EOFError
-            filled += count
-            yield
+def _elsewhere(path: Path, volumeNode: slicer.vtkMRMLScalarVolumeNode) -> DiffSegLungError:
+    return DiffSegLungError(
+        "geometry-differs",
+        _("The result {file} does not lie on the voxels of {name}.").format(
+            file=path.name, name=volumeNode.GetName()
+        ),
+        _("The CT was probably changed during the run; run the segmentation again."),
+    )

@@ -171,9 +171,9 @@ class _WorkerOutput:
 
 def _read(volumeNode: slicer.vtkMRMLScalarVolumeNode, folder: Path) -> Generator[None, None, _WorkerOutput]:
     content = exchange.readContent(folder / "result.json")
-    labels = yield from exchange.readLabels(folder / "labels.nii.gz", volumeNode)
-    entropy = yield from exchange.readScalars(folder / "entropy.nii.gz", volumeNode)
-    regions = yield from exchange.readLabels(folder / "regions.nii.gz", volumeNode)
+    labels = yield from exchange.readLabels(folder / "labels.mhd", volumeNode)
+    entropy = yield from exchange.readScalars(folder / "entropy.mhd", volumeNode)
+    regions = yield from exchange.readLabels(folder / "regions.mhd", volumeNode)
     return _WorkerOutput(content, labels, entropy, regions)
 
 

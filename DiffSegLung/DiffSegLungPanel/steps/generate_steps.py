@@ -124,7 +124,7 @@ def _export(request: GenerateRequest, folder: Path) -> Generator[TaskProgress | 
     lungs, ct = folder / "lungs.mhd", folder / "ct.mhd"
     for _fraction in exchange.exportSegment(request.lungs, request.segmentID or None, request.volume, lungs):
         yield None
-    arguments = ["generate", "--lungs", str(lungs), "--output", str(folder / "samples")]
+    arguments = ["generate", "--lungs", str(lungs), "--output", str(folder / "samples"), "--raw"]
     arguments += ["--count", str(request.count), "--steps", str(request.steps)]
     arguments += ["--start", str(request.start), "--seed", str(request.seed)]
     arguments += [f"--device={request.device}", f"--bundle={request.bundle}"]

@@ -55,8 +55,8 @@ def _export(
     for fraction in exchange.exportVolume(request.inputVolume, ct):
         yield TaskProgress(stage, EXPORT_END * fraction)
     writeText(config, request.config().to_json())
-    arguments = ["segment", str(ct), "--output", str(folder / "result"), "--config", str(config)]
-    arguments += [f"--bundle={request.bundle}"]
+    arguments = ["segment", str(ct), "--output", str(folder / "result"), "--raw", "--config", str(config)]
+    arguments += [f"--bundle={request.bundle}", f"--name={request.inputVolume.GetName()}"]
     if request.lungs is not None:
         _requireNode(scene, _("lung segmentation"), request.lungs)
         lungs = folder / "lungs.mhd"
