@@ -146,7 +146,8 @@ class _Evaluation:
         failures = []
         before = len(tasks) - len(missing)
         self._progress(suite, before, len(tasks), 0, len(missing))
-        outcomes = perform(missing, self._work, jobs=self._request.jobs, cancelled=self._session.cancelled)
+        talk = self._session.talk.at("the evaluation")
+        outcomes = perform(missing, self._work, jobs=self._request.jobs, talk=talk)
         for number, outcome in enumerate(outcomes, start=1):
             task = outcome.task
             if outcome.error:

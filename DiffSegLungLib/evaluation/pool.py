@@ -17,7 +17,8 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from typing import Any, Protocol
 
-from ..errors import Cancelled, DiffSegLungError
+from ..errors import DiffSegLungError
+from ..talk import SILENT, Talk
 
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS")
 _POLL_S = 0.2
@@ -46,7 +47,7 @@ def perform(
     work: Callable[[Any], Any],
     *,
     jobs: int,
-    cancelled: Callable[[], bool] = lambda: False,
+    talk: Talk = SILENT,
 ) -> Iterator[Outcome]:
     """Do all tasks, each in one of ``jobs`` new processes, and give what comes out as it does.
 
@@ -57,18 +58,17 @@ def perform(
         tasks: what to do, in the preferred order.
         work: called with a task in a worker; must be picklable.
         jobs: processes, at least 1.
-        cancelled: asked several times a second.
+        talk: asked several times a second whether to stop.
 
     Raises:
-        Cancelled: ``cancelled`` said so; all workers are gone.
+        Cancelled: asked to stop; all workers are gone.
     """
     waiting = list(tasks)
     died: list[Any] = []
     workers = [_Worker(work, _threads(jobs)) for _ in range(min(jobs, len(waiting)))]
     try:
         while waiting or any(worker.task is not None for worker in workers):
-            if cancelled():
-                raise Cancelled("the evaluation")
+            talk.check()
             for worker in workers:
                 if worker.task is None and waiting:
                     worker.give(_next(waiting, worker, workers))

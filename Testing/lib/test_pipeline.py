@@ -20,6 +20,7 @@ from DiffSegLungLib.config import Config
 from DiffSegLungLib.errors import Cancelled, InputError
 from DiffSegLungLib.grid.cells import Cells
 from DiffSegLungLib.io.ct import CT
+from DiffSegLungLib.io.fingerprint import fingerprint
 from DiffSegLungLib.model.mixture import Mixture
 from DiffSegLungLib.segmentation.decision import decide
 from DiffSegLungLib.segmentation.pipeline import Segmenter
@@ -163,6 +164,46 @@ def test_a_missing_model_is_refused_in_one_sentence(tmp_path: Path, path: str) -
     with pytest.raises(InputError) as caught:
         segmenter.run(CT.from_image(quick_image()))
     assert caught.value.code == "no-bundle"
+
+
+def test_a_broken_model_ends_the_run_while_the_lungs_are_prepared(small_ct: Path, tmp_path: Path) -> None:
+    """It loads beside them; what is wrong with it is said as soon as it is known, long before the labels."""
+    folder = tmp_path / "broken"
+    tiny_bundle({"hybrid.weights": np.ones(1)}).save(folder)
+    weights = folder / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-8])
+    entered: list[str] = []
+    with pytest.raises(InputError) as caught:
+        Segmenter(folder).run(small_ct, talk=Talk(lambda stage, *_: entered.append(stage)))
+    assert caught.value.code == "bundle-tampered"
+    assert entered[0] == "read"
+    assert not {"mixture", "fusion"} & set(entered)
+
+
+def test_a_wrong_file_is_refused_before_anything_about_the_model_is(tmp_path: Path) -> None:
+    """Neither is torch loaded for it, nor a word said about the model, which does not exist either."""
+    (tmp_path / "ct.nii").write_bytes(b"no image" * 100)
+    program = (
+        "import sys\n"
+        "from DiffSegLungLib import DiffSegLungError, Segmenter\n"
+        "try:\n"
+        "    Segmenter(sys.argv[2]).run(sys.argv[1])\n"
+        "except DiffSegLungError as error:\n"
+        "    print(error.code, 'torch' in sys.modules)"
+    )
+    command = [sys.executable, "-c", program, str(tmp_path / "ct.nii"), str(tmp_path / "nowhere")]
+    ended = subprocess.run(command, check=True, capture_output=True, text=True)
+    code, torch_loaded = ended.stdout.split()
+    assert code != "no-bundle"
+    assert torch_loaded == "False"
+
+
+def test_a_result_knows_the_files_it_came_from_and_no_others(small_ct: Path, result: Result) -> None:
+    known = Segmenter(config=CONFIG).run(small_ct).provenance["input"]
+    assert known == fingerprint(small_ct)
+    assert "input" not in result.provenance  # it came from memory
+    mask = Segmenter(config=CONFIG).run(small_ct, lungs=result.lungs.mask)
+    assert "input" not in mask.provenance  # half of it did
 
 
 @pytest.mark.parametrize(

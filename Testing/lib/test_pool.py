@@ -14,6 +14,7 @@ from pooltasks import Do, do
 
 from DiffSegLungLib.errors import Cancelled
 from DiffSegLungLib.evaluation.pool import perform
+from DiffSegLungLib.talk import Talk
 
 
 def test_groups_stay_with_one_process_and_errors_stay_alone() -> None:
@@ -38,7 +39,7 @@ def test_a_killed_worker_is_replaced_and_its_task_tried_once_more(tmp_path: Path
 def test_cancelling_leaves_no_process(tmp_path: Path) -> None:
     tasks = [Do("sleep", "a", 1, str(tmp_path))]
     with pytest.raises(Cancelled):
-        list(perform(tasks, do, jobs=1, cancelled=lambda: _pid(tmp_path / "a-1") > 0))
+        list(perform(tasks, do, jobs=1, talk=Talk(cancelled=lambda: _pid(tmp_path / "a-1") > 0)))
     assert not psutil.pid_exists(_pid(tmp_path / "a-1"))
 
 

@@ -81,7 +81,7 @@ def run_ablation(
         switches, bundle, model.sha256, config or Config(), out / "cases", source_digest(_MEASURED_BY)
     )
     records = []
-    for done, outcome in enumerate(perform(tasks, work, jobs=jobs, cancelled=talk.cancelled), start=1):
+    for done, outcome in enumerate(perform(tasks, work, jobs=jobs, talk=talk), start=1):
         if outcome.error:
             raise InputError(
                 "ablation-failed", f"{outcome.task.name}: {outcome.error}", "Finished cases are kept."
