@@ -31,8 +31,8 @@ LIBRARY = (
     "report",  # tables, page, pictures
     "running",  # session, child process, output folder
     "phantom",  # a generated chest
-    "io",  # reading and writing images
     "lesions",  # synthetic disease, families a and b
+    "io",  # reading and writing images
     "radiomics",  # the teacher's 34 numbers
     "ground",  # what every room may use
 )
