@@ -1,60 +1,69 @@
-"""The report's charts, as HTML and SVG: stacked bars of the regions, and the HU histogram."""
+"""What the report's charts show and how its numbers are written; the template draws them."""
 
 from __future__ import annotations
 
-from ..classes import BY_KEY, CLASSES, TissueClass
-from .quantify import Quantities, Region
+from dataclasses import dataclass
+
+from ..classes import CLASSES, TissueClass
+from .quantify import Quantities
+
+_WIDTH, _HEIGHT, _LEFT, _BOTTOM, _EDGE = 640, 330, 46, 34, 8
 
 
-def stacked_bars(quantities: Quantities) -> str:
-    """One bar a region, both lungs first, each side with its thirds."""
-    shown = [r for r in quantities.regions if not r.name.startswith("lungs ")]
-    return f'<div class="bars">{"".join(_bar(region) for region in shown)}</div>'
+@dataclass(frozen=True)
+class Histogram:
+    """Stacked HU histogram in the units of its picture, y growing downwards.
+
+    Attributes:
+        width, height: of the picture.
+        left, right, floor: where the axes lie.
+        ticks: x and HU of each mark of the horizontal axis.
+        levels: y and ml of each line of the vertical axis.
+        shapes: every class that occurs and the corners of its area, as SVG writes them.
+    """
+
+    width: int
+    height: int
+    left: int
+    right: int
+    floor: int
+    ticks: tuple[tuple[float, int], ...]
+    levels: tuple[tuple[float, float], ...]
+    shapes: tuple[tuple[TissueClass, str], ...]
 
 
-def colour_key() -> str:
-    """Name and colour of every class."""
-    entries = "".join(f'<li><i style="background:{colour(c)}"></i>{c.name}</li>' for c in CLASSES)
-    return f'<ul class="legend">{entries}</ul>'
-
-
-def hu_histogram(quantities: Quantities) -> str:
-    """Stacked HU histogram as SVG: ml of lung in every bin, one colour a class."""
+def hu_histogram(quantities: Quantities) -> Histogram:
+    """Histogram of HU: ml of lung in every bin, one area a class, stacked."""
     edges = quantities.histogram_edges
-    width, height, left, bottom = 640.0, 330.0, 46.0, 34.0
+    right, floor = _WIDTH - _EDGE, _HEIGHT - _BOTTOM
     drawn = [c for c in CLASSES if sum(quantities.histogram_ml[c.key]) > 0]
     totals = [sum(quantities.histogram_ml[c.key][b] for c in drawn) for b in range(len(edges) - 1)]
-    top = max([*totals, 1e-9]) * 1.05
+    highest = max([*totals, 1e-9])
+    top = highest * 1.05
 
     def x(hu: float) -> float:
-        return left + (hu - edges[0]) / (edges[-1] - edges[0]) * (width - left - 8)
+        return round(_LEFT + (hu - edges[0]) / (edges[-1] - edges[0]) * (right - _LEFT), 1)
 
     def y(ml: float) -> float:
-        return 8 + (1 - ml / top) * (height - bottom - 8)
+        return round(_EDGE + (1 - ml / top) * (floor - _EDGE), 1)
 
     shapes = []
     base = [0.0] * len(totals)
     for c in drawn:
         raised = [b + v for b, v in zip(base, quantities.histogram_ml[c.key], strict=True)]
-        upper = [f"{x(e):.1f},{y(v):.1f}" for b, v in enumerate(raised) for e in edges[b : b + 2]]
-        lower = [f"{x(e):.1f},{y(v):.1f}" for b, v in enumerate(base) for e in edges[b : b + 2]]
-        shapes.append(f'<polygon points="{" ".join(upper + lower[::-1])}" fill="{colour(c)}"/>')
+        upper = [f"{x(e)},{y(v)}" for b, v in enumerate(raised) for e in edges[b : b + 2]]
+        lower = [f"{x(e)},{y(v)}" for b, v in enumerate(base) for e in edges[b : b + 2]]
+        shapes.append((c, " ".join(upper + lower[::-1])))
         base = raised
-    ticks = "".join(
-        f'<line x1="{x(hu):.1f}" x2="{x(hu):.1f}" y1="{y(0):.1f}" y2="{y(0) + 4:.1f}"/>'
-        f'<text x="{x(hu):.1f}" y="{y(0) + 17:.1f}" text-anchor="middle">{hu}</text>'
-        for hu in range(-1000, 301, 200)
-    )
-    ticks += "".join(
-        f'<line class="grid" x1="{left}" x2="{width - 8}" y1="{y(v):.1f}" y2="{y(v):.1f}"/>'
-        f'<text x="{left - 6}" y="{y(v) + 4:.1f}" text-anchor="end">{number(v, 0)}</text>'
-        for v in (top / 1.05 / 2, top / 1.05)
-    )
-    return (
-        f'<svg viewBox="0 0 {width:.0f} {height:.0f}" role="img" aria-label="HU histogram by class">'
-        f'{ticks}{"".join(shapes)}<line x1="{left}" x2="{width - 8}" y1="{y(0):.1f}" y2="{y(0):.1f}"/>'
-        f'<text x="{width - 8}" y="{height - 2}" text-anchor="end">HU</text>'
-        f'<text x="{left - 6}" y="{y(0) + 4:.1f}" text-anchor="end">0</text></svg>'
+    return Histogram(
+        width=_WIDTH,
+        height=_HEIGHT,
+        left=_LEFT,
+        right=right,
+        floor=floor,
+        ticks=tuple((x(hu), hu) for hu in range(-1000, 301, 200)),
+        levels=tuple((y(ml), ml) for ml in (highest / 2, highest)),
+        shapes=tuple(shapes),
     )
 
 
@@ -77,17 +86,3 @@ def number(value: float | None, digits: int) -> str:
         return "–"
     text = f"{value:,.{digits}f}".replace(",", "\u202f")
     return text.replace("-", "\u2212")
-
-
-def _bar(region: Region) -> str:
-    pieces = "".join(
-        f'<i style="width:{c.percent:.3f}%;background:{colour(BY_KEY[c.key])}" '
-        f'title="{BY_KEY[c.key].name}: {number(c.percent, 1)} %"></i>'
-        for c in region.classes
-        if c.percent > 0
-    )
-    major = " " not in region.name
-    return (
-        f'<div class="bar{" major" if major else ""}"><span>{region_name(region.name)}</span>'
-        f"<div>{pieces}</div><em>{number(region.volume_ml, 0)} ml</em></div>"
-    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import SimpleITK as sitk
 from smallchest import image
 
 from DiffSegLungLib.classes import CLASSES, EMPHYSEMA, HEALTHY
+from DiffSegLungLib.errors import DiffSegLungError
 from DiffSegLungLib.evaluation.overview import write_overview
 from DiffSegLungLib.io.geometry import Geometry
 from DiffSegLungLib.report.page import summary_text, write_report
@@ -120,3 +122,14 @@ def test_the_report_says_what_the_tables_say(tmp_path: Path) -> None:
     write_overview(tmp_path / "overview.png", panels, tables)
     picture = sitk.ReadImage(str(tmp_path / "overview.png"))
     assert min(picture.GetSize()) > 600
+
+
+def test_a_report_without_its_template_engine_is_refused_in_a_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "jinja2", None)
+    ones = np.ones((4, 4, 4), np.uint8)
+    tables = quantify(np.full(ones.shape, -850, np.int16), ones, ones, ones, 0.001)
+    with pytest.raises(DiffSegLungError, match="Jinja2"):
+        write_report(tmp_path / "report.html", tables, [], [], {})
+    assert not list(tmp_path.iterdir())
