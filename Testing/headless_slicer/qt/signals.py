@@ -18,18 +18,22 @@ from .members import cpp_signals
 from .wrapper import InstanceWrapper, guarded, living, own_methods, special_members, unwrap
 
 _connections: dict[int, list[tuple[str, Any, Callable]]] = {}  # address → (signature, function, Qt handler)
+_known: dict[tuple[type, str, int], dict[str, None]] = {}  # signatures in order of declaration
 
 
-def _signatures(obj: QtCore.QObject) -> list[str]:
-    """All signals of an object: a stand-in's declared ones first, then those of the Qt meta-object."""
+def _signatures(obj: QtCore.QObject) -> dict[str, None]:
+    """All signals of an object: a stand-in's declared ones first, then those of the Qt meta-object.
+
+    Read once for every class: a tenth of a second of every panel would go by in nothing else.
+    """
     meta = obj.metaObject()
-    methods = (meta.method(index) for index in range(meta.methodCount()))
-    signals = [m for m in methods if m.methodType() == QtCore.QMetaMethod.MethodType.Signal]
-    return list(cpp_signals(type(obj))) + [
-        signature
-        for signature in (m.methodSignature().data().decode() for m in signals)
-        if "PyObject" not in signature
-    ]
+    key = type(obj), meta.className(), meta.methodCount()  # connecting may add methods to an object's own
+    if key not in _known:
+        methods = [meta.method(index) for index in range(meta.methodCount())]
+        signals = [m for m in methods if m.methodType() == QtCore.QMetaMethod.MethodType.Signal]
+        texts = [m.methodSignature().data().decode() for m in signals]
+        _known[key] = dict.fromkeys([*cpp_signals(type(obj)), *(t for t in texts if "PyObject" not in t)])
+    return _known[key]
 
 
 def signature_of(obj: Any, name: str) -> str | None:
