@@ -43,13 +43,18 @@ def ct(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return place
 
 
+def one_step() -> Talk:
+    """A talk that stops a training once it has told of its first step."""
+    told: list[str] = []
+    return Talk(lambda stage, *_: told.append(stage), cancelled=lambda: told.count("train") > 1)
+
+
 @pytest.fixture(scope="module")
 def stopped(ct: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run that was stopped after its first step."""
     run = tmp_path_factory.mktemp("stopped") / "run"
-    asked = iter([False, False])
     with pytest.raises(Cancelled):
-        train(TrainingRequest((ct,), run, SETTINGS), Talk(cancelled=lambda: next(asked, True)))
+        train(TrainingRequest((ct,), run, SETTINGS), one_step())
     assert (run / "checkpoint.pt").is_file()
     return run
 
@@ -200,9 +205,8 @@ def own(tmp_path: Path) -> tuple[Path, Path]:
     ct.mkdir()
     for i in range(4):
         save(image(chest(seed=i), spacing=(3.0, 3.0, 3.0)), ct / f"{i}.nii.gz")
-    asked = iter([False] * 5)
     with pytest.raises(Cancelled):
-        train(TrainingRequest((ct,), run, SETTINGS), Talk(cancelled=lambda: next(asked, True)))
+        train(TrainingRequest((ct,), run, SETTINGS), one_step())
     assert (run / "checkpoint.pt").is_file()
     return ct, run
 
