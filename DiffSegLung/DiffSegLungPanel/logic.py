@@ -13,6 +13,7 @@ from slicer.ScriptedLoadableModule import ScriptedLoadableModuleLogic
 
 from DiffSegLungLib.config import Config
 from DiffSegLungLib.errors import DiffSegLungError
+from DiffSegLungLib.report.quantify import Quantities
 
 from .scene import results
 from .scene.parameters import DiffSegLungParameters
@@ -233,7 +234,9 @@ class DiffSegLungLogic(ScriptedLoadableModuleLogic):
         """Make the model of what a paused training has learned by now."""
         return self._train(run, finishSteps(run), waitForCompletion)
 
-    def refresh(self, segmentation: slicer.vtkMRMLSegmentationNode, *, waitForCompletion: bool = True) -> Any:
+    def refresh(
+        self, segmentation: slicer.vtkMRMLSegmentationNode, *, waitForCompletion: bool = True
+    ) -> Quantities | Task:
         """Measure a segmentation anew, after edits; its tables and charts change in place."""
         return self._run(results.refreshResults(self.scene, segmentation), waitForCompletion)
 

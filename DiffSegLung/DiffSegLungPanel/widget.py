@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import qt
 import slicer
 import vtk
@@ -15,6 +13,7 @@ from DiffSegLungLib.errors import DiffSegLungError
 from .models import shownName
 from .panes.actions import Actions
 from .panes.advanced_pane import AdvancedPane
+from .panes.contract import PanelLogic, Widgets
 from .panes.dialogs import Dialogs
 from .panes.generate_pane import GeneratePane
 from .panes.input_pane import InputPane
@@ -53,8 +52,8 @@ class Panel(VTKObservationMixin):
 
     def __init__(
         self,
-        ui: Any,
-        logic: Any,
+        ui: Widgets,
+        logic: PanelLogic,
         scene: slicer.vtkMRMLScene,
         parent: qt.QWidget,
         *,
@@ -301,14 +300,14 @@ class Panel(VTKObservationMixin):
         self.results.refresh()
         self.input.update(self.parameters)
 
-    def _onParametersModified(self, _caller: Any, _event: Any) -> None:
+    def _onParametersModified(self, _caller: vtk.vtkObject, _event: str) -> None:
         self.update()
 
-    def _onNodeRemoved(self, _caller: Any, _event: Any) -> None:
+    def _onNodeRemoved(self, _caller: vtk.vtkObject, _event: str) -> None:
         if not self._scene.IsBatchProcessing():
             self.update()
 
-    def _onStartClose(self, _caller: Any, _event: Any) -> None:
+    def _onStartClose(self, _caller: vtk.vtkObject, _event: str) -> None:
         running = self.actions.stop()
         self._setParameters(None)
         if running:
@@ -316,15 +315,15 @@ class Panel(VTKObservationMixin):
         else:
             self.messages.clear()
 
-    def _onSceneChanged(self, _caller: Any, _event: Any) -> None:
+    def _onSceneChanged(self, _caller: vtk.vtkObject, _event: str) -> None:
         if self._entered:
             self._useParameterNode()
 
-    def _onSceneClosed(self, caller: Any, event: Any) -> None:
+    def _onSceneClosed(self, caller: vtk.vtkObject, event: str) -> None:
         self._onSceneChanged(caller, event)
         self.training.onSceneClosed()
 
-    def _onStartImport(self, _caller: Any, _event: Any) -> None:
+    def _onStartImport(self, _caller: vtk.vtkObject, _event: str) -> None:
         """Untie the controls: an import empties the selectors and fills them with a choice of their own.
 
         Written into the parameters, that choice would replace the one made, and the one that the scene brings
@@ -333,12 +332,12 @@ class Panel(VTKObservationMixin):
         self._setParameters(None)
         self._selectors.remember()
 
-    def _onImported(self, _caller: Any, _event: Any) -> None:
+    def _onImported(self, _caller: vtk.vtkObject, _event: str) -> None:
         self._selectors.restore(self._scene)
         self._useParameterNode()
 
     @vtk.calldata_type(vtk.VTK_OBJECT)
-    def _onNodeLeaves(self, _caller: Any, _event: Any, node: slicer.vtkMRMLNode) -> None:
+    def _onNodeLeaves(self, _caller: vtk.vtkObject, _event: str, node: slicer.vtkMRMLNode) -> None:
         if not self._scene.IsClosing() and node.IsA("vtkMRMLDisplayableNode"):
             self._selectors.release(node)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Any
 
 import slicer
 from slicer.i18n import tr as _
@@ -18,6 +17,7 @@ from ..steps.install import Installer
 from ..steps.request import Request
 from ..wording import durationText
 from ..work.tasks import Task
+from .contract import Segmenting
 from .dialogs import Answer, Dialogs
 from .message_line import MessageLine
 from .run_pane import RunPane
@@ -38,7 +38,7 @@ class Actions:
 
     def __init__(
         self,
-        logic: Any,
+        logic: Segmenting,
         run: RunPane,
         messages: MessageLine,
         dialogs: Dialogs,

@@ -11,6 +11,7 @@ from DiffSegLungLib.errors import InputError
 
 from ..models import ModelCard
 from ..scene.parameters import AdvancedSettings, DiffSegLungParameters, Mixture, librarySettings
+from .contract import Widgets
 
 
 class AdvancedPane:
@@ -24,7 +25,7 @@ class AdvancedPane:
         problem: what is wrong, None when nothing is.
     """
 
-    def __init__(self, ui: Any) -> None:
+    def __init__(self, ui: Widgets) -> None:
         self._ui = ui
         self._parameters: DiffSegLungParameters | None = None
         self.settings: dict[str, Any] = {}

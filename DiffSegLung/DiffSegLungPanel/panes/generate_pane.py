@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import slicer
 from slicer.i18n import tr as _
@@ -16,6 +15,7 @@ from ..scene.results import resultsOf
 from ..steps.generate_steps import SYNTHETIC, GenerateRequest
 from ..work.tasks import Task
 from .actions import Actions
+from .contract import Generating, Widgets
 from .message_line import MessageLine
 from .ui_files import loadInto
 
@@ -36,9 +36,9 @@ class GeneratePane:
 
     def __init__(
         self,
-        ui: Any,
+        ui: Widgets,
         scene: slicer.vtkMRMLScene,
-        logic: Any,
+        logic: Generating,
         messages: MessageLine,
         actions: Actions,
         *,
@@ -51,7 +51,7 @@ class GeneratePane:
         self._parameters, self._makeRoom, self._onUpdate = parameters, makeRoom, onUpdate
         self._segmentIDs: list[str] = []
         self._updating = False
-        self.ui: Any = None
+        self.ui: Widgets | None = None
         ui.generateCollapsibleButton.connect("contentsCollapsed(bool)", self._onCollapsed)
 
     def update(self, *, idle: bool) -> None:

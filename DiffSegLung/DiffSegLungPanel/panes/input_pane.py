@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
 
 import slicer
+import vtk
 from slicer.i18n import tr as _
 from slicer.util import VTKObservationMixin
 
@@ -13,6 +14,7 @@ from DiffSegLungLib.errors import InputError
 from ..scene.input_info import InputInfo, describeInput
 from ..scene.parameters import DiffSegLungParameters
 from ..scene.segments import editedNames
+from .contract import Widgets
 
 
 class InputPane(VTKObservationMixin):
@@ -26,16 +28,16 @@ class InputPane(VTKObservationMixin):
         problem: why the CT cannot be used, None when it can.
     """
 
-    def __init__(self, ui: Any, onChanged: Any) -> None:
+    def __init__(self, ui: Widgets, onChanged: Callable[[], None]) -> None:
         super().__init__()
         self._ui = ui
         self._onChanged = onChanged
         self._parameters: DiffSegLungParameters | None = None
         self._info = InputInfo()
-        self._described: tuple[Any, ...] = ()
+        self._described: tuple[object, ...] = ()
         self._segmentIDs: list[str] = []
         self._lungs: slicer.vtkMRMLSegmentationNode | None = None
-        self._observed: tuple[Any, ...] = ()
+        self._observed: tuple[object, ...] = ()
         ui.lungsSegmentComboBox.connect("activated(int)", self._onSegmentChosen)
 
     @property
@@ -115,11 +117,11 @@ class InputPane(VTKObservationMixin):
             for event in (segments.SegmentAdded, segments.SegmentRemoved, segments.SegmentModified):
                 self.addObserver(segments, event, self._onNodeChanged)
 
-    def _onNodeChanged(self, _caller: Any, _event: Any) -> None:
+    def _onNodeChanged(self, _caller: vtk.vtkObject, _event: str) -> None:
         self._onChanged()
 
 
-def stampOf(volume: slicer.vtkMRMLScalarVolumeNode | None) -> tuple[Any, ...]:
+def stampOf(volume: slicer.vtkMRMLScalarVolumeNode | None) -> tuple[object, ...]:
     """Changes when the volume is another one, or has other voxels, another geometry or another transform."""
     if volume is None:
         return (None,)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import qt
 
 from DiffSegLungLib.errors import DiffSegLungError
 
 from ..work.tasks import Task
+from .contract import Widgets
 
 _STYLES = {
     "success": ("#2e8b57", "rgba(46, 139, 87, 38)"),
@@ -26,7 +25,7 @@ class MessageLine:
         ui: the panel's widgets (``messageFrame``, ``messageLabel``, ``dismissButton``).
     """
 
-    def __init__(self, ui: Any) -> None:
+    def __init__(self, ui: Widgets) -> None:
         self._frame, self._label = ui.messageFrame, ui.messageLabel
         self.kind = ""
         ui.dismissButton.connect("clicked(bool)", self._onDismiss)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import slicer
 from slicer.i18n import tr as _
@@ -26,6 +25,7 @@ from ..work.tasks import Steps, Task
 from ..work.temporary import temporaryFolder
 from ..work.worker import workerSteps
 from .actions import Actions
+from .contract import Widgets
 from .dialogs import Dialogs
 from .message_line import MessageLine
 from .ui_files import loadInto
@@ -49,7 +49,7 @@ class ModelManager:
 
     def __init__(
         self,
-        ui: Any,
+        ui: Widgets,
         scene: slicer.vtkMRMLScene,
         messages: MessageLine,
         dialogs: Dialogs,
@@ -63,7 +63,7 @@ class ModelManager:
         self._messages, self._dialogs, self._actions = messages, dialogs, actions
         self._chosen, self._choose, self._onUpdate = chosen, choose, onUpdate
         self._others: list[str] = []
-        self.ui: Any = None
+        self.ui: Widgets | None = None
         ui.manageCollapsibleButton.connect("contentsCollapsed(bool)", self._onCollapsed)
 
     def update(self, *, idle: bool) -> None:

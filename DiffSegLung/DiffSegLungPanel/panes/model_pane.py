@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from slicer.i18n import tr as _
 
@@ -20,6 +19,7 @@ from ..models import (
 )
 from ..scene.parameters import DiffSegLungParameters
 from ..wording import durationText, memoryText
+from .contract import Estimating, Widgets
 from .dialogs import Dialogs
 
 
@@ -36,7 +36,7 @@ class ModelPane:
         problem: why not.
     """
 
-    def __init__(self, ui: Any, logic: Any, dialogs: Dialogs) -> None:
+    def __init__(self, ui: Widgets, logic: Estimating, dialogs: Dialogs) -> None:
         self._ui, self._logic, self._dialogs = ui, logic, dialogs
         self._parameters: DiffSegLungParameters | None = None
         self._bundles: list[str] = []

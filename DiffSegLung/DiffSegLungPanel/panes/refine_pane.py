@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import qt
 import slicer
@@ -15,6 +14,7 @@ from ..scene.segments import editedNames
 from ..scene.surfaces import hideIn3D
 from ..wording import listText
 from ..work.tasks import Task
+from .contract import Widgets
 from .run_pane import announced
 
 EDITOR_TAG = "DiffSegLung"
@@ -36,7 +36,7 @@ class RefinePane:
         onRefreshed: called when the tables have followed an edit.
     """
 
-    def __init__(self, ui: Any, scene: slicer.vtkMRMLScene, onRefreshed: Callable[[], None]) -> None:
+    def __init__(self, ui: Widgets, scene: slicer.vtkMRMLScene, onRefreshed: Callable[[], None]) -> None:
         self._ui, self._scene, self._onRefreshed = ui, scene, onRefreshed
         self._node: slicer.vtkMRMLSegmentationNode | None = None
         self._watcher: EditWatcher | None = None

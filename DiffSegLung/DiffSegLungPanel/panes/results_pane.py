@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import slicer
 from slicer.i18n import tr as _
@@ -17,6 +16,7 @@ from ..scene.parameters import DiffSegLungParameters
 from ..scene.result_nodes import SHIFT
 from ..scene.surfaces import hideIn3D, isShownIn3D, surfaceSteps
 from ..work.tasks import Task
+from .contract import Widgets
 from .dialogs import Dialogs
 from .message_line import MessageLine
 from .run_pane import announced
@@ -43,7 +43,7 @@ class ResultsPane:
 
     def __init__(
         self,
-        ui: Any,
+        ui: Widgets,
         scene: slicer.vtkMRMLScene,
         messages: MessageLine,
         dialogs: Dialogs,

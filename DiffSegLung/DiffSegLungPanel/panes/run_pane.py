@@ -12,6 +12,7 @@ from slicer.i18n import tr as _
 
 from ..wording import durationText
 from ..work.tasks import Steps, Task, TaskProgress
+from .contract import Widgets
 
 SHORTCUT = "Ctrl+Return"
 BUSY_S = 0.1
@@ -38,7 +39,7 @@ class RunPane:
         state: what the button means now.
     """
 
-    def __init__(self, ui: Any, onApply: Callable[[], None], onState: Callable[[], None]) -> None:
+    def __init__(self, ui: Widgets, onApply: Callable[[], None], onState: Callable[[], None]) -> None:
         self._ui, self._onApply, self._onState = ui, onApply, onState
         self._task: Task | None = None
         self._onDone: Callable[[Task], None] | None = None

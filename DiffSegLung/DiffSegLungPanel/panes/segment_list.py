@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import qt
 import slicer
 
@@ -21,7 +19,7 @@ class SegmentList:
         table: the widget of the panel.
     """
 
-    def __init__(self, table: Any) -> None:
+    def __init__(self, table: qt.QWidget) -> None:
         self._table = table
         self._doubleClicks = _NoDoubleClicks(table)
         table.tableWidget().viewport().installEventFilter(self._doubleClicks)
@@ -47,5 +45,5 @@ class SegmentList:
 class _NoDoubleClicks(qt.QObject):
     """Keeps double clicks from a widget."""
 
-    def eventFilter(self, _watched: Any, event: Any) -> bool:
+    def eventFilter(self, _watched: qt.QObject, event: qt.QEvent) -> bool:
         return event.type() == qt.QEvent.MouseButtonDblClick

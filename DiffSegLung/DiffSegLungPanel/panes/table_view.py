@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import qt
 import slicer
 from slicer.i18n import tr as _
 
+from ..scene.result_nodes import Results
 from ..wording import numberText
+from .contract import Widgets
 
 ALL_REGIONS = "*"
 
@@ -26,12 +26,12 @@ class ClassTableView:
         regions: what each entry of the region list stands for in the parameters.
     """
 
-    def __init__(self, ui: Any) -> None:
+    def __init__(self, ui: Widgets) -> None:
         self._ui = ui
         self.regions: list[str] = []
         ui.classTableView.verticalHeader().visible = False
 
-    def show(self, found: Any, region: str, airShift: float = 0.0) -> None:
+    def show(self, found: Results | None, region: str, airShift: float = 0.0) -> None:
         """Show these results (None: nothing).
 
         Args:
@@ -72,7 +72,7 @@ class ClassTableView:
         combo.currentIndex = self.regions.index(chosen) if chosen in self.regions else -1
 
 
-def layOut(view: Any) -> None:
+def layOut(view: qt.QTableView) -> None:
     """Give a table's columns the width of their content, and numbers the right-hand side of their cells.
 
     The last column takes what is left. None gives way, which in Slicer means 60 pixels: a long name goes on

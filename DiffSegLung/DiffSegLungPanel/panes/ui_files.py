@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
+import qt
 import slicer
+
+from .contract import Widgets
 
 _FOLDER = Path(__file__).resolve().parents[2] / "Resources" / "UI"
 
 
-def loadInto(section: Any, name: str, scene: slicer.vtkMRMLScene) -> Any:
+def loadInto(section: qt.QWidget, name: str, scene: slicer.vtkMRMLScene) -> Widgets:
     """Fill a section of the panel.
 
     Args:

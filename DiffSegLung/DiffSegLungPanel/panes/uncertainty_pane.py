@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import slicer
 from slicer.i18n import tr as _
@@ -12,6 +11,7 @@ from DiffSegLungLib.errors import InputError
 
 from ..scene import results
 from ..scene.parameters import DiffSegLungParameters
+from .contract import Widgets
 
 
 class UncertaintyPane:
@@ -22,7 +22,7 @@ class UncertaintyPane:
         scene: where the slice views are.
     """
 
-    def __init__(self, ui: Any, scene: slicer.vtkMRMLScene) -> None:
+    def __init__(self, ui: Widgets, scene: slicer.vtkMRMLScene) -> None:
         self._ui, self._scene = ui, scene
         self._parameters: DiffSegLungParameters | None = None
         self._node: slicer.vtkMRMLSegmentationNode | None = None

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Generator, Iterable
-from typing import Any
 
 import numpy as np
 import slicer
@@ -28,7 +27,10 @@ CHECKSUM = "DiffSegLung.checksum"
 """Attribute of the segmentation node: class key -> fingerprint of what the model made, as JSON."""
 
 _SPREAD = np.uint64(0x9E3779B97F4A7C15)
-_known: dict[str, tuple[Any, dict[str, str]]] = {}
+_Stamp = tuple[str, int, str, int]
+"""Of a segment: class, label value, address and state of its label map."""
+
+_known: dict[str, tuple[object, dict[str, str]]] = {}
 """Fingerprints of segmentations as they were when last looked at, so that looking twice costs nothing."""
 
 
@@ -120,7 +122,7 @@ class EditWatcher:
         self._stamps = self._currentStamps()
 
         @vtk.calldata_type(vtk.VTK_STRING)
-        def onChanged(_caller: Any, _event: str, segmentId: str | None = None) -> None:
+        def onChanged(_caller: vtk.vtkObject, _event: str, segmentId: str | None = None) -> None:
             self._onChanged(segmentId)
 
         self._observers = [
@@ -148,7 +150,7 @@ class EditWatcher:
             markEdited(self._node, [segmentId])
         self._onEdited()
 
-    def _isOnlyStoredAnew(self, segmentId: str, former: dict[str, Any]) -> bool:
+    def _isOnlyStoredAnew(self, segmentId: str, former: dict[str, _Stamp]) -> bool:
         """Whether a segment is in another image, as after saving, with as many voxels as the model made."""
         key, value, address, _modified = self._stamps[segmentId]
         before = stored(self._node, CHECKSUM)
@@ -159,7 +161,7 @@ class EditWatcher:
         count = int(np.count_nonzero(vtk_to_numpy(scalars) == value)) if scalars is not None else 0
         return int(str(before.get(key, "0")).partition(":")[0] or 0) == count
 
-    def _currentStamps(self) -> dict[str, Any]:
+    def _currentStamps(self) -> dict[str, _Stamp]:
         """Of every class segment: its class, label value, label map (by its address) and that one's state."""
         stamps = {}
         for segmentId, key in classSegments(self._node).items():
@@ -185,7 +187,7 @@ def _setType(
                 segment.SetTag(TYPE_TAG, new)
 
 
-def _stampOf(segmentationNode: slicer.vtkMRMLSegmentationNode) -> Any:
+def _stampOf(segmentationNode: slicer.vtkMRMLSegmentationNode) -> object:
     """What changes whenever the voxels may have changed."""
     segmentation = segmentationNode.GetSegmentation()
     stamps = []

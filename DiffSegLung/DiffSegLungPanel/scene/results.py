@@ -296,7 +296,7 @@ def _fillTables(
     volume = resultsOf(node).volume
     ct = volume.GetName()
 
-    def made(role: str, name: str) -> Any:
+    def made(role: str, name: str) -> slicer.vtkMRMLNode:
         return resultNode(scene, node, role, name.format(name=ct))
 
     classTable = made("classTable", _("{name} lung tissue volumes"))

@@ -44,7 +44,7 @@ def loadPhantom() -> slicer.vtkMRMLScalarVolumeNode:
     return Task(_phantomSteps()).wait()
 
 
-def _onSampleChosen(_source: Any = None) -> list[slicer.vtkMRMLScalarVolumeNode]:
+def _onSampleChosen(_source: object = None) -> list[slicer.vtkMRMLScalarVolumeNode]:
     """Sample Data itself would show an error in the Python console only."""
     with slicer.util.tryWithErrorDisplay(_("The sample CT could not be generated.")):
         return [loadPhantom()]

@@ -210,7 +210,7 @@ class TrainingRun:
             after=numbersOf(said.get("after")),
         )
 
-    def stamp(self) -> tuple[Any, ...]:
+    def stamp(self) -> tuple[object, ...]:
         """Changes whenever one of its files does."""
         names = ("request.json", "cohort.json", "log.jsonl", "result.json")
         return (str(self.folder), *(stampOf(self.folder / name) for name in names))

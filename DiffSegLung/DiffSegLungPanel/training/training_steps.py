@@ -7,7 +7,6 @@ import io
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import slicer
 import vtk
@@ -200,7 +199,7 @@ def fileOf(run: TrainingRun | None, volume: slicer.vtkMRMLScalarVolumeNode) -> s
     return run.written.get(_stateOf(volume), "") if run is not None else ""
 
 
-def _stateOf(volume: slicer.vtkMRMLScalarVolumeNode) -> tuple[Any, ...]:
+def _stateOf(volume: slicer.vtkMRMLScalarVolumeNode) -> tuple[object, ...]:
     """Changes with the volume's voxels and with its own geometry."""
     matrix = vtk.vtkMatrix4x4()
     volume.GetIJKToRASMatrix(matrix)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import enum
 from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 import qt
 import slicer
@@ -21,6 +20,7 @@ from ...training.runs import TrainingRun, knownRuns, newRun
 from ...training.training_estimate import learnFrom
 from ...wording import numberText
 from ...work.tasks import Task, TaskProgress
+from ..contract import Training, Widgets
 from ..dialogs import Dialogs
 from ..message_line import MessageLine
 from ..run_pane import progressText
@@ -64,9 +64,9 @@ class TrainingPane:
 
     def __init__(
         self,
-        ui: Any,
+        ui: Widgets,
         scene: slicer.vtkMRMLScene,
-        logic: Any,
+        logic: Training,
         messages: MessageLine,
         dialogs: Dialogs,
         *,
@@ -85,7 +85,7 @@ class TrainingPane:
         self._runs: list[TrainingRun | None] = [None]
         self._task: Task | None = None
         self._afterwards: Callable[[], None] | None = None
-        self._seen: tuple[Any, ...] = ()
+        self._seen: tuple[object, ...] = ()
         self._showsCurve = self._updating = False
         self._view = RunView(ui, scene)
         self._plan = PlanPane(ui, self.update)
@@ -422,7 +422,7 @@ class _Said:
     def __enter__(self) -> None:
         pass
 
-    def __exit__(self, _kind: Any, error: BaseException | None, _trace: Any) -> bool:
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> bool:
         if not isinstance(error, DiffSegLungError):
             return False
         self._messages.error(error)

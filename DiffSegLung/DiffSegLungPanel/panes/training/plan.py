@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import slicer
 from slicer.i18n import tr as _
@@ -15,6 +14,7 @@ from DiffSegLungLib.model.library import Library
 from ...models import DEFAULT, installedModels, readCard, shownName
 from ...training.training_estimate import estimateText
 from ...training.training_steps import TrainingPlan
+from ..contract import Widgets
 
 TIME, STEPS = 0, 1
 _MINUTES_SETTING, _STEPS_SETTING = "DiffSegLung/trainingMinutes", "DiffSegLung/trainingSteps"
@@ -31,7 +31,7 @@ class PlanPane:
         problem: why one cannot train so, a sentence; empty when one can.
     """
 
-    def __init__(self, ui: Any, onChanged: Callable[[], None]) -> None:
+    def __init__(self, ui: Widgets, onChanged: Callable[[], None]) -> None:
         self._ui, self._onChanged = ui, onChanged
         self._parents: list[str] = []
         self.problem = ""
@@ -121,5 +121,5 @@ class PlanPane:
             return f"{error.message} {error.hint}".strip()
         return ""
 
-    def _onEdited(self, _value: Any = None) -> None:
+    def _onEdited(self, _value: object = None) -> None:
         self._onChanged()

@@ -154,7 +154,7 @@ class TrainingPlot:
         series.SetColor(*curve.colour)
         return series
 
-    def _node(self, className: str, role: str, name: str) -> Any:
+    def _node(self, className: str, role: str, name: str) -> slicer.vtkMRMLNode:
         node = self._find(className, role)
         if node is None:
             node = self._scene.AddNewNodeByClass(className, name)
@@ -162,7 +162,7 @@ class TrainingPlot:
             node.SetSaveWithScene(False)
         return node
 
-    def _find(self, className: str, role: str) -> Any:
+    def _find(self, className: str, role: str) -> slicer.vtkMRMLNode | None:
         nodes = slicer.util.getNodesByClass(className, self._scene)
         return next((node for node in nodes if node.GetAttribute(_ROLE) == role), None)
 

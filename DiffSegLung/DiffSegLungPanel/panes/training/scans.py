@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import qt
 import slicer
+import vtk
 from slicer.i18n import tr as _
 from slicer.util import VTKObservationMixin
 
@@ -20,6 +20,7 @@ from ...steps.generate_steps import SYNTHETIC
 from ...training.runs import ADVISED, FEWEST, Scan, TrainingRun
 from ...training.training_steps import TrainingData, fileOf
 from ...wording import numberText
+from ..contract import Widgets
 from ..input_pane import stampOf
 
 SCENE, FOLDER = 0, 1
@@ -50,11 +51,11 @@ class ScansPane(VTKObservationMixin):
         onChanged: called when the user or the scene has changed what is chosen.
     """
 
-    def __init__(self, ui: Any, scene: slicer.vtkMRMLScene, onChanged: Callable[[], None]) -> None:
+    def __init__(self, ui: Widgets, scene: slicer.vtkMRMLScene, onChanged: Callable[[], None]) -> None:
         super().__init__()
         self._ui, self._scene, self._onChanged = ui, scene, onChanged
         self._unticked: set[str] = set()
-        self._described: dict[str, tuple[Any, str]] = {}
+        self._described: dict[str, tuple[object, str]] = {}
         self._rows: list[_Row] = []
         self._filled: list[_Row] | None = None
         self._showing = False
@@ -239,7 +240,7 @@ class ScansPane(VTKObservationMixin):
             item.setFlags(flags)
             item.setData(qt.Qt.CheckStateRole, None)
 
-    def _onItemChanged(self, item: Any) -> None:
+    def _onItemChanged(self, item: qt.QTableWidgetItem) -> None:
         if self._showing or item.column() != _NAME or item.row() >= len(self._rows):
             return
         row = self._rows[item.row()]
@@ -256,13 +257,13 @@ class ScansPane(VTKObservationMixin):
         if section == _STATE and not self._showing:
             self._fitHeight()
 
-    def _onChoice(self, _choice: Any = None) -> None:
+    def _onChoice(self, _choice: object = None) -> None:
         self._onChanged()
 
-    def _onStartClose(self, _caller: Any, _event: Any) -> None:
+    def _onStartClose(self, _caller: vtk.vtkObject, _event: str) -> None:
         self._unticked.clear()  # the next scene gives the same IDs to other CT
 
-    def _onScene(self, _caller: Any, _event: Any) -> None:
+    def _onScene(self, _caller: vtk.vtkObject, _event: str) -> None:
         if not self._scene.IsBatchProcessing():
             self._later.start(0)  # once for however many nodes come and go together
 

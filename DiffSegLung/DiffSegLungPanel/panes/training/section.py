@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import qt
 import slicer
@@ -15,6 +14,7 @@ from DiffSegLungLib.errors import DiffSegLungError
 from ...training.runs import unfinishedRuns
 from ...work.tasks import Task
 from ..actions import Actions
+from ..contract import Comparing, Widgets
 from ..dialogs import Dialogs, Room
 from ..message_line import MessageLine
 from ..table_view import layOut
@@ -46,9 +46,9 @@ class TrainingSection:
 
     def __init__(
         self,
-        ui: Any,
+        ui: Widgets,
         scene: slicer.vtkMRMLScene,
-        logic: Any,
+        logic: Comparing,
         messages: MessageLine,
         *,
         dialogs: Dialogs,
@@ -63,7 +63,7 @@ class TrainingSection:
         self._dialogs, self._actions = dialogs, actions
         self._onUpdate, self._useModel = onUpdate, useModel
         self._options, self._log, self._onCompared = options, log, onCompared
-        self.ui: Any = None
+        self.ui: Widgets | None = None
         self.pane: TrainingPane | None = None
         self._announced = self._updating = False
         self._question = qt.QTimer()

@@ -13,6 +13,7 @@ from slicer.i18n import tr as _
 from ...models import shownName
 from ...training.runs import Outcome, TrainingRun
 from ...wording import numberText
+from ..contract import Widgets
 from .plot import LOSS, RETRIEVAL, TrainingPlot
 
 
@@ -56,7 +57,7 @@ class RunView:
         scene: where the curves' nodes are made, once somebody wants to see them.
     """
 
-    def __init__(self, ui: Any, scene: slicer.vtkMRMLScene) -> None:
+    def __init__(self, ui: Widgets, scene: slicer.vtkMRMLScene) -> None:
         self._ui = ui
         self.plot = TrainingPlot(scene)
         self._run: TrainingRun | None = None
