@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from itertools import pairwise
 from typing import Any, TypeVar
 
@@ -55,6 +56,15 @@ def in_threads(
     return results
 
 
+@contextmanager
+def small_products() -> Iterator[None]:
+    """Matrix products on one core each: of small matrices, BLAS's own threads mostly wait for each other."""
+    from threadpoolctl import threadpool_limits  # comes with scikit-learn
+
+    with threadpool_limits(1, "blas"):
+        yield
+
+
 def slabs(start: int, stop: int, planes: int = _PLANES) -> list[slice]:
     """Slices of so many planes that cover ``start`` to ``stop``."""
     return [slice(low, min(low + planes, stop)) for low in range(start, stop, planes)]
@@ -84,5 +94,5 @@ def filtered(
         part = work(array[low : slab.stop + reach])
         result[slab] = part[slab.start - low : slab.stop - low]
 
-    in_threads(one, slabs(0, len(array), max(_PLANES, 2 * reach)))
+    in_threads(one, slabs(0, len(array), max(_PLANES, 6 * reach)))
     return result

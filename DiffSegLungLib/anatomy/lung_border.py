@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from ..io.ct import CT, Geometry
 from ..io.geometry import bounding_box, to_image
+from ..threads import in_threads, slabs
 from .lung_shape import LEFT, RIGHT
 from .shapes import COARSE_MM, Mask, dilated, distance_mm, opened, squared_steps
 from .thorax import Chest
@@ -46,11 +47,12 @@ def lungs_at_full_resolution(
     side = np.zeros(ct.hu.shape, np.uint8)
     lumen = np.zeros(ct.hu.shape, bool)
     axis = 2 - int(np.argmax(np.abs(np.reshape(ct.geometry.direction, (3, 3))[2])))  # craniocaudal
-    box = list(_box_of((solid > 0) | airway, chest.geometry, ct.geometry))
+    box = _box_of((solid > 0) | airway, chest.geometry, ct.geometry)
     first, end = box[axis].start, box[axis].stop
-    for start in range(first, end, SLAB):
-        box[axis] = slice(start, min(start + SLAB, end))
-        slab = (box[0], box[1], box[2])
+
+    def one(planes: slice) -> None:
+        sides = [*box[:axis], planes, *box[axis + 1 :]]
+        slab = (sides[0], sides[1], sides[2])
         grid = ct.geometry.crop(slab)
         inside = _at(depth, coarse, grid, "linear")
         label = _at(code, coarse, grid, "nearest")
@@ -64,6 +66,8 @@ def lungs_at_full_resolution(
             np.copyto(plane, True, where=whole & (within > 0))
         side[slab] = label * (part & ~near_airway)
         lumen[slab] = near_airway & air
+
+    in_threads(one, slabs(first, end, SLAB))
     return side, lumen
 
 

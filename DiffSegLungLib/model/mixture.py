@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..grid.cells import DIFFUSION, STATISTICS, Cells
+from ..threads import small_products
 
 Array = NDArray[np.float64]
 Covariance = Literal["full", "tied", "diag"]
@@ -127,7 +128,9 @@ class Mixture:
 
     def predict_proba(self, cells: Cells) -> NDArray[np.float32]:
         """Posterior probability of every component for every cell, (n, k) float32, rows sum to 1."""
-        return self._posterior(self.project(cells)).astype(np.float32)
+        with small_products():
+            distances = _Distances(self.project(cells), self.covariances)
+            return distances.posterior(self.weights, self.means).astype(np.float32)
 
     def adapt(self, cells: Cells, *, relevance: float = 200.0, iterations: int = 8) -> Mixture:
         """Adapt means and weights to one volume by MAP-EM (Reynolds 2000, Digital Signal Processing 10).
@@ -142,7 +145,10 @@ class Mixture:
                 population.
             iterations: rounds of EM.
         """
-        x = self.project(cells)
+        with small_products():
+            return self._adapted(self.project(cells), relevance, iterations)
+
+    def _adapted(self, x: Array, relevance: float, iterations: int) -> Mixture:
         distances = _Distances(x, self.covariances)
         adapted = self
         for _ in range(iterations):
@@ -185,9 +191,6 @@ class Mixture:
             arrays[k].astype(np.float64) for k in ("weights", "means", "covariances")
         )
         return cls(projections, weights, means, covariances)
-
-    def _posterior(self, x: Array) -> Array:
-        return _Distances(x, self.covariances).posterior(self.weights, self.means)
 
 
 class _Distances:

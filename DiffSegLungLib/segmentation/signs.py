@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from ..classes import BY_KEY, CONSOLIDATION, EMPHYSEMA, FIBROSIS, GROUND_GLASS, HEALTHY
 from ..grid.cells import STATISTICS, Cells
-from ..threads import in_threads, slabs
+from ..threads import in_threads, slabs, small_products
 
 TISSUES = (HEALTHY, EMPHYSEMA, GROUND_GLASS, FIBROSIS, CONSOLIDATION)
 """Classes that a cell can have; cavities and vessels are decided on voxels."""
@@ -94,7 +94,8 @@ def sign_probability(cells: Cells) -> NDArray[np.float32]:
         share = np.exp(log - log.max(axis=1, keepdims=True))
         p[part] = share / share.sum(axis=1, keepdims=True)
 
-    in_threads(one, slabs(0, len(x), _CELLS))
+    with small_products():
+        in_threads(one, slabs(0, len(x), _CELLS))
     return p
 
 

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from ..grid.canonical import SPACING_ZYX, Canonical
 from ..grid.cells import STATISTICS, Cells, Lattice, pooled, spread
+from ..threads import filtered
 from .aeration import Aeration
 from .texture import fine_energy, ridges
 
@@ -39,10 +40,7 @@ _SKEW_HU, _SURROUNDINGS_MM = 60.0, 5.0
 
 def smoothed(hu: NDArray[np.float32]) -> NDArray[np.float32]:
     """The canonical CT after a Gaussian of :data:`SMOOTHING_MM`, float32 HU."""
-    from scipy.ndimage import gaussian_filter
-
-    sigma = [SMOOTHING_MM / s for s in SPACING_ZYX]
-    return np.asarray(gaussian_filter(hu, sigma, truncate=2.5), np.float32)
+    return _gaussian(hu, SMOOTHING_MM)
 
 
 def statistics_of_half_cells(
@@ -138,8 +136,14 @@ def _measures(means: NDArray[np.float32], noise: NDArray[np.float32]) -> NDArray
 
 def _surroundings(hu: NDArray[np.float32], voxels: NDArray[np.int64]) -> NDArray[np.float32]:
     """The CT after a wide Gaussian, nothing denser than soft tissue, at flat indices."""
+    wide = _gaussian(np.clip(hu, -1024, 150), _SURROUNDINGS_MM)
+    return np.asarray(wide.ravel()[voxels], np.float32)
+
+
+def _gaussian(hu: NDArray[np.float32], mm: float) -> NDArray[np.float32]:
+    """Gaussian of so many mm, cut at 2.5 standard deviations."""
     from scipy.ndimage import gaussian_filter
 
-    sigma = [_SURROUNDINGS_MM / s for s in SPACING_ZYX]
-    wide = gaussian_filter(np.clip(hu, -1024, 150), sigma, truncate=2.5)
-    return np.asarray(wide.ravel()[voxels], np.float32)
+    sigma = [mm / s for s in SPACING_ZYX]
+    reach = int(2.5 * sigma[0] + 0.5)
+    return filtered(hu, lambda part: gaussian_filter(part, sigma, truncate=2.5), reach, np.float32)
