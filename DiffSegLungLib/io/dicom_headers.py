@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import filecmp
+import math
 import struct
 import warnings
 from collections.abc import Iterator, Mapping
@@ -16,6 +17,9 @@ from ..errors import InputError
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
+
+PLAIN = ("1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2")
+"""Transfer syntaxes whose pixels lie in the file as they are."""
 
 _MOST_FILES = 20_000
 _SLICE = (
@@ -33,7 +37,7 @@ _PASS = (
 """What may differ between two passes of the scanner, or two computations, that share one series."""
 
 _GROUPS = ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence")
-_TAGS = [*dict.fromkeys((*_SLICE, *_PASS, *_GROUPS, "NumberOfFrames", "ConcatenationUID"))]
+_TAGS = [*dict.fromkeys((*_SLICE, *_PASS, *_GROUPS, "NumberOfFrames", "BitsAllocated", "ConcatenationUID"))]
 _WANTED = frozenset((*_SLICE, *_PASS))
 _OTHER_SUFFIXES = {
     ".txt", ".csv", ".json", ".xml", ".html", ".pdf", ".png", ".jpg", ".jpeg", ".md", ".py", ".zip",
@@ -64,6 +68,7 @@ class Header:
         unit: what slope and intercept lead to, RescaleType; empty or "HU" in a CT.
         kernel: reconstruction kernel.
         samples: numbers a voxel.
+        is_cut: whether its file is shorter than its pixels.
         axes_lent: whether the axes are those of its neighbours, since it says nothing of its own.
     """
 
@@ -86,6 +91,7 @@ class Header:
     unit: str
     kernel: str
     samples: int
+    is_cut: bool
     axes_lent: bool = False
 
 
@@ -136,7 +142,7 @@ def headers(folder: Path, *, deep: bool) -> Iterator[Header | None]:
     import pydicom
 
     damaged = damages()
-    seen: dict[str, list[Path]] = {}
+    seen: dict[tuple[object, ...], list[Path]] = {}
     for path in _files(folder, deep=deep):
         try:
             if not is_dicom_file(path):
@@ -147,10 +153,10 @@ def headers(folder: Path, *, deep: bool) -> Iterator[Header | None]:
                 dataset = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=_TAGS, force=True)
                 slices = _headers_in(path, dataset)
             # Careless anonymisers give different slices one UID: only a file of the same bytes is a copy.
-            uid = str(dataset.get("SOPInstanceUID") or "")
-            if any(filecmp.cmp(path, other, shallow=False) for other in seen.get(uid, ()) if uid):
+            own = (str(dataset.get("SOPInstanceUID") or ""), slices[0].instance, slices[0].position)
+            if any(filecmp.cmp(path, other, shallow=False) for other in seen.get(own, ())):
                 continue
-            seen.setdefault(uid, []).append(path)
+            seen.setdefault(own, []).append(path)
         except damaged:
             yield None
             continue
@@ -162,18 +168,27 @@ def _headers_in(path: Path, dataset: Dataset) -> list[Header]:
     whole = _values(dataset)
     if not (whole.get("SOPClassUID") or whole.get("Modality")):
         raise ValueError("no DICOM object")
+    is_cut = _is_cut(path, dataset)
     frames = dataset.get(_GROUPS[1])
     count = int(dataset.get("NumberOfFrames") or 1)
     if not frames:
         if count > 1:  # a film: one place cannot be that of all its frames
             whole.pop("ImagePositionPatient", None)
-        return [_header(path, 0, "", whole)]
+        return [_header(path, 0, "", whole, is_cut)]
     if len(frames) != count:
         raise ValueError("frames without a description")
     # The parts of one large object, and what the frames of another one have in common.
     own = str(dataset.get("ConcatenationUID") or dataset.get("SOPInstanceUID") or path.name)
     shared = whole | _grouped(*(dataset.get(_GROUPS[0]) or ())[:1])
-    return [_header(path, k, own, shared | _grouped(frame)) for k, frame in enumerate(frames)]
+    return [_header(path, k, own, shared | _grouped(frame), is_cut) for k, frame in enumerate(frames)]
+
+
+def _is_cut(path: Path, dataset: Dataset) -> bool:
+    """Whether a file without compression is shorter than the pixels that it promises."""
+    if str(dataset.file_meta.get("TransferSyntaxUID") or PLAIN[0]) not in PLAIN:
+        return False
+    sizes = [int(dataset.get(tag) or 0) for tag in ("Rows", "Columns", "BitsAllocated")]
+    return path.stat().st_size < math.prod(sizes) * int(dataset.get("NumberOfFrames") or 1) // 8
 
 
 def _values(dataset: Dataset) -> dict[str, Any]:
@@ -192,7 +207,7 @@ def _grouped(*groups: Dataset) -> dict[str, Any]:
     return found
 
 
-def _header(path: Path, frame: int, multiframe: str, tags: Mapping[str, Any]) -> Header:
+def _header(path: Path, frame: int, multiframe: str, tags: Mapping[str, Any], is_cut: bool) -> Header:
     def several(tag: str) -> tuple[Any, ...]:
         value = tags.get(tag)
         return () if value is None else (value,) if isinstance(value, (str, int, float)) else tuple(value)
@@ -230,6 +245,7 @@ def _header(path: Path, frame: int, multiframe: str, tags: Mapping[str, Any]) ->
         unit=text("RescaleType").strip().upper(),
         kernel=text("ConvolutionKernel"),
         samples=int(number("SamplesPerPixel", 1)),
+        is_cut=is_cut,
     )
 
 

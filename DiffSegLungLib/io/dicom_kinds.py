@@ -15,17 +15,27 @@ _CT_IMAGES = (_IMAGES + "2", _IMAGES + "2.1", _IMAGES + "2.2")
 
 _CAPTURES = _IMAGES + "7"
 _LARGEST_RESCALE = 1e6
+_SINGULAR = {
+    "that make": "that makes", "that are localizers": "that is a localizer", "images": "image",
+    "objects called CT that are no CT image": "object called CT that is no CT image", "objects": "object",
+    "captures": "capture", "files": "file",
+}  # fmt: skip
 _MODALITY = re.compile(r"[A-Z]{2,10}")
 _LOCALIZERS = {"LOCALIZER", "SCOUT", "TOPOGRAM"}
 
 
 def in_words(objects: Iterable[Header], damaged: int) -> str:
-    """What objects are, and how many of each, e.g. "35 objects of modality PT, 1 damaged files"."""
-    kinds = Counter(_kind(one) for one in objects)
-    parts = [f"{count} {kind}" for kind, count in kinds.most_common()]
+    """What objects are, and how many of each, e.g. "35 objects of modality PT, 1 damaged DICOM file"."""
+    kinds = Counter(_kind(one) for one in objects).most_common()
     if damaged:
-        parts.append(f"{damaged} damaged DICOM files")
-    return ", ".join(parts)
+        kinds.append(("damaged DICOM files", damaged))
+    return ", ".join(f"{count} {kind if count > 1 else _singular(kind)}" for kind, count in kinds)
+
+
+def _singular(kind: str) -> str:
+    for many, one in _SINGULAR.items():
+        kind = kind.replace(many, one)
+    return kind
 
 
 def what_instead(folder: Path) -> str | None:

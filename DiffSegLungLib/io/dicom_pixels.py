@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import InputError
-from .dicom_headers import Header, damages
+from .dicom_headers import PLAIN, Header, damages
 from .image_file import quiet
 from .padding import AIR, PADDING_BELOW
 from .refusals import shown_name
@@ -20,10 +20,7 @@ from .refusals import shown_name
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
-_PLAIN = {"1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2", "1.2.840.10008.1.2.1.99"}
-"""Transfer syntaxes whose pixels lie there as they are."""
-
-_BIG_ENDIAN = "1.2.840.10008.1.2.2"
+_DEFLATED, _BIG_ENDIAN = "1.2.840.10008.1.2.1.99", PLAIN[2]
 _OVERLAY_BIT = 0x60000102
 _TAGS = [
     "SOPClassUID", "SOPInstanceUID", "Rows", "Columns", "SamplesPerPixel", "NumberOfFrames", "BitsAllocated",
@@ -90,8 +87,8 @@ def _stored(path: Path, shape: tuple[int, ...]) -> tuple[Dataset, NDArray[Any]]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             dataset = pydicom.dcmread(path, specific_tags=_TAGS, force=True)
-            syntax = str(dataset.file_meta.get("TransferSyntaxUID") or "1.2.840.10008.1.2")
-            frames = (_plain if syntax in _PLAIN else _decoded)(dataset, shape, syntax)
+            syntax = str(dataset.file_meta.get("TransferSyntaxUID") or PLAIN[0])
+            frames = (_plain if syntax in (*PLAIN, _DEFLATED) else _decoded)(dataset, shape, syntax)
             return dataset, frames
     except broken:
         raise _damaged(path) from None

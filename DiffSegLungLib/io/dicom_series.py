@@ -194,6 +194,11 @@ def _volumes(objects: Sequence[Header], damaged: int, folder: str) -> tuple[list
         raise InputError(
             "not-ct", f"{folder} holds no CT but {in_words(objects, damaged)}.", "Give a chest CT."
         )
+    # Cut copies beside the whole slice are passed over; one that stands alone is refused when it is read.
+    whole = {(one.series_uid, one.position) for one in objects if not one.is_cut}
+    cut = {one.path for one in objects if one.is_cut and (one.series_uid, one.position) in whole}
+    objects = [one for one in objects if one.path not in cut]
+    damaged += len(cut)
     groups: dict[str, list[Header]] = {}
     for one in objects:
         if is_ct(one) and not flaw(one):

@@ -81,10 +81,10 @@ def _refuse_mixed_offsets(
     if not jumps:
         return
     missing = sum(one.rescale is None for one in series.slices)
-    lacking = f" {missing} of its {len(values)} slices have no RescaleIntercept." if missing else ""
+    lacking = f" RescaleIntercept is missing in {missing} of its slices." if missing else ""
     raise InputError(
         "mixed-rescale",
-        f"{name} jumps by about 1000 HU between slices, at {len(jumps)} places.{lacking}",
+        f"{name} jumps by about 1000 HU between slices ({len(jumps)} of {len(values) - 1} times).{lacking}",
         "Export the series again, with slope and intercept in every slice.",
     )
 

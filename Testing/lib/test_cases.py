@@ -65,7 +65,7 @@ def test_every_folder_and_archive_that_is_no_case_has_a_reason(tmp_path: Path) -
     assert [case.name for case in cases] == ["a", "bad", "p1_ct", "p2"], "what is damaged, its run explains"
     assert {one.name: one.reason for one in passed} == {
         "a.zip": "It is a packed archive: unpack it to have the CT in it segmented.",
-        "dose": "It holds no CT but 1 objects of modality SR.",
+        "dose": "It holds no CT but 1 object of modality SR.",
         "elsewhere": "It is a link to a folder, which is not followed: name that folder itself.",
         "empty": "It is empty.",
         "old": "It holds results or synthetic CT of this program.",

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pydicom
 import pytest
+import SimpleITK as sitk
 from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRBigEndian, RLELossless
 from smallchest import SPACING, chest, write_dicom
@@ -100,6 +101,26 @@ def test_padding_of_compressed_slices_is_air(tmp_path: Path) -> None:
     ct = CT.read(scans)
     assert (ct.hu[:, OUTSIDE] == -1024).all()
     np.testing.assert_array_equal(ct.hu[:, ~OUTSIDE], hu[:, ~OUTSIDE])
+
+
+@pytest.mark.parametrize("compressor", ["JPEG2000", "JPEG"])
+def test_compressions_without_loss_are_decoded(compressor: str, tmp_path: Path) -> None:
+    scans = write_dicom(tmp_path / "s", chest())
+    writer = sitk.ImageFileWriter()
+    writer.SetImageIO("GDCMImageIO")
+    writer.SetUseCompression(True)
+    writer.SetCompressor(compressor)
+    for path in scans.iterdir():
+        ds = pydicom.dcmread(path)
+        stored = np.frombuffer(ds.PixelData, "<i2").reshape(1, 64, 64)
+        writer.SetFileName(str(tmp_path / "packed.dcm"))
+        writer.Execute(sitk.GetImageFromArray(stored))
+        packed = pydicom.dcmread(tmp_path / "packed.dcm")
+        assert packed.file_meta.TransferSyntaxUID.is_compressed
+        ds.file_meta.TransferSyntaxUID = packed.file_meta.TransferSyntaxUID
+        ds["PixelData"] = packed["PixelData"]
+        ds.save_as(path)
+    np.testing.assert_array_equal(CT.read(scans).hu, chest())
 
 
 @pytest.mark.parametrize("compressed", [False, True])
