@@ -202,7 +202,7 @@ def test_the_librarys_own_command_checks_scans(opened, use_trainer):
     wait_idle(desk)
     assert desk.panel.messages.text == ""
     assert texts(desk, 2) == ["Yes", "Yes", "Yes", "No. It is the same CT as ct-001.mhd."]
-    assert texts(desk, 1)[0] == "1.5 l"
+    assert texts(desk, 1)[0] == "0.5 l"
 
 
 # The plan

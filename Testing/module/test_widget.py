@@ -58,7 +58,7 @@ def test_a_ct_in_the_scene_is_chosen_and_described(desk):
     volume = add_chest("Chest")
     desk.panel.enter()
     assert desk.parameters.inputVolume is volume
-    assert desk.ui.inputInfoLabel.text.startswith("64 × 64 × 24 voxels, 5 × 5 × 5 mm, −10")
+    assert desk.ui.inputInfoLabel.text.startswith("64 × 64 × 24 voxels, 3.5 × 3.5 × 3.5 mm, −10")
     assert "on this computer" in desk.ui.estimateLabel.text
     assert desk.ui.applyButton.enabled and desk.ui.problemLabel.text == ""
 
