@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ..errors import InputError
 from ..io.ct import CT, Geometry, resample
-from ..io.geometry import bounding_box
+from ..io.geometry import bounding_box, low_pass_sigma
 
 if TYPE_CHECKING:
     from ..anatomy.lungs import Lungs
@@ -122,5 +122,10 @@ def working_geometry(lungs: NDArray[np.bool_], geometry: Geometry, margin_mm: fl
 
 def resample_mask(mask: NDArray[np.bool_], source: Geometry, target: Geometry) -> NDArray[np.bool_]:
     """Carry a mask to another grid with sub-voxel borders: linear interpolation, cut at one half."""
-    soft = resample(mask.astype(np.uint8) * np.uint8(200), source, target, order="linear", fill=0)
+    if not mask.any():
+        return np.zeros(target.shape, bool)
+    # No copy of a large CT's whole grid: the mask, and as far around it as the low-pass reaches.
+    box = bounding_box(mask, 2 + int(np.ceil(3 * max(low_pass_sigma(source, target)))))
+    part = mask[box].view(np.uint8) * np.uint8(200)
+    soft = resample(part, source.crop(box), target, order="linear", fill=0)
     return np.asarray(soft >= 100)

@@ -14,7 +14,7 @@ from ..threads import in_threads, slabs
 Field = NDArray[np.float32]
 
 _UNDECIDED = 0
-_VOXELS = 1 << 20
+_VOXELS = 1 << 18
 """Voxels of the CT that a thread takes at a time."""
 
 _NO_LABEL = np.uint8(255)

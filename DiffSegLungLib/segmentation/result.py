@@ -108,9 +108,12 @@ class Result:
         steps = (self._find_uncertain, self._write_raw) if raw else people
         begin, stage = time.monotonic(), talk.at("output")
         stage.advance(0.0)
-        in_threads(
-            lambda step: step(Path(folder)), steps, lambda done: stage.advance(done / (len(steps) + 1))
-        )
+
+        def one(step: Callable[[Path], None]) -> None:
+            stage.check()
+            step(Path(folder))
+
+        in_threads(one, steps, lambda done: stage.advance(done / (len(steps) + 1)))
         self.provenance["timings_s"]["output"] = round(time.monotonic() - begin, 2)
         if not raw:
             self._write_tables(Path(folder))

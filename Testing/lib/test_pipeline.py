@@ -251,13 +251,29 @@ def test_features_of_the_network_take_part(result: Result, monkeypatch: pytest.M
     np.testing.assert_array_equal(run.labels > 0, run.lungs.mask)
 
 
-def test_saving_stops_between_files(result: Result, tmp_path: Path) -> None:
+def test_saving_stops_between_files(result: Result, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")  # of several threads, each may end the file that it is at
     calls: list[int] = []
 
-    def after_two() -> bool:
+    def after_two() -> bool:  # asked at the start, before every file and after it
         calls.append(1)
-        return len(calls) > 2
+        return len(calls) > 5
 
     with pytest.raises(Cancelled):
         result.save(tmp_path, Talk(cancelled=after_two))
     assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_saving_from_several_threads_begins_nothing_more_once_stopped(
+    result: Result, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    calls: list[int] = []
+
+    def after_both_began() -> bool:
+        calls.append(1)
+        return len(calls) > 3
+
+    with pytest.raises(Cancelled):
+        result.save(tmp_path, Talk(cancelled=after_both_began))
+    assert len(list(tmp_path.iterdir())) <= 2
