@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from ..io.ct import CT, Geometry
 from ..io.geometry import bounding_box, to_image
+from ..io.padding import AIR as PADDED_AIR
 from ..threads import in_threads, slabs
 from .lung_shape import LEFT, RIGHT
 from .shapes import COARSE_MM, Mask, dilated, distance_mm, opened, squared_steps
@@ -16,6 +17,8 @@ from .thorax import Chest
 
 SLAB = 16
 """Slices at a time: a large CT never has a float copy."""
+
+SQUARES = ((1, 5, 5), (5, 1, 5), (5, 5, 1))
 
 
 def lungs_at_full_resolution(
@@ -44,6 +47,7 @@ def lungs_at_full_resolution(
     from_dense = distance_mm(dense)
     code = _nearer_side(solid[around])
     code[dilated(airway, COARSE_MM)[around]] = 4
+    unseen = dilated(~chest.field[around], 2 * COARSE_MM)
     side = np.zeros(ct.hu.shape, np.uint8)
     lumen = np.zeros(ct.hu.shape, bool)
     axis = 2 - int(np.argmax(np.abs(np.reshape(ct.geometry.direction, (3, 3))[2])))  # craniocaudal
@@ -58,6 +62,8 @@ def lungs_at_full_resolution(
         label = _at(code, coarse, grid, "nearest")
         air = ct.hu[slab] < chest.threshold
         near_airway = label == 4
+        if unseen.any():
+            air &= ~(_padding(ct.hu[slab]) & (_at(unseen, coarse, grid, "nearest") > 0))
         part = (inside > COARSE_MM) | (air & (inside > -COARSE_MM))
         if dense.any():
             part |= (_at(from_dense, coarse, grid, "linear") < COARSE_MM) & (inside > 0)
@@ -69,6 +75,16 @@ def lungs_at_full_resolution(
 
     in_threads(one, slabs(first, end, SLAB))
     return side, lumen
+
+
+def _padding(hu: NDArray[Any]) -> Mask:
+    """What padding became, beside a lung that the field of view cuts: squares of 5 x 5 voxels alike."""
+    from scipy.ndimage import binary_opening
+
+    flat = hu == PADDED_AIR
+    if not flat.any():
+        return np.zeros(hu.shape, bool)
+    return np.asarray(np.logical_or.reduce([binary_opening(flat, np.ones(s, bool)) for s in SQUARES]))
 
 
 def _nearer_side(sides: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -24,19 +24,29 @@ from .shapes import (
 from .thorax import Chest
 
 RIGHT, LEFT = 1, 2
-SMALLEST_LUNG_ML = 200.0
+SMALLEST_LUNG_ML = 30.0
+"""Both lungs of a newborn hold more."""
+
 SMALLEST_PIECE_ML = 20.0
 CLOSING_MM = 10.0
 SIGHT_MM, ENCLOSING_DIRECTIONS = 60.0, 20
 CONTRAST_HU = 140.0
+CUT_SHARE = 0.2
+"""A lone lung is cut on a side where so many of its rows end at the border of the field."""
+
 GAS_RANGE_HU = (-960.0, -890.0)
 
 
-def aerated_lung(chest: Chest, airway: Mask) -> Mask:
+def aerated_lung(chest: Chest, airway: Mask, enlarged: float = 1.0) -> Mask:
     """Air inside the body that is lung: neither airway nor gas in stomach and bowel.
 
+    Args:
+        chest: the chest.
+        airway: lumen of trachea and main bronchi.
+        enlarged: how many times as large as it is the chest is looked at.
+
     Raises:
-        InputError: code ``no-lungs``, there is less than 200 ml of it.
+        InputError: code ``no-lungs``, there is less than 30 ml of it.
     """
     air = (chest.hu < chest.threshold) & ~chest.exterior & ~dilated(airway, COARSE_MM)
     gas_hu = _gas_hu(chest)
@@ -56,11 +66,15 @@ def aerated_lung(chest: Chest, airway: Mask) -> Mask:
             keep[label] = is_lung
     core = keep[labels]
     aerated = dilated(core, 2 * COARSE_MM) & air if core.any() else core
-    if aerated.sum() * VOXEL_ML < SMALLEST_LUNG_ML:
+    own_ml = VOXEL_ML / enlarged**3
+    if aerated.sum() * own_ml < SMALLEST_LUNG_ML:
+        within, around = (int(m.sum()) * own_ml for m in (air, chest.exterior & chest.field))
         raise InputError(
             "no-lungs",
-            f"Only {aerated.sum() * VOXEL_ML:.0f} ml of aerated lung were found in this CT.",
-            f"A chest CT that shows at least {SMALLEST_LUNG_ML:.0f} ml of lung is needed.",
+            f"Only {aerated.sum() * own_ml:.0f} ml of aerated lung were found in this CT; it shows "
+            f"{within:.0f} ml of air inside the body and {around:.0f} ml around it.",
+            f"A chest CT with at least {SMALLEST_LUNG_ML:.0f} ml of lung is needed; if this is one, give a "
+            "mask of its lungs (--lungs).",
         )
     return np.asarray(aerated)
 
@@ -102,8 +116,18 @@ def _two_lungs(core: Mask) -> NDArray[np.uint8] | None:
 
 
 def _single_side(chest: Chest, lungs: Mask, airway: Mask) -> int:
-    """Which lung a lone lung is: airway, spine and contrast-filled heart lie on its medial side."""
+    """Which lung a lone lung is: airway, spine and contrast-filled heart lie on its medial side.
+
+    Without an airway, a strip of lung that the field of view cuts on one side is cut on the medial one.
+    """
     x = np.arange(lungs.shape[2])
+    if not airway.any():
+        rows = lungs.any(axis=2)
+        first, last = lungs.argmax(axis=2)[rows], x[-1] - lungs[:, :, ::-1].argmax(axis=2)[rows]
+        field, each = np.pad(chest.field[rows], ((0, 0), (1, 1))), np.arange(len(first))
+        cut_right, cut_left = (~field[each, n] for n in (first, last + 2))
+        if (cut_right.mean() > CUT_SHARE) != (cut_left.mean() > CUT_SHARE):
+            return LEFT if cut_right.mean() > CUT_SHARE else RIGHT
     landmark = airway if airway.any() else opened((chest.hu > 150) & chest.field, 2 * COARSE_MM)
     if not landmark.any():
         landmark = chest.body

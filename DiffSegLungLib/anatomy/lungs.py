@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import InputError
-from ..io.ct import CT, resample
+from ..io.ct import CT, Geometry, resample
 from ..io.geometry import bounding_box
 from ..talk import SILENT, Talk
 from .airways import airway_lumen
@@ -17,9 +17,13 @@ from .lung_border import lungs_at_full_resolution
 from .lung_shape import LEFT, RIGHT, aerated_lung, enclosed_tissue, lung_sides, nearest_side, solid_lung
 from .regions import thirds_of
 from .shapes import COARSE_MM, dilated
-from .thorax import chest_of
+from .thorax import chest_of, with_cut_lungs
+from .unusual import unusual_lungs
 
 __all__ = ["Lungs", "lungs_from_mask", "segment_lungs"]
+
+CHILD_MM, CHILD_ML, CHILD_SCALE = 230.0, 400.0, 2.0
+"""A narrower field of view with fewer ml of lung than these may show a child."""
 
 
 @dataclass(frozen=True)
@@ -31,33 +35,68 @@ class Lungs:
         side: uint8 (z, y, x), 0 outside, 1 right lung, 2 left lung (the patient's).
         airway: bool (z, y, x), lumen of trachea and main bronchi; empty where none is seen.
         third: uint8 (z, y, x), 0 outside, 1 upper, 2 middle, 3 lower third of each lung's volume.
+        notes: what the user should know about them, one sentence each.
     """
 
     mask: NDArray[np.bool_]
     side: NDArray[np.uint8]
     airway: NDArray[np.bool_]
     third: NDArray[np.uint8]
+    notes: tuple[str, ...] = ()
 
 
 def segment_lungs(ct: CT, talk: Talk = SILENT) -> Lungs:
-    """Find the lungs of a CT, whole or cropped, one side or both, in any orientation.
+    """Find the lungs of a CT, whole or cropped, one side or both, in any orientation, of adults and children.
 
     Shapes are found on cubes of 2.5 mm in the patient's own axes; the border to aerated lung is then drawn at
-    the CT's resolution, half-way between the HU of lung and of soft tissue.
+    the CT's resolution, half-way between the HU of lung and of soft tissue. All sizes are an adult's: the
+    chest of a child is looked at as if it were twice as large.
 
     Args:
         ct: the CT.
         talk: progress; asked whether to stop between steps.
 
     Raises:
-        InputError: code ``no-lungs``, there is less than 200 ml of aerated lung in the field of view.
+        InputError: code ``no-lungs``, there is less than 30 ml of aerated lung in the field of view.
         Cancelled: asked to stop.
     """
-    chest = chest_of(ct)
+    best = _tried(ct, talk.part(0.0, 0.9))
+    again = talk.part(0.9, 1.0)
+    if _may_be_a_child(ct.geometry) and (best is None or _ml(best, ct) < CHILD_ML):
+        enlarged = _tried(ct, again, CHILD_SCALE)
+        if enlarged and (best is None or _ml(enlarged, ct) > 0.9 * _ml(best, ct)):
+            best = enlarged
+    return best or _search(ct, again, cut=True)
+
+
+def _tried(ct: CT, talk: Talk, enlarged: float = 1.0) -> Lungs | None:
+    try:
+        return _search(ct, talk, enlarged)
+    except InputError:
+        return None
+
+
+def _ml(lungs: Lungs, ct: CT) -> float:
+    return float(lungs.mask.sum() * ct.geometry.voxel_ml)
+
+
+def _may_be_a_child(geometry: Geometry) -> bool:
+    """Whether the field of view is too narrow for the whole chest of an adult."""
+    corners = np.stack(np.meshgrid(*[(0, n) for n in geometry.shape], indexing="ij"), axis=-1)
+    return float(np.ptp(geometry.world(corners.reshape(-1, 3))[:, 0])) < CHILD_MM
+
+
+def _search(ct: CT, talk: Talk, enlarged: float = 1.0, *, cut: bool = False) -> Lungs:
+    """Find lungs as if the voxels were so many times as large, and also lung that the field of view cuts."""
+    seen = ct
+    if enlarged != 1.0:
+        i, j, k = (enlarged * s for s in ct.geometry.spacing)
+        seen = replace(ct, geometry=replace(ct.geometry, spacing=(i, j, k)))
+    chest = with_cut_lungs(chest_of(seen)) if cut else chest_of(seen)
     talk.advance(0.2)
     airway = airway_lumen(chest)
     talk.advance(0.25)
-    aerated = aerated_lung(chest, airway)
+    aerated = aerated_lung(chest, airway, enlarged)
     talk.advance(0.45)
     sides = lung_sides(chest, aerated, airway)
     talk.advance(0.6)
@@ -71,9 +110,10 @@ def segment_lungs(ct: CT, talk: Talk = SILENT) -> Lungs:
         box = bounding_box((solid > 0) | dense)
         solid[box][dense[box]] = nearest_side(solid[box])[dense[box]]
     talk.advance(0.75)
-    labels, lumen = lungs_at_full_resolution(ct, chest, solid, aerated, airway)
+    labels, lumen = lungs_at_full_resolution(seen, chest, solid, aerated, airway)
     talk.advance(0.95)
-    return Lungs(labels > 0, labels, lumen, thirds_of(labels, ct.geometry))
+    notes = unusual_lungs(chest, solid, aerated, enlarged)
+    return Lungs(labels > 0, labels, lumen, thirds_of(labels, ct.geometry), notes)
 
 
 def lungs_from_mask(ct: CT, mask: NDArray[np.bool_]) -> Lungs:

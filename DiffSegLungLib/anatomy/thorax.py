@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from ..io.ct import CT, Geometry, resample
 from ..io.geometry import bounding_box
-from .exterior import exterior_of
+from .exterior import cut_lungs, exterior_of
 from .shapes import COARSE_MM, VOXEL_ML, Mask, components, opened
 
 OUTSIDE_FIELD = -5000.0
@@ -57,6 +57,12 @@ def chest_of(ct: CT) -> Chest:
         exterior = exterior_of(hu, (hu < threshold) & field, field, body)
         chest = _CHESTS[ct] = Chest(hu, field, geometry, body, exterior, threshold)
     return chest
+
+
+def with_cut_lungs(chest: Chest) -> Chest:
+    """The chest with the lung that the field of view cuts on two sides or more no longer counted as room."""
+    outside = chest.exterior & chest.field & (chest.hu < chest.threshold)
+    return replace(chest, exterior=chest.exterior & ~cut_lungs(chest.hu, outside, chest.field))
 
 
 def _coarse(ct: CT) -> tuple[NDArray[np.float32], Mask, Geometry]:

@@ -193,7 +193,7 @@ def _provenance(
         "source": ct.source,
         "grid": describe_grid(ct.geometry),
         "created": now(),
-        "notes": [*ct.notes, _air_note(prepared)],
+        "notes": [*ct.notes, *prepared.lungs.notes, _air_note(prepared)],
         "air": {
             "measured_hu": air.measured_hu if math.isfinite(air.measured_hu) else None,
             "shift_hu": prepared.shift_hu,

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 from grids import DIRECTIONS, GRIDS, ramp, rotation
+from scipy.ndimage import gaussian_filter
 from smallchest import chest, image, save
 
 from DiffSegLungLib.errors import InputError
@@ -159,6 +160,39 @@ def test_padding_outside_the_circle_becomes_air(value: int, tmp_path: Path) -> N
     assert ct.notes == (
         f"Padding outside the field of view ({100 * outside.mean():.1f} % of the voxels) was read as air.",
     )
+
+
+@pytest.mark.parametrize(
+    ("value", "noise"),
+    [*((v, 0) for v in (32767, 3071, 40, 1, -1, -500, -900, -1300)), *((v, 2) for v in (3071, 40, 1, -500))],
+)
+@pytest.mark.parametrize("shape", ["circle", "stripe", "slices"])
+def test_padding_of_any_value_becomes_air(value: int, noise: int, shape: str) -> None:
+    hu = np.repeat(np.repeat(chest(), 2, axis=1), 2, axis=2)
+    z, y, x = np.mgrid[:24, :128, :128]
+    outside = {
+        "circle": (x - 63.5) ** 2 + (y - 63.5) ** 2 > 64**2,
+        "stripe": x < 12,
+        "slices": (z >= 8) & (z < 12) & (np.hypot(x - 63.5, y - 63.5) > 64),
+    }[shape]
+    rng = np.random.default_rng(3)
+    hu[outside] = np.clip(rng.normal(value, noise, int(outside.sum())), -1400, 32767).round()
+    ct = CT.from_image(image(hu, (2.5, 2.5, 5)))
+    # Of noisy padding slivers at the rim of the circle may stay, thinner than a block of 4 pixels.
+    assert (ct.hu[outside] == -1024).mean() > (0.94 if noise else 0.999)
+    assert (ct.hu != hu)[~outside].mean() < 0.005
+    assert "was read as air" in ct.notes[0]
+
+
+@pytest.mark.parametrize("noise", [5.0, 12.0])
+def test_tissue_in_the_corners_is_no_padding(noise: float) -> None:
+    hu = chest()[:, 12:52, 12:52].astype(float)  # cropped into the body
+    smooth = gaussian_filter(np.random.default_rng(2).normal(0, 1, hu.shape), (0, 0.6, 0.6))
+    hu[(hu > -100) & (hu < 200)] = 40
+    hu = np.rint(hu + noise * smooth / smooth.std()).astype(np.int16)
+    read = CT.from_image(image(hu))
+    np.testing.assert_array_equal(read.hu, hu)
+    assert read.notes == ()
 
 
 def test_padding_of_a_rotated_volume_becomes_air() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -130,6 +131,73 @@ def test_a_cropped_field_of_view(chest: AnalyticChest) -> None:
     found = segment_lungs(ct)
     assert dice(found.side == 1, chest.right[box]) > 0.98
     assert dice(found.side == 2, chest.left[box]) > 0.98
+
+
+@pytest.mark.parametrize("width_mm", [3.0, 8.0, 18.0])
+def test_a_tube_from_the_lung_through_the_wall_is_no_lung(
+    chest: AnalyticChest, lungs: Lungs, width_mm: float
+) -> None:
+    x, y, z = chest.position
+    tube = (np.hypot(y, z) < max(width_mm / 2, 1.3)) & (x > 100)
+    found = segment_lungs(chest.painted(tube, -1000))
+    assert dice(found.mask, lungs.mask) > 0.995
+    assert dice(found.side, lungs.side) > 0.995
+
+
+def test_an_open_mouth_does_not_let_the_lungs_out(chest: AnalyticChest, lungs: Lungs) -> None:
+    x, y, z = chest.position
+    mouth = (np.hypot(x, z - 140) < 8) & (y < 5)
+    bronchi = (np.hypot(y - 5, z - 38) < 6) & (np.abs(x) < 25)
+    found = segment_lungs(chest.painted(mouth | bronchi, -1000))
+    assert dice(found.mask, lungs.mask) > 0.98
+    assert (found.airway & chest.trachea).sum() > 0.5 * chest.trachea.sum()
+
+
+@pytest.mark.parametrize("hu", [40, 3071])
+def test_lungs_within_padding(chest: AnalyticChest, lungs: Lungs, hu: int) -> None:
+    x, y, _z = chest.position
+    padded = CT.from_image(chest.painted(np.hypot(x, 1.37 * y) > 165, hu).to_image())
+    assert dice(segment_lungs(padded).mask, lungs.mask) > 0.995
+
+
+def test_a_field_of_view_within_the_lungs(chest: AnalyticChest) -> None:
+    box = (slice(20, 90), slice(40, 110), slice(48, 158))  # every lung is cut on three sides
+    ct = CT(chest.ct.hu[box], chest.ct.geometry.crop(box))
+    found = segment_lungs(ct)
+    assert dice(found.mask, (chest.right | chest.left)[box]) > 0.97
+    assert any("cuts the lungs" in note for note in found.notes)
+    assert air_offset(ct, found).shift_hu == 0
+
+
+def test_a_strip_of_one_lung_knows_its_side(chest: AnalyticChest) -> None:
+    box = (slice(None), slice(None), slice(0, 60))  # ribs and half of the right lung
+    found = segment_lungs(CT(chest.ct.hu[box], chest.ct.geometry.crop(box)))
+    assert dice(found.side == 1, chest.right[box]) > 0.97
+    assert "Only one lung was found; it was taken for the right one, not the left." in found.notes
+
+
+def test_the_lungs_of_a_newborn_are_measured(chest: AnalyticChest) -> None:
+    small = replace(chest.ct.geometry, spacing=(0.5, 0.5, 0.8))
+    found = segment_lungs(CT(chest.ct.hu, small))
+    assert found.mask.sum() * small.voxel_ml < 150
+    assert dice(found.side == 1, chest.right) > 0.98
+    assert any("those of a child" in note for note in found.notes)
+
+
+def test_dense_aerated_lung_is_noted(chest: AnalyticChest, lungs: Lungs) -> None:
+    assert not any("expiration" in note for note in lungs.notes)
+    hu = chest.ct.hu.copy()
+    hu[chest.right | chest.left] += 220
+    assert any("expiration" in note for note in segment_lungs(chest.ct.with_hu(hu)).notes)
+
+
+def test_foam_and_cut_lung_pass_for_no_air(chest: AnalyticChest, lungs: Lungs) -> None:
+    """What reads above -1000 HU shifts nothing unless much pure air says so."""
+    _x, y, _z = chest.position
+    hu = chest.ct.hu.copy()
+    hu[(hu < -900) & (y > -90) & ~chest.trachea & ~chest.right & ~chest.left] += 55  # foam beside a trachea
+    hu[chest.trachea] += 45
+    assert air_offset(chest.ct.with_hu(hu), lungs).shift_hu == 0
 
 
 def _without_lungs(chest: AnalyticChest, kind: str) -> NDArray[np.int16]:

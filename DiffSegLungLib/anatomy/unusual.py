@@ -1,0 +1,70 @@
+"""What is unusual about lungs that were found: cut by the field of view, one only, small, all dense."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .shapes import COARSE_MM, VOXEL_ML, Mask
+from .thorax import Chest
+
+SIDES = {1: "right", 2: "left"}
+LONE_SHARE = 0.03
+SMALL_ML = 500.0
+EXPIRATION_HU = -700.0
+"""Median of a lung in full inspiration: -900 to -800 HU; breathing freely: down to -730 HU."""
+
+CUT_CM2 = 10.0
+
+
+def unusual_lungs(
+    chest: Chest, sides: NDArray[np.uint8], aerated: Mask, enlarged: float = 1.0
+) -> tuple[str, ...]:
+    """Notes for the user on lungs that were found, one sentence each.
+
+    Args:
+        chest: the chest.
+        sides: uint8 coarse (z, y, x), 0 outside, 1 right and 2 left lung, solid.
+        aerated: bool coarse, the aerated part.
+        enlarged: how many times as large as it is the chest was looked at.
+    """
+    notes = []
+    volumes = {side: float((sides == side).sum() * VOXEL_ML) / enlarged**3 for side in SIDES}
+    total = sum(volumes.values())
+    for side, name in SIDES.items():
+        if volumes[side] < LONE_SHARE * total:
+            notes.append(
+                f"Only one lung was found; it was taken for the {SIDES[3 - side]} one, not the {name}."
+            )
+    if total < SMALL_ML:
+        notes.append(f"The lungs hold only {total:.0f} ml: those of a child, or a part of an adult's.")
+    places = _cut_at(chest.field, sides > 0)
+    if places:
+        notes.append(
+            f"The field of view cuts the lungs {' and '.join(places)}: only the part it shows is measured."
+        )
+    middle = float(np.median(chest.hu[aerated])) if aerated.any() else -1000.0
+    if middle > EXPIRATION_HU:
+        notes.append(
+            f"Aerated lung reads {middle:.0f} HU in the median: a scan in deep expiration, or "
+            "lungs diseased throughout."
+        )
+    return tuple(notes)
+
+
+def _cut_at(field: Mask, lungs: Mask) -> list[str]:
+    """Where more than :data:`CUT_CM2` of lung lies on the border of the field of view."""
+    from scipy.ndimage import shift
+
+    wide, within = np.pad(field, 2), np.pad(lungs, 2)
+    places = []
+    for name, steps in (
+        ("at the top", ((-1, 0, 0),)),
+        ("at the bottom", ((1, 0, 0),)),
+        ("at the sides", ((0, 1, 0), (0, -1, 0), (0, 0, 1), (0, 0, -1))),
+    ):
+        # Two voxels deep: the coarse grid and the CT's do not end at the same place.
+        cut = sum(int((within & ~shift(wide, [2 * s for s in step], order=0)).sum()) / 2 for step in steps)
+        if cut * COARSE_MM**2 / 100 > CUT_CM2:
+            places.append(name)
+    return places
