@@ -14,7 +14,7 @@ from .. import __version__
 from ..errors import Cancelled, InputError, require_within
 from ..grid.canonical import resample_mask, working_geometry
 from ..io.ct import CT, Geometry, read_mask, resample, write_image
-from ..io.image_file import opened_or_refused, read_image
+from ..io.image_file import opened_or_refused, read_volume
 from ..io.own_files import CARD
 from ..io.padding import AIR
 from ..io.raw_image import write_raw
@@ -179,18 +179,14 @@ def read_lungs(path: Path) -> tuple[NDArray[np.bool_], Geometry]:
     Raises:
         InputError: not readable, empty, not a mask, or of a volume that lungs do not have.
     """
-    import SimpleITK as sitk
-
     with opened_or_refused(path):
-        image, _ = read_image(path)
-    values = sitk.GetArrayViewFromImage(image)
+        values, geometry, _ = read_volume(path)
     if values.min() < 0 or (values.dtype.kind == "f" and bool((values != np.rint(values)).any())):
         raise InputError(
             "not-a-mask",
             f"{path.name} is no mask: its values run from {values.min():g} to {values.max():g}.",
             "Give a label map of the lungs, with 0 outside them.",
         )
-    geometry = Geometry.of(image)
     mask = read_mask(path, geometry)
     volume = float(mask.sum()) * geometry.voxel_ml
     if not _LEAST_ML <= volume <= _MOST_ML:

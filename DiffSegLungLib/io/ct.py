@@ -14,7 +14,7 @@ from .dicom_headers import folder_of, is_dicom_file
 from .dicom_volume import read_series
 from .geometry import Geometry, resample, to_image
 from .hounsfield import to_hounsfield
-from .image_file import is_volume_file, opened_or_refused, read_image, write_image
+from .image_file import is_volume_file, opened_or_refused, read_volume, write_image
 from .padding import AIR
 from .refusals import distance_notes
 from .segmentation_file import write_segmentation
@@ -69,9 +69,10 @@ class CT:
             if path.is_dir() or (path.is_file() and not is_volume_file(path) and is_dicom_file(path)):
                 values, geometry, notes = read_series(path, series)
                 return cls._checked(values, geometry, name or folder_of(path).name, notes)
-            image, notes = read_image(path, name)
+            values, geometry, notes = read_volume(path, name)
             name = name or path.name
-            return cls._checked(*_scalar(image, name), name, notes)
+            _refuse_not_scalar(values, name)
+            return cls._checked(values, geometry, name, notes)
 
     @classmethod
     def from_image(cls, image: sitk.Image, source: str = "image") -> CT:
@@ -80,7 +81,13 @@ class CT:
         Raises:
             InputError: the values are not those of a chest CT in HU.
         """
-        return cls._checked(*_scalar(image, source), source, ())
+        import SimpleITK as sitk
+
+        if image.GetDimension() != 3:
+            raise InputError("not-3d", f"{source} has {image.GetDimension()} dimensions.", "Give a volume.")
+        values = sitk.GetArrayViewFromImage(image)
+        _refuse_not_scalar(values, source)
+        return cls._checked(values, Geometry.of(image), source, ())
 
     @classmethod
     def _checked(cls, values: NDArray[Any], geometry: Geometry, source: str, notes: tuple[str, ...]) -> CT:
@@ -122,14 +129,10 @@ def read_mask(path: str | Path, geometry: Geometry) -> NDArray[np.bool_]:
     Raises:
         InputError: not readable, empty, or without a common voxel with the CT.
     """
-    import SimpleITK as sitk
-
     path = Path(path)
     with opened_or_refused(path):
-        image, _ = read_image(path)
-    own = Geometry.of(image)
-    values = sitk.GetArrayViewFromImage(image)
-    mask: NDArray[np.bool_] = values > 0 if values.ndim == 3 else (values > 0).any(axis=-1)
+        values, own, _ = read_volume(path)
+    mask: NDArray[np.bool_] = np.asarray(values > 0 if values.ndim == 3 else (values > 0).any(axis=-1))
     if not mask.any():
         raise InputError("empty-mask", f"The mask {path.name} marks no voxel.", "Give a mask of the lungs.")
     if not own.same_grid(geometry):
@@ -154,16 +157,10 @@ def _refuse_too_small(geometry: Geometry, name: str) -> None:
         )
 
 
-def _scalar(image: sitk.Image, name: str) -> tuple[NDArray[Any], Geometry]:
-    """Read-only view and geometry of an image with one real number a voxel; valid while the image lives."""
-    import SimpleITK as sitk
-
-    if image.GetDimension() != 3:
-        raise InputError("not-3d", f"{name} has {image.GetDimension()} dimensions.", "Give a volume.")
-    components = image.GetNumberOfComponentsPerPixel()
-    if components != 1 or "complex" in image.GetPixelIDTypeAsString():
-        seen = (
-            "complex numbers" if components == 1 else f"{components} numbers a voxel, like a colour picture"
-        )
-        raise InputError("not-scalar", f"{name} holds {seen}.", "Give a CT with one value in HU a voxel.")
-    return sitk.GetArrayViewFromImage(image), Geometry.of(image)
+def _refuse_not_scalar(values: NDArray[Any], name: str) -> None:
+    """Refuse values that are not one real number a voxel."""
+    if values.ndim == 3 and values.dtype.kind != "c":
+        return
+    several = f"{values.shape[-1]} numbers a voxel, like a colour picture"
+    seen = "complex numbers" if values.ndim == 3 else several
+    raise InputError("not-scalar", f"{name} holds {seen}.", "Give a CT with one value in HU a voxel.")

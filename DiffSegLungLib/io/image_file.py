@@ -32,7 +32,7 @@ _MOST_NIFTI = 32767
 """Voxels along an axis of NIfTI-1."""
 
 
-def read_image(path: Path, name: str = "") -> tuple[sitk.Image, tuple[str, ...]]:
+def read_volume(path: Path, name: str = "") -> tuple[NDArray[Any], Geometry, tuple[str, ...]]:
     """Read a volume of any pixel type; refuses what is no volume with sensible voxels.
 
     Args:
@@ -40,7 +40,8 @@ def read_image(path: Path, name: str = "") -> tuple[sitk.Image, tuple[str, ...]]
         name: what to call it in a message; empty takes the file's own name.
 
     Returns:
-        The image (scalar or vector, three-dimensional), and notes for the user.
+        Values (z, y, x), or (z, y, x, c) where every voxel holds several numbers; their grid; and notes for
+        the user.
 
     Raises:
         InputError: see the codes below; the message names the file, never its folder.
@@ -49,8 +50,9 @@ def read_image(path: Path, name: str = "") -> tuple[sitk.Image, tuple[str, ...]]
 
     name = name or path.name
     _refuse_wrong_kind(path, name)
+    values: NDArray[Any] | None = None
     if path.name.lower().endswith((".nii", ".nii.gz")):
-        notes = check_nifti(path, name)
+        values, notes = check_nifti(path, name)
     else:
         notes = check_text_header(path, name)
     reader = sitk.ImageFileReader()
@@ -61,13 +63,16 @@ def read_image(path: Path, name: str = "") -> tuple[sitk.Image, tuple[str, ...]]
             size, spacing = reader.GetSize(), reader.GetSpacing()
             _refuse_wrong_axes(size, name)
             _refuse_bad_grid(size[:3], spacing[:3], name)
-            image = reader.Execute()
+            if values is not None and values.shape == size[2::-1] and reader.GetDimension() == 3:
+                geometry = Geometry(size, spacing, reader.GetOrigin(), reader.GetDirection())
+            else:
+                image = reader.Execute()
+                image = image[:, :, :, 0] if image.GetDimension() == 4 else image
+                values, geometry = sitk.GetArrayFromImage(image), Geometry.of(image)
         except RuntimeError as error:
             raise _explained(str(error), name) from None
-    if image.GetDimension() == 4:
-        image = image[:, :, :, 0]
-    _refuse_bad_direction(Geometry.of(image), name)
-    return image, notes
+    _refuse_bad_direction(geometry, name)
+    return values, geometry, notes
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""What a NIfTI file promises and holds, checked before ITK reads it.
+"""What a NIfTI file promises and holds: checked, and read by the same pass where its voxels lie plainly.
 
 ITK fills a cut file with zeros, turns NaN into zeros, which is soft tissue, and guesses an absent spacing.
 
@@ -12,8 +12,9 @@ import struct
 import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
+from io import BufferedReader
 from pathlib import Path
-from typing import Any, BinaryIO, Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +22,17 @@ from numpy.typing import NDArray
 from .refusals import bad_direction, bad_spacing, not_finite, orientation_assumed, truncated, unreadable
 
 _CHUNK = 1 << 20
-_FLOATS: dict[int, np.dtype[np.floating[Any]]] = {16: np.dtype(np.float32), 64: np.dtype(np.float64)}
+_KINDS: dict[int, np.dtype[Any]] = {
+    2: np.dtype(np.uint8),
+    4: np.dtype(np.int16),
+    8: np.dtype(np.int32),
+    16: np.dtype(np.float32),
+    64: np.dtype(np.float64),
+    256: np.dtype(np.int8),
+    512: np.dtype(np.uint16),
+    768: np.dtype(np.uint32),
+}
+"""Types of real numbers, by their code in the header."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +44,8 @@ class NiftiHeader:
         spacing: mm along the first three axes, as stored.
         voxels_at: where the voxels start, in bytes of the uncompressed file.
         bytes_needed: header, extensions and voxels together, uncompressed.
-        dtype: of the voxels where they are floating point, else None.
+        dtype: of the voxels where they are real numbers, else None.
+        scaled: whether slope and intercept make other numbers of the stored ones.
         qform: (3, 4) RAS affine of the quaternion form, or None where its code is 0.
         sform: (3, 4) RAS affine of the matrix form, or None where its code is 0.
     """
@@ -42,17 +54,33 @@ class NiftiHeader:
     spacing: tuple[float, float, float]
     voxels_at: int
     bytes_needed: int
-    dtype: np.dtype[np.floating[Any]] | None
+    dtype: np.dtype[Any] | None
+    scaled: bool
     qform: NDArray[np.float64] | None
     sform: NDArray[np.float64] | None
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether the voxels are one volume, stored as this computer stores numbers, and mean themselves."""
+        return (
+            self.dtype is not None
+            and self.dtype.isnative
+            and not self.scaled
+            and len(self.size) >= 3
+            and set(self.size[3:]) <= {1}
+        )
 
-def check_nifti(path: Path, name: str) -> tuple[str, ...]:
-    """Refuse a NIfTI file that is cut, damaged, or without usable numbers; returns notes on its orientation.
+
+def check_nifti(path: Path, name: str) -> tuple[NDArray[Any] | None, tuple[str, ...]]:
+    """Refuse a NIfTI file that is cut, damaged, or without usable numbers; unpacks it once.
 
     Args:
         path: the file.
         name: what to call it in a message.
+
+    Returns:
+        Its voxels (z, y, x) in the file's own type, or None where slope, byte order or further dimensions
+        leave them to ITK; and notes on its orientation.
 
     Raises:
         InputError: ``unreadable``, ``truncated``, ``not-finite``, ``bad-spacing`` or ``bad-direction``.
@@ -63,7 +91,8 @@ def check_nifti(path: Path, name: str) -> tuple[str, ...]:
             header = _header(stream.read(540), name)
             # Unpacked to its end, a compressed file also verifies its checksum.
             stream.seek(header.voxels_at)
-            length, bad = _scan(stream, header)
+            values = _room(header)
+            length, bad = _scan(stream, header) if values is None else _filled(stream, header, values)
     except (EOFError, zlib.error) as error:
         raise truncated(name) from error
     except (gzip.BadGzipFile, OverflowError) as error:
@@ -74,18 +103,44 @@ def check_nifti(path: Path, name: str) -> tuple[str, ...]:
         raise not_finite(bad, name)
     if not all(np.isfinite(s) and s > 0 for s in header.spacing):
         raise bad_spacing(name, _shown(header.spacing))
-    return _orientation_notes(header, name)
+    return values, _orientation_notes(header, name)
 
 
 def _shown(spacing: Iterable[float]) -> str:
     return " x ".join(f"{s:g}" for s in spacing)
 
 
-def _scan(stream: BinaryIO | gzip.GzipFile, header: NiftiHeader) -> tuple[int, int]:
+def _room(header: NiftiHeader) -> NDArray[Any] | None:
+    """An array for the voxels of a plain file; None for another, or one that promises more than there is."""
+    if not header.is_plain:
+        return None
+    try:
+        return np.empty(header.size[2::-1], header.dtype)
+    except (MemoryError, ValueError):
+        return None
+
+
+def _filled(
+    stream: BufferedReader | gzip.GzipFile, header: NiftiHeader, values: NDArray[Any]
+) -> tuple[int, int]:
+    """Fill ``values``; length of the uncompressed file, and how many voxels are NaN or infinite."""
+    room = values.reshape(-1).view(np.uint8).data
+    filled = 0
+    while filled < len(room) and (count := stream.readinto(room[filled : filled + _CHUNK])):
+        filled += count
+    length = header.voxels_at + filled
+    while chunk := stream.read(_CHUNK):
+        length += len(chunk)
+    if values.dtype.kind != "f" or filled < len(room):
+        return length, 0
+    return length, sum(int(part.size - np.isfinite(part).sum()) for part in values)
+
+
+def _scan(stream: BufferedReader | gzip.GzipFile, header: NiftiHeader) -> tuple[int, int]:
     """Length of the uncompressed file, and how many of its voxels are NaN or infinite."""
     length, bad, rest = header.voxels_at, 0, b""
     while chunk := stream.read(_CHUNK):
-        if header.dtype is not None:
+        if header.dtype is not None and header.dtype.kind == "f":
             # A chunk may end within a voxel, and bytes after the last voxel are none.
             own = rest + chunk[: max(0, header.bytes_needed - length)]
             whole = len(own) - len(own) % header.dtype.itemsize
@@ -104,7 +159,7 @@ def _header(raw: bytes, name: str) -> NiftiHeader:
             dim = struct.unpack_from(order + "8h", raw, 40)
             kind, bits = struct.unpack_from(order + "2h", raw, 70)
             pixdim = struct.unpack_from(order + "8f", raw, 76)
-            offset = struct.unpack_from(order + "f", raw, 108)[0]
+            offset, *slope = struct.unpack_from(order + "3f", raw, 108)
             codes = struct.unpack_from(order + "2h", raw, 252)
             form = struct.unpack_from(order + "18f", raw, 256)
             break
@@ -112,7 +167,7 @@ def _header(raw: bytes, name: str) -> NiftiHeader:
             dim = struct.unpack_from(order + "8q", raw, 16)
             kind, bits = struct.unpack_from(order + "2h", raw, 12)
             pixdim = struct.unpack_from(order + "8d", raw, 104)
-            offset = struct.unpack_from(order + "q", raw, 168)[0]
+            offset, *slope = struct.unpack_from(order + "q2d", raw, 168)
             codes = struct.unpack_from(order + "2i", raw, 344)
             form = struct.unpack_from(order + "18d", raw, 352)
             break
@@ -130,7 +185,8 @@ def _header(raw: bytes, name: str) -> NiftiHeader:
         spacing=(pixdim[1], pixdim[2], pixdim[3]) if axes >= 3 else (1.0, 1.0, 1.0),
         voxels_at=int(offset),
         bytes_needed=int(offset) + voxels * bits // 8,
-        dtype=_FLOATS[kind].newbyteorder(order) if kind in _FLOATS else None,
+        dtype=_KINDS[kind].newbyteorder(order) if kind in _KINDS else None,
+        scaled=slope[0] != 0 and slope != [1.0, 0.0],
         qform=_quaternion_affine(form, pixdim) if codes[0] > 0 else None,
         sform=np.reshape(form[6:], (3, 4)) if codes[1] > 0 else None,
     )
