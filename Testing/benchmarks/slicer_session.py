@@ -35,6 +35,9 @@ RESULT_ROLES = (
     *("volumeChart", "histogramChart"),
 )
 
+ORDER = ("consolidation", "cavity", "fibrosis", "ground_glass", "emphysema", "healthy")
+"""Classes by how well a single piece of them shows whether the result lies where it belongs."""
+
 
 class LoopGaps:
     """How long Qt's main loop did not answer, by a timer that would like to fire every 5 ms."""
@@ -121,10 +124,9 @@ def run(panel: Any, out: Path) -> dict[str, Any]:
 
 
 def alignment(node: Any, volume: Any, path: Path, folder: Path) -> dict[str, Any]:
-    """The largest consolidation's place: once through MRML, once through SimpleITK alone, from the files."""
+    """The place of the piece looked at: once through MRML, once through SimpleITK alone, from the files."""
     image = sitk.ReadImage(str(path))
-    mask = slicer.util.arrayFromSegmentBinaryLabelmap(node, "Segment_consolidation", volume)
-    lesion = largest_component(mask)
+    segment, lesion = piece_to_look_at(node, volume)
     k, j, i = (int(v) for v in lesion[len(lesion) // 2])
     to_ras = vtk.vtkMatrix4x4()
     volume.GetIJKToRASMatrix(to_ras)
@@ -133,19 +135,31 @@ def alignment(node: Any, volume: Any, path: Path, folder: Path) -> dict[str, Any
     saved = folder / "saved.seg.nrrd"
     slicer.util.saveNode(node, str(saved))
     again = sitk.ReadImage(str(saved))
-    label = int(again.GetMetaData("Segment4_LabelValue"))
+    number = node.GetSegmentation().GetSegmentIndex(segment)
+    label = int(again.GetMetaData(f"Segment{number}_LabelValue"))
     point = image.TransformIndexToPhysicalPoint(index)
     value = again[again.TransformPhysicalPointToIndex(point)]
     hu = slicer.util.arrayFromVolume(volume)
     return {
+        "segment": segment,
         "world_ras_mm": [round(float(v), 2) for v in ras],
         "index_by_mrml": [i, j, k],
         "index_by_simpleitk": list(index),
         "hu_by_mrml": int(hu[k, j, i]),
         "hu_by_simpleitk": int(image[index]),
-        "saved_label_there_is_consolidation": bool(value == label),
+        "saved_label_there_is_the_segments": bool(value == label),
         "lesion_ml": round(len(lesion) * float(np.prod(image.GetSpacing())) / 1000, 2),
     }
+
+
+def piece_to_look_at(node: Any, volume: Any) -> tuple[str, np.ndarray]:
+    """The largest piece of the first class found of ORDER: the segment's id, and (n, 3) voxels (k, j, i)."""
+    for key in ORDER:
+        segment = f"Segment_{key}"
+        mask = slicer.util.arrayFromSegmentBinaryLabelmap(node, segment, volume)
+        if mask is not None and mask.any():
+            return segment, largest_component(mask)
+    raise SystemExit("The result has no voxel of any class.")
 
 
 def largest_component(mask: np.ndarray) -> np.ndarray:
@@ -213,9 +227,8 @@ def save_and_reload(panel: Any, node: Any, out: Path) -> dict[str, Any]:
 
 
 def pictures(panel: Any, node: Any, volume: Any, out: Path) -> None:
-    """Axial and coronal slices through the largest lesion, with and without the overlay, and 3D."""
-    mask = slicer.util.arrayFromSegmentBinaryLabelmap(node, "Segment_consolidation", volume)
-    lesion = largest_component(mask)
+    """Axial and coronal slices through the piece looked at, with and without the overlay, and 3D."""
+    _segment, lesion = piece_to_look_at(node, volume)
     centre = lesion[len(lesion) // 2][::-1]
     to_ras = vtk.vtkMatrix4x4()
     volume.GetIJKToRASMatrix(to_ras)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -138,10 +138,11 @@ def test_a_colour_is_no_button_to_an_editor(desk: Desk) -> None:
     assert dialogs.shown == []
 
 
-def test_a_segment_added_later_has_no_such_button_either(desk: Desk) -> None:
+@pytest.mark.parametrize("refresh", [lambda d: d.panel.update(), lambda d: d.panel.results.refresh()])
+def test_a_segment_added_later_has_no_such_button_either(desk: Desk, refresh: Callable[[Desk], None]) -> None:
     node = desk.parameters.outputSegmentation
     node.GetSegmentation().AddEmptySegment("mine", "mine")
-    desk.panel.update()
+    refresh(desk)
     desk.host.process_events()
     view = unwrap(desk.ui.segmentsTable.tableWidget())
     view.indexWidget(view.model().index(view.model().rowCount() - 1, 1)).click()
