@@ -138,14 +138,24 @@ def test_a_colour_is_no_button_to_an_editor(desk: Desk) -> None:
     assert dialogs.shown == []
 
 
-@pytest.mark.parametrize("refresh", [lambda d: d.panel.update(), lambda d: d.panel.results.refresh()])
-def test_a_segment_added_later_has_no_such_button_either(desk: Desk, refresh: Callable[[Desk], None]) -> None:
-    node = desk.parameters.outputSegmentation
-    node.GetSegmentation().AddEmptySegment("mine", "mine")
-    refresh(desk)
+def add_segment(desk: Desk) -> None:
+    desk.parameters.outputSegmentation.GetSegmentation().AddEmptySegment("mine", "mine")
+
+
+def filter_list(desk: Desk) -> None:
+    """The table's context menu shows a line for it."""
+    for text in ("fib", ""):
+        desk.ui.segmentsTable.textFilter = text
+        desk.host.process_events()
+
+
+@pytest.mark.parametrize("change", [add_segment, filter_list])
+def test_a_row_that_comes_later_has_no_such_button_either(desk: Desk, change: Callable[[Desk], None]) -> None:
+    change(desk)
     desk.host.process_events()
     view = unwrap(desk.ui.segmentsTable.tableWidget())
-    view.indexWidget(view.model().index(view.model().rowCount() - 1, 1)).click()
+    for row in range(view.model().rowCount()):
+        view.indexWidget(view.model().index(row, 1)).click()
     assert dialogs.shown == []
 
 

@@ -71,12 +71,12 @@ class ResultsPane:
         self.node = node if found is not None and found.classTable is not None else None
         self._ui.resultsWidget.visible = self.node is not None
         self._ui.resultsHintLabel.visible = self.node is None
+        self._segments.show(self.node)
         self.refresh()
 
     def refresh(self) -> None:
-        """Read the tables and the list of classes again."""
+        """Read the tables again."""
         node = self.node
-        self._segments.show(node)
         found = results.resultsOf(node) if node is not None else None
         region = self._parameters.region if self._parameters is not None else ""
         self._table.show(found, region, _airShift(node) if node is not None else 0.0)

@@ -23,6 +23,8 @@ class SegmentList:
         self._table = table
         self._doubleClicks = _NoDoubleClicks(table)
         table.tableWidget().viewport().installEventFilter(self._doubleClicks)
+        # Rows come anew with every segment added or moved and with every letter in the table's own filter.
+        table.tableWidget().model().connect("rowsInserted(QModelIndex,int,int)", self._onRowsInserted)
         self._timer = qt.QTimer(table)
         self._timer.setSingleShot(True)
         self._timer.setInterval(0)
@@ -32,6 +34,8 @@ class SegmentList:
         """Show the segments of a node."""
         if self._table.segmentationNode() is not node:
             self._table.setSegmentationNode(node)
+
+    def _onRowsInserted(self, _parent: qt.QModelIndex, _first: int, _last: int) -> None:
         self._timer.start()  # the table makes its buttons when it has been laid out
 
     def _quieten(self) -> None:
