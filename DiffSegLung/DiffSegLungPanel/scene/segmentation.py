@@ -218,6 +218,8 @@ def _fill(
     segmentation = node.GetSegmentation()
     image = _layerImage(volumeNode, labels)
     towardsCt = np.linalg.inv(worldMatrix(volumeNode)) @ worldMatrix(node)
+    if node.GetDisplayNode() is None:
+        _letViewsLookAnew(node.GetScene())
     wasModified = node.StartModify()
     with notAnEdit(node):
         if node.GetTransformNodeID() != volumeNode.GetTransformNodeID():
@@ -241,6 +243,16 @@ def _fill(
         node.CreateDefaultDisplayNodes()
     node.EndModify(wasModified)
     node.Modified()
+
+
+def _letViewsLookAnew(scene: slicer.vtkMRMLScene) -> None:
+    """Let the views forget display nodes that were deleted.
+
+    Slicer's 3D view keeps the address of one and follows it at the segmentation's next event, which ends
+    Slicer. After a batch it reads the scene anew.
+    """
+    scene.StartState(scene.BatchProcessState)
+    scene.EndState(scene.BatchProcessState)
 
 
 def _fillSegment(
