@@ -66,7 +66,7 @@ def test_a_file_cut_by_a_full_disk_does_not_pass_for_one(tiny_disk: Path, suffix
     grid = Geometry((64, 64, 24), (1.0, 1.0, 1.0), (0.0, 0.0, 0.0), (1, 0, 0, 0, 1, 0, 0, 0, 1))
     noise = np.random.default_rng(0).integers(-1000, 400, grid.shape).astype(np.int16)
     (tiny_disk / "other").write_bytes(bytes((64 << 10) - free))
-    with pytest.raises(InputError, match="the disk may be full|No space left on device"):
+    with pytest.raises(InputError, match=r"the disk may be full|No space left on device"):
         write_image(tiny_disk / f"image{suffix}", noise, grid)
     assert [path.name for path in tiny_disk.iterdir()] == ["other"]
 
