@@ -58,20 +58,21 @@ def lungs_at_full_resolution(
         sides = [*box[:axis], planes, *box[axis + 1 :]]
         slab = (sides[0], sides[1], sides[2])
         grid = ct.geometry.crop(slab)
-        inside = _at(depth, coarse, grid, "linear")
-        label = _at(code, coarse, grid, "nearest")
+        inside = sampled(depth, coarse, grid, "linear")
+        label = sampled(code, coarse, grid, "nearest")
         air = ct.hu[slab] < chest.threshold
         near_airway = label == 4
         if unseen.any():
-            air &= ~(_padding(ct.hu[slab]) & (_at(unseen, coarse, grid, "nearest") > 0))
+            air &= ~(_padding(ct.hu[slab]) & (sampled(unseen, coarse, grid, "nearest") > 0))
         part = (inside > COARSE_MM) | (air & (inside > -COARSE_MM))
         if dense.any():
-            part |= (_at(from_dense, coarse, grid, "linear") < COARSE_MM) & (inside > 0)
+            part |= (sampled(from_dense, coarse, grid, "linear") < COARSE_MM) & (inside > 0)
         for plane, within in zip(np.moveaxis(part, axis, 0), np.moveaxis(inside, axis, 0), strict=True):
             whole = _filled(plane) | binary_closing(plane, iterations=2)
             np.copyto(plane, True, where=whole & (within > 0))
         side[slab] = label * (part & ~near_airway)
-        lumen[slab] = near_airway & air
+        # Pages of memory that nothing is written to are never taken: the airway fills few of them.
+        np.copyto(lumen[slab], True, where=near_airway & air)
 
     in_threads(one, slabs(first, end, SLAB))
     return side, lumen
@@ -112,7 +113,7 @@ def _box_of(mask: Mask, source: Geometry, target: Geometry) -> tuple[slice, slic
     return z, y, x
 
 
-def _at(array: NDArray[Any], source: Geometry, target: Geometry, order: str) -> NDArray[Any]:
+def sampled(array: NDArray[Any], source: Geometry, target: Geometry, order: str) -> NDArray[Any]:
     """Sample a coarse array on part of the CT's grid; beyond its ends the nearest value counts."""
     import SimpleITK as sitk
 

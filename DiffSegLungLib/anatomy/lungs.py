@@ -13,9 +13,9 @@ from ..io.geometry import bounding_box
 from ..talk import SILENT, Talk
 from .airways import airway_lumen
 from .dense_lung import dense_lung
-from .lung_border import lungs_at_full_resolution
+from .lung_border import lungs_at_full_resolution, sampled
 from .lung_shape import LEFT, RIGHT, aerated_lung, enclosed_tissue, lung_sides, nearest_side, solid_lung
-from .regions import thirds_of
+from .regions import regions_of, side_of, third_of
 from .shapes import COARSE_MM, dilated
 from .thorax import chest_of, with_cut_lungs
 from .unusual import unusual_lungs
@@ -31,18 +31,31 @@ class Lungs:
     """Lungs and their regions on the CT's own grid.
 
     Attributes:
-        mask: bool (z, y, x), both lungs, solid (vessels and disease inside), no trachea nor main bronchi.
-        side: uint8 (z, y, x), 0 outside, 1 right lung, 2 left lung (the patient's).
+        regions: uint8 (z, y, x), both lungs, solid (vessels and disease inside), without trachea and main
+            bronchi: 1..3 upper, middle, lower third of the right lung's volume, 4..6 of the left (the
+            patient's), 0 outside. All else is read from it: a large CT has no room for one map of each.
         airway: bool (z, y, x), lumen of trachea and main bronchi; empty where none is seen.
-        third: uint8 (z, y, x), 0 outside, 1 upper, 2 middle, 3 lower third of each lung's volume.
         notes: what the user should know about them, one sentence each.
     """
 
-    mask: NDArray[np.bool_]
-    side: NDArray[np.uint8]
+    regions: NDArray[np.uint8]
     airway: NDArray[np.bool_]
-    third: NDArray[np.uint8]
     notes: tuple[str, ...] = ()
+
+    @property
+    def mask(self) -> NDArray[np.bool_]:
+        """Both lungs, bool (z, y, x), made anew."""
+        return self.regions > 0
+
+    @property
+    def side(self) -> NDArray[np.uint8]:
+        """Uint8 (z, y, x), 0 outside, 1 right lung, 2 left lung, made anew."""
+        return side_of(self.regions)
+
+    @property
+    def third(self) -> NDArray[np.uint8]:
+        """Uint8 (z, y, x), 0 outside, 1 upper, 2 middle, 3 lower third of its lung, made anew."""
+        return third_of(self.regions)
 
 
 def segment_lungs(ct: CT, talk: Talk = SILENT) -> Lungs:
@@ -77,7 +90,7 @@ def _tried(ct: CT, talk: Talk, enlarged: float = 1.0) -> Lungs | None:
 
 
 def _ml(lungs: Lungs, ct: CT) -> float:
-    return float(lungs.mask.sum() * ct.geometry.voxel_ml)
+    return float(np.count_nonzero(lungs.regions) * ct.geometry.voxel_ml)
 
 
 def _may_be_a_child(geometry: Geometry) -> bool:
@@ -113,7 +126,7 @@ def _search(ct: CT, talk: Talk, enlarged: float = 1.0, *, cut: bool = False) -> 
     labels, lumen = lungs_at_full_resolution(seen, chest, solid, aerated, airway)
     talk.advance(0.95)
     notes = unusual_lungs(chest, solid, aerated, enlarged)
-    return Lungs(labels > 0, labels, lumen, thirds_of(labels, ct.geometry), notes)
+    return Lungs(regions_of(labels, ct.geometry), lumen, notes)
 
 
 def lungs_from_mask(ct: CT, mask: NDArray[np.bool_]) -> Lungs:
@@ -141,6 +154,7 @@ def lungs_from_mask(ct: CT, mask: NDArray[np.bool_]) -> Lungs:
     )
     sides = lung_sides(chest, soft >= 100, airway)
     nearest = nearest_side(sides)
-    side = resample(nearest, chest.geometry, ct.geometry, order="nearest", fill=0) * mask
+    # The mask may reach beyond the field of view that the coarse chest covers.
+    side = sampled(nearest, chest.geometry, ct.geometry, "nearest") * mask
     lumen = resample(airway, chest.geometry, ct.geometry, order="nearest", fill=0) & ~mask
-    return Lungs(mask.astype(bool), side, lumen, thirds_of(side, ct.geometry))
+    return Lungs(regions_of(side, ct.geometry), lumen)

@@ -11,17 +11,20 @@ from .lung_shape import LEFT, RIGHT
 STEP_MM = 0.01
 
 
-def thirds_of(side: NDArray[np.uint8], geometry: Geometry) -> NDArray[np.uint8]:
-    """Cut each lung by two axial planes of the patient: 1 upper, 2 middle, 3 lower third of its volume.
+THIRDS = 3
+
+
+def regions_of(side: NDArray[np.uint8], geometry: Geometry) -> NDArray[np.uint8]:
+    """Regions of both lungs, each cut into thirds of its volume by two axial planes of the patient.
 
     Args:
         side: uint8 (z, y, x), 0 outside, 1 right and 2 left lung.
         geometry: their grid; it may be oblique.
 
     Returns:
-        uint8 (z, y, x), 0 outside the lungs.
+        uint8 (z, y, x): 1..3 upper, middle, lower third of the right lung, 4..6 of the left, 0 outside.
     """
-    third = np.zeros_like(side)
+    regions = np.zeros_like(side)
     steps = geometry.matrix[2]
     corners = np.stack(np.meshgrid(*[(0, n - 1) for n in side.shape[::-1]], indexing="ij"), axis=-1) @ steps
     k, j, i = (np.arange(n, dtype=np.float32) for n in side.shape)
@@ -33,10 +36,11 @@ def thirds_of(side: NDArray[np.uint8], geometry: Geometry) -> NDArray[np.uint8]:
         for z, plane in zip(k, side, strict=True):
             count += np.bincount(_height(in_plane, steps[2] * z, plane == lung), minlength=length)
         lower, upper = np.searchsorted(np.cumsum(count), [count.sum() / 3, count.sum() * 2 / 3])
-        for z, plane, part in zip(k, side, third, strict=True):
+        for z, plane, part in zip(k, side, regions, strict=True):
             height = _height(in_plane, steps[2] * z, plane == lung)
-            part[plane == lung] = np.where(height > upper, 1, np.where(height > lower, 2, 3))
-    return third
+            third = np.where(height > upper, 1, np.where(height > lower, 2, 3))
+            part[plane == lung] = (lung - 1) * THIRDS + third
+    return regions
 
 
 def _height(in_plane: NDArray[np.float32], level: float, where: NDArray[np.bool_]) -> NDArray[np.int64]:
@@ -44,13 +48,11 @@ def _height(in_plane: NDArray[np.float32], level: float, where: NDArray[np.bool_
     return np.asarray(np.rint((in_plane[where] + np.float32(level)) / np.float32(STEP_MM)), np.int64)
 
 
-def region_map(side: NDArray[np.uint8], third: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Sides and thirds in one label map: 1..3 right upper, middle, lower; 4..6 left; 0 outside.
+def side_of(regions: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The lung of every region: 1 right, 2 left, 0 outside; any shape."""
+    return (regions + np.uint8(THIRDS - 1)) // np.uint8(THIRDS)
 
-    Args:
-        side: (z, y, x), 1 right, 2 left lung, 0 outside.
-        third: (z, y, x), 1 upper, 2 middle, 3 lower third wherever ``side`` > 0.
-    """
-    # In one lung only, every third could be missing: its voxels then stay in the upper one, and none is lost.
-    inner = np.maximum(third, 1)
-    return np.where(side > 0, (np.maximum(side, 1) - 1) * np.uint8(3) + inner, 0).astype(np.uint8)
+
+def third_of(regions: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The third of every region: 1 upper, 2 middle, 3 lower, 0 outside; any shape."""
+    return regions - np.uint8(THIRDS) * (regions > THIRDS)

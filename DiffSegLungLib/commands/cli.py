@@ -17,6 +17,7 @@ from .. import __version__
 from ..config import PRESETS, Config, Descriptor, Device, Mode
 from ..errors import DiffSegLungError, InputError
 from ..model.library import Library
+from ..running.allocator import give_back_what_is_freed
 from ..running.progress import Console, Display, JsonLines, private_stdout
 from ..running.session import Session
 from . import batch, demo, device, evaluate, generate, models, segment, train
@@ -49,6 +50,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         work = options.work(options)
     except DiffSegLungError as error:
         return _refuse(error, json_progress="--json-progress" in arguments)
+
+    if argv is None and options.command == "segment":
+        give_back_what_is_freed()
 
     def run(display: Display) -> int:
         if note:

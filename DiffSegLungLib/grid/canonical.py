@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from ..anatomy.regions import side_of
 from ..errors import InputError
 from ..io.ct import CT, Geometry, resample
 from ..io.geometry import bounding_box, low_pass_sigma
@@ -77,12 +78,12 @@ def working_volume(ct: CT, lungs: Lungs, *, shift_hu: float = 0.0, margin_mm: fl
     Raises:
         InputError: the lung mask is empty.
     """
-    geometry = working_geometry(lungs.mask, ct.geometry, margin_mm)
+    geometry = working_geometry(lungs.regions, ct.geometry, margin_mm)
     hu = resample(ct.hu, ct.geometry, geometry, order="linear", fill=HU_FLOOR - shift_hu)
     return Canonical(
         hu=hu.astype(np.float32, copy=False) + np.float32(shift_hu),
-        lungs=resample_mask(lungs.mask, ct.geometry, geometry),
-        side=resample(lungs.side, ct.geometry, geometry, order="nearest", fill=0),
+        lungs=resample_mask(lungs.regions, ct.geometry, geometry),
+        side=side_of(resample(lungs.regions, ct.geometry, geometry, order="nearest", fill=0)),
         geometry=geometry,
         slice_mm=slice_mm(ct.geometry),
     )
@@ -93,8 +94,8 @@ def slice_mm(geometry: Geometry) -> float:
     return float(np.abs(geometry.matrix[2]).max())
 
 
-def working_geometry(lungs: NDArray[np.bool_], geometry: Geometry, margin_mm: float = 8.0) -> Geometry:
-    """The canonical grid that holds a lung mask: axis-aligned (LPS), cells on a world-fixed 8 mm lattice."""
+def working_geometry(lungs: NDArray[Any], geometry: Geometry, margin_mm: float = 8.0) -> Geometry:
+    """The canonical grid that holds lungs (all but 0): axis-aligned (LPS), cells on a world-fixed lattice."""
     occupied = bounding_box(lungs)
     if not occupied[0].stop:
         raise InputError(
@@ -120,12 +121,12 @@ def working_geometry(lungs: NDArray[np.bool_], geometry: Geometry, margin_mm: fl
     )
 
 
-def resample_mask(mask: NDArray[np.bool_], source: Geometry, target: Geometry) -> NDArray[np.bool_]:
-    """Carry a mask to another grid with sub-voxel borders: linear interpolation, cut at one half."""
+def resample_mask(mask: NDArray[Any], source: Geometry, target: Geometry) -> NDArray[np.bool_]:
+    """Carry what is not 0 to another grid with sub-voxel borders: linear interpolation, cut at one half."""
     if not mask.any():
         return np.zeros(target.shape, bool)
     # No copy of a large CT's whole grid: the mask, and as far around it as the low-pass reaches.
     box = bounding_box(mask, 2 + int(np.ceil(3 * max(low_pass_sigma(source, target)))))
-    part = mask[box].view(np.uint8) * np.uint8(200)
+    part = (mask[box] > 0).view(np.uint8) * np.uint8(200)
     soft = resample(part, source.crop(box), target, order="linear", fill=0)
     return np.asarray(soft >= 100)

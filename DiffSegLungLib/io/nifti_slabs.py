@@ -21,7 +21,7 @@ _GZIP = b"\x1f\x8b\x08\x00" + b"\x00" * 5 + b"\xff"
 _LEVEL = 3
 """Of zlib: half the time of its default, and files of labels twice as large, which is a megabyte."""
 
-_BYTES = 1 << 23
+_BYTES = 1 << 21
 _AT_ONCE = 16
 
 

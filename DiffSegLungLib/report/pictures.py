@@ -57,7 +57,7 @@ def draw_panels(
     hu: NDArray[Any],
     labels: NDArray[np.uint8],
     entropy: NDArray[Any] | None,
-    lungs: NDArray[np.bool_],
+    lungs: NDArray[Any],
     geometry: Geometry,
 ) -> list[Panel]:
     """Draw the three planes that show most pathology (most lung, where there is none).
@@ -66,7 +66,7 @@ def draw_panels(
         hu: (z, y, x) air-corrected or raw HU.
         labels: (z, y, x) class ids.
         entropy: (z, y, x), 0 certain .. 1 undecided; None where it is not known.
-        lungs: (z, y, x) lung mask, not empty.
+        lungs: (z, y, x) lung mask or regions, not all 0.
         geometry: the grid of all of them; any orientation.
     """
     return list(each_panel(hu, labels, entropy, lungs, geometry))
@@ -76,7 +76,7 @@ def each_panel(
     hu: NDArray[Any],
     labels: NDArray[np.uint8],
     entropy: NDArray[Any] | None,
-    lungs: NDArray[np.bool_],
+    lungs: NDArray[Any],
     geometry: Geometry,
 ) -> Iterator[Panel]:
     """The panels of :func:`draw_panels`, drawn one at a time."""
@@ -98,7 +98,7 @@ def each_panel(
         world = geometry.world(_grid_index(index, axis, lungs.shape, axes, flips))
         uncertainty = None
         if entropy is not None:
-            inside = _enlarge(cut_lungs.astype(np.uint8), step, order=0) > 0
+            inside = _enlarge((cut_lungs > 0).astype(np.uint8), step, order=0) > 0
             doubt = _enlarge(entropy[shown][head_up].astype(np.float32), step, order=1)
             uncertainty = _heat(grey, doubt, inside)
         yield Panel(
@@ -113,7 +113,7 @@ def each_panel(
 def draw_montage(
     hu: NDArray[Any],
     labels: NDArray[np.uint8],
-    lungs: NDArray[np.bool_],
+    lungs: NDArray[Any],
     geometry: Geometry,
     count: int = 6,
 ) -> list[tuple[str, Picture]]:
@@ -171,7 +171,7 @@ def _position(world: NDArray[np.float64], axis: int) -> str:
     return f"{letters[0] if value >= 0 else letters[1]} {abs(value):.0f} mm"
 
 
-def _box(lungs: NDArray[np.bool_], spacing: tuple[float, ...]) -> tuple[slice, slice, slice]:
+def _box(lungs: NDArray[Any], spacing: tuple[float, ...]) -> tuple[slice, slice, slice]:
     sides = []
     for along, size, step in zip(bounding_box(lungs), lungs.shape, spacing, strict=True):
         margin = round(_MARGIN_MM / step)
@@ -188,9 +188,9 @@ def _others(axis: int) -> tuple[int, ...]:
     return tuple(a for a in range(3) if a != axis)
 
 
-def _telling_slice(labels: NDArray[np.uint8], lungs: NDArray[np.bool_], axis: int) -> int:
+def _telling_slice(labels: NDArray[np.uint8], lungs: NDArray[Any], axis: int) -> int:
     """The slice with most pathology; where that is below 0.5 % of the lung, the one with most lung."""
-    pathology, lung = np.isin(_along(labels, axis), PATHOLOGY), _along(lungs, axis)
+    pathology, lung = np.isin(_along(labels, axis), PATHOLOGY), _along(lungs, axis) > 0
     shown = pathology if pathology.sum() > 0.005 * lung.sum() else lung
     return int(np.argmax(np.count_nonzero(shown, axis=_others(axis))))
 
@@ -228,7 +228,7 @@ def _tint(grey: NDArray[np.float32], ids: NDArray[np.uint8]) -> Picture:
     return _rgb(grey[..., None] * (1 - weight) + colours[ids] * weight)
 
 
-def _heat(grey: NDArray[np.float32], entropy: NDArray[np.float32], lungs: NDArray[np.bool_]) -> Picture:
+def _heat(grey: NDArray[np.float32], entropy: NDArray[np.float32], lungs: NDArray[Any]) -> Picture:
     level = entropy.clip(0.0, 1.0)
     at = np.linspace(0.0, 1.0, len(_HEAT))
     hot = np.stack([np.interp(level, at, channel) for channel in np.transpose(_HEAT)], axis=-1) / 255.0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import product
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -63,9 +64,9 @@ class Carrier:
         self._shape, self._source, self._target = labels.shape, source, target
 
     def carry(
-        self, lungs: NDArray[np.bool_], talk: Talk = SILENT
+        self, lungs: NDArray[Any], talk: Talk = SILENT
     ) -> tuple[NDArray[np.uint8], NDArray[np.float16]]:
-        """Labels uint8 and entropy float16 (z, y, x) on the target, 0 where ``lungs`` (z, y, x) is False.
+        """Labels uint8 and entropy float16 (z, y, x) on the target, 0 where ``lungs`` (z, y, x) is 0.
 
         Raises:
             Cancelled: asked to stop.

@@ -52,7 +52,7 @@ def decide(prepared: Prepared, bundle: Bundle | None, config: Config, talk: Talk
         clustered = cluster_cells(prepared, cells, bundle, config)
     with talk.enter("fusion", seconds) as stage:
         fused = fuse_cells(prepared, clustered, config, stage.part(0.0, 0.8))
-        labels, entropy = fused.onto(prepared.ct.geometry, prepared.lungs.mask, stage)
+        labels, entropy = fused.onto(prepared.ct.geometry, prepared.lungs.regions, stage)
     return Result(
         ct=prepared.ct,
         lungs=prepared.lungs,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,13 +56,13 @@ class Fusion:
     geometry: Geometry
 
     def onto(
-        self, target: Geometry, lungs: NDArray[np.bool_], talk: Talk = SILENT
+        self, target: Geometry, lungs: NDArray[Any], talk: Talk = SILENT
     ) -> tuple[NDArray[np.uint8], NDArray[np.float16]]:
         """Carry the result to the CT's own grid.
 
         Args:
             target: the CT's geometry.
-            lungs: (z, y, x) bool on that grid; everything else is background.
+            lungs: (z, y, x) on that grid; what is 0 there is background.
             talk: asked whether to stop before every few slices.
 
         Returns:

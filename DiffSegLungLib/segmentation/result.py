@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..anatomy.lungs import Lungs
-from ..anatomy.regions import region_map
+from ..anatomy.regions import side_of, third_of
 from ..config import Config
 from ..errors import not_written
 from ..io.ct import CT, write_image, write_segmentation
@@ -24,9 +24,9 @@ from ..io.raw_image import write_raw
 from ..io.whole_file import writing
 from ..report.page import summary_text, write_report
 from ..report.pictures import draw_montage, draw_panels
-from ..report.quantify import Quantities, quantify
+from ..report.quantify import Quantities, Tally
 from ..talk import SILENT, Talk
-from ..threads import in_threads
+from ..threads import in_threads, slabs
 from .uncertainty import UncertainRegion, uncertain_regions
 
 FORMAT = 1
@@ -67,14 +67,11 @@ class Result:
     @cached_property
     def tables(self) -> Quantities:
         """All numbers, per class and region."""
-        return quantify(
-            self.ct.hu,
-            self.labels,
-            self.lungs.side,
-            self.lungs.third,
-            self.ct.geometry.voxel_ml,
-            shift_hu=self.shift_hu,
-        )
+        tally = Tally(self.ct.geometry.voxel_ml, shift_hu=self.shift_hu)
+        for planes in slabs(0, len(self.labels)):
+            regions = self.lungs.regions[planes]
+            tally.add(self.ct.hu[planes], self.labels[planes], side_of(regions), third_of(regions))
+        return tally.result()
 
     @cached_property
     def uncertain(self) -> list[UncertainRegion]:
@@ -128,9 +125,7 @@ class Result:
         write_image(folder / "labels.nii.gz", self.labels, self.ct.geometry)
 
     def _write_regions(self, folder: Path) -> None:
-        side, third = self.lungs.side, self.lungs.third
-        path = folder / "regions.nii.gz"
-        write_parts(path, self.ct.geometry, np.uint8, lambda part: region_map(side[part], third[part]))
+        write_image(folder / "regions.nii.gz", self.lungs.regions, self.ct.geometry)
 
     def _write_entropy(self, folder: Path) -> None:
         path = folder / "entropy.nii.gz"
@@ -142,14 +137,13 @@ class Result:
 
     def _write_raw(self, folder: Path) -> None:
         """The maps as plain voxels, for a program that reads them at once."""
-        side, third = self.lungs.side, self.lungs.third
         maps: tuple[tuple[str, type, Callable[[slice], NDArray[Any]]], ...] = (
             ("labels", np.uint8, lambda planes: self.labels[planes]),
-            ("regions", np.uint8, lambda planes: region_map(side[planes], third[planes])),
+            ("regions", np.uint8, lambda planes: self.lungs.regions[planes]),
             ("entropy", np.float32, self._rounded_entropy),
         )
         for name, dtype, part in maps:
-            slabs = (part(slice(z, z + 1)) for z in range(len(side)))
+            slabs = (part(slice(z, z + 1)) for z in range(len(self.labels)))
             path = folder / f"{name}.mhd"
             try:
                 for _fraction in write_raw(path, self.ct.geometry, np.dtype(dtype), slabs):
@@ -162,9 +156,9 @@ class Result:
         _ = self.uncertain
 
     def _write_report(self, folder: Path) -> None:
-        hu, geometry, mask = self.ct.hu, self.ct.geometry, self.lungs.mask
-        panels = draw_panels(hu, self.labels, self.entropy, mask, geometry)
-        montage = draw_montage(hu, self.labels, mask, geometry)
+        hu, geometry, lungs = self.ct.hu, self.ct.geometry, self.lungs.regions
+        panels = draw_panels(hu, self.labels, self.entropy, lungs, geometry)
+        montage = draw_montage(hu, self.labels, lungs, geometry)
         with writing(folder / "report.html") as aside:
             write_report(aside, self.tables, panels, montage, self.provenance)
 

@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..classes import BY_ID
-from ..io.geometry import Geometry
+from ..io.geometry import Geometry, bounding_box
+from ..threads import slabs
 
 UNDECIDED = 0.5
 """Entropy (0 certain .. 1 no idea) from which on a voxel is undecided."""
@@ -72,11 +73,11 @@ def uncertain_regions(
     """
     from scipy import ndimage
 
-    undecided = (entropy >= UNDECIDED) & (labels > 0)
-    boxes = ndimage.find_objects(undecided.astype(np.uint8))
-    if not boxes:
+    start, undecided = _undecided(entropy, labels)
+    if not undecided.size:
         return []
-    entropy, labels, undecided = entropy[boxes[0]], labels[boxes[0]], undecided[boxes[0]]
+    box = tuple(slice(low, low + n) for low, n in zip(start, undecided.shape, strict=True))
+    entropy, labels = entropy[box], labels[box]
     parts, _ = ndimage.label(undecided)  # four bytes a voxel: of the box alone
     position = np.argwhere(undecided)
     voxels = tuple(position.T)
@@ -88,7 +89,6 @@ def uncertain_regions(
     weight = np.bincount(region, weights=entropy[voxels].astype(np.float64))
     large = np.flatnonzero(size >= LEAST_ML / geometry.voxel_ml - 1e-6)
     chosen = large[np.argsort(-weight[large], kind="stable")][:MOST_REGIONS]
-    start = [s.start for s in boxes[0]]
     regions = []
     for number in chosen:
         own = np.flatnonzero(region == number)
@@ -103,6 +103,17 @@ def uncertain_regions(
             )
         )
     return regions
+
+
+def _undecided(entropy: NDArray[Any], labels: NDArray[np.uint8]) -> tuple[list[int], NDArray[np.bool_]]:
+    """First voxel (z, y, x) of the box that holds all undecided lung, and which of the box it is."""
+    lungs = bounding_box(labels)
+    entropy, labels = entropy[lungs], labels[lungs]
+    undecided = np.empty(labels.shape, bool)
+    for planes in slabs(0, len(undecided)):  # comparisons of a large CT's whole grid would not fit
+        undecided[planes] = (entropy[planes] >= UNDECIDED) & (labels[planes] > 0)
+    box = bounding_box(undecided)
+    return [a.start + b.start for a, b in zip(lungs, box, strict=True)], undecided[box]
 
 
 def _two_most_frequent(ids: NDArray[np.uint8]) -> tuple[str, str | None]:

@@ -25,8 +25,7 @@ def chest(geometry: Geometry) -> tuple[CT, Lungs]:
     mask = ball(geometry, (40.0, 40.0, 40.0), 30.0)
     hu = np.where(mask, -850, 40).astype(np.int16)
     hu[ball(geometry, (50.0, 40.0, 40.0), 8.0)] = 0
-    side = mask.astype(np.uint8)
-    return CT(hu, geometry, "ball"), Lungs(mask, side, np.zeros_like(mask), side)
+    return CT(hu, geometry, "ball"), Lungs(mask.astype(np.uint8), np.zeros_like(mask))
 
 
 def test_normalisation_can_be_read_back() -> None:
@@ -57,7 +56,7 @@ def test_flipped_and_cropped_file_gives_the_same_canonical_volume() -> None:
     box = (slice(4, 78), slice(5, 80), slice(6, 82))
     cropped = working_volume(
         CT(ct.hu[box], geometry.crop(box), "cropped"),
-        Lungs(lungs.mask[box], lungs.side[box], lungs.airway[box], lungs.third[box]),
+        Lungs(lungs.regions[box], lungs.airway[box]),
     )
     assert cropped.geometry == straight.geometry
     np.testing.assert_array_equal(cropped.lungs, straight.lungs)

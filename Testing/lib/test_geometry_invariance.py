@@ -74,7 +74,7 @@ def test_the_noise_stays_where_it_is_in_the_world() -> None:
         mask = np.zeros(hu.shape, bool)
         mask[first:56, first:56, first:56] = True
         regions = mask.astype(np.uint8)
-        canonical = working_volume(ct, Lungs(mask, regions, ~mask, regions))
+        canonical = working_volume(ct, Lungs(regions, ~mask))
         fields.append((canonical.geometry, world_noise(canonical, 3)))
     (large, whole), (small, part) = fields
     z, y, x = (round(float(v)) for v in large.index(small.world([0, 0, 0])))

@@ -232,6 +232,16 @@ def test_the_users_mask_is_kept_as_it_is(chest: AnalyticChest) -> None:
     assert set(np.unique(taken.third[mask])) == {1, 2, 3}
 
 
+def test_a_mask_beyond_the_field_of_view_has_a_side_everywhere(chest: AnalyticChest) -> None:
+    hu = chest.ct.hu.copy()
+    hu[:, :, :40] = -2000  # padding: nothing of it is on the coarse grid
+    mask = chest.right | chest.left
+    mask[:, 20:-20, 5:60] |= chest.position[2][:, 20:-20, 5:60] > -60
+    taken = lungs_from_mask(chest.ct.with_hu(hu), mask)
+    assert np.array_equal(taken.mask, mask)
+    assert (taken.side[:, :, 5:30][mask[:, :, 5:30]] == 1).all()
+
+
 def test_a_useless_mask_is_refused(chest: AnalyticChest) -> None:
     with pytest.raises(InputError, match="empty"):
         lungs_from_mask(chest.ct, np.zeros(chest.ct.hu.shape, bool))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ import SimpleITK as sitk
 from smallchest import chest, save
 from smallchest import image as sitk_image
 
-from DiffSegLungLib.anatomy.regions import region_map
+from DiffSegLungLib.anatomy.regions import side_of, third_of
 from DiffSegLungLib.classes import BY_ID, CONSOLIDATION, FIBROSIS, GROUND_GLASS, HEALTHY
 from DiffSegLungLib.commands.cli import main
 from DiffSegLungLib.io.geometry import Geometry
@@ -83,11 +84,22 @@ def test_there_are_never_more_than_a_reader_will_visit() -> None:
     assert len(uncertain_regions(entropy, labels, grid)) == MOST_REGIONS
 
 
-def test_sides_and_thirds_share_one_map_and_no_lung_voxel_is_lost() -> None:
-    side = np.array([[[0, 1, 1, 1, 2, 2, 2, 2]]], np.uint8)
-    third = np.array([[[0, 1, 2, 3, 1, 2, 3, 0]]], np.uint8)
-    assert region_map(side, third).tolist() == [[[0, 1, 2, 3, 4, 5, 6, 4]]]
-    assert region_map(side, third).dtype == np.uint8
+def test_looking_for_them_takes_no_copy_of_the_whole_grid() -> None:
+    entropy, labels, grid = scene((100, 200, 200))
+    labels[:30], labels[-30:] = 0, 0
+    entropy[40:44, 50:60, 50:60] = 0.8
+    tracemalloc.start()
+    assert len(uncertain_regions(entropy, labels, grid)) == 1
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 0.6 * labels.nbytes
+
+
+def test_sides_and_thirds_share_one_map() -> None:
+    regions = np.arange(7, dtype=np.uint8)
+    assert side_of(regions).tolist() == [0, 1, 1, 1, 2, 2, 2]
+    assert third_of(regions).tolist() == [0, 1, 2, 3, 1, 2, 3]
+    assert side_of(regions).dtype == third_of(regions).dtype == np.uint8
 
 
 def test_a_run_writes_both(tmp_path: Path) -> None:

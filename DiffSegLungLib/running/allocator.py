@@ -1,0 +1,25 @@
+"""The allocator of the C library, told to give back what has been freed."""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+
+_ARENA_MAX, _MMAP_THRESHOLD = -8, -3
+"""Options of mallopt(3)."""
+
+_LARGE_BYTES = 16 << 20
+
+
+def give_back_what_is_freed() -> None:
+    """Make freed arrays the system's again at once, for this whole process; glibc only, else nothing happens.
+
+    By default glibc keeps a heap for each thread, and in it any array up to 32 MB once it has freed one of
+    that size: after some stages of a segmentation hundreds of megabytes lie there that nobody uses.
+    """
+    if sys.platform != "linux":
+        return
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # musl has none
+    if mallopt is not None:
+        mallopt(_ARENA_MAX, 1)
+        mallopt(_MMAP_THRESHOLD, _LARGE_BYTES)
