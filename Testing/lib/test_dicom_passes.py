@@ -220,3 +220,16 @@ def test_several_patients_are_never_one_volume(tmp_path: Path) -> None:
     whole = CT.read(stacked)  # an ID that is missing tells nobody apart
     np.testing.assert_array_equal(whole.hu, chest())
     assert whole.notes == ()
+
+
+def test_passes_that_share_their_numbers_are_refused(tmp_path: Path) -> None:
+    """Half a slice off, they are as even as one scan of half the spacing; stations stay together."""
+    scans = write_dicom(tmp_path / "s", chest(), uid="1.2.3.4")
+    write_dicom(scans / "again", chest(seed=1), uid="1.2.3.4", positions=HALF)
+    with pytest.raises(InputError) as refusal:
+        CT.read(scans)
+    assert refusal.value.code == "several-phases"
+    stations = write_dicom(tmp_path / "t", chest()[:12], uid="1.2.3.4")
+    above = np.arange(12, 24) * SPACING
+    write_dicom(stations / "above", chest()[12:], uid="1.2.3.4", positions=above)
+    np.testing.assert_array_equal(CT.read(stations).hu, chest())
