@@ -47,7 +47,8 @@ def lungs_at_full_resolution(
     from_dense = distance_mm(dense)
     code = _nearer_side(solid[around])
     code[dilated(airway, COARSE_MM)[around]] = 4
-    unseen = dilated(~chest.field[around], 2 * COARSE_MM)
+    # Beyond the ends of the scan nothing is seen either.
+    unseen = dilated(np.pad(~chest.field, 2, constant_values=True), 2 * COARSE_MM)[2:-2, 2:-2, 2:-2][around]
     side = np.zeros(ct.hu.shape, np.uint8)
     lumen = np.zeros(ct.hu.shape, bool)
     axis = 2 - int(np.argmax(np.abs(np.reshape(ct.geometry.direction, (3, 3))[2])))  # craniocaudal
@@ -62,14 +63,19 @@ def lungs_at_full_resolution(
         label = sampled(code, coarse, grid, "nearest")
         air = ct.hu[slab] < chest.threshold
         near_airway = label == 4
-        if unseen.any():
-            air &= ~(_padding(ct.hu[slab]) & (sampled(unseen, coarse, grid, "nearest") > 0))
+        padding = ct.hu[slab] == PADDED_AIR
+        if padding.any():
+            padding &= sampled(unseen, coarse, grid, "nearest") > 0
+        if padding.any():
+            padding &= _in_squares(ct.hu[slab] == PADDED_AIR)
+        air &= ~padding
         part = (inside > COARSE_MM) | (air & (inside > -COARSE_MM))
         if dense.any():
             part |= (sampled(from_dense, coarse, grid, "linear") < COARSE_MM) & (inside > 0)
         for plane, within in zip(np.moveaxis(part, axis, 0), np.moveaxis(inside, axis, 0), strict=True):
             whole = _filled(plane) | binary_closing(plane, iterations=2)
             np.copyto(plane, True, where=whole & (within > 0))
+        part &= ~padding
         side[slab] = label * (part & ~near_airway)
         # Pages of memory that nothing is written to are never taken: the airway fills few of them.
         np.copyto(lumen[slab], True, where=near_airway & air)
@@ -78,13 +84,10 @@ def lungs_at_full_resolution(
     return side, lumen
 
 
-def _padding(hu: NDArray[Any]) -> Mask:
+def _in_squares(flat: Mask) -> Mask:
     """What padding became, beside a lung that the field of view cuts: squares of 5 x 5 voxels alike."""
     from scipy.ndimage import binary_opening
 
-    flat = hu == PADDED_AIR
-    if not flat.any():
-        return np.zeros(hu.shape, bool)
     return np.asarray(np.logical_or.reduce([binary_opening(flat, np.ones(s, bool)) for s in SQUARES]))
 
 

@@ -116,12 +116,13 @@ class CT:
         return replace(self, hu=hu)
 
 
-def read_mask(path: str | Path, geometry: Geometry) -> NDArray[np.bool_]:
+def read_mask(path: str | Path, geometry: Geometry, name: str = "") -> NDArray[np.bool_]:
     """Read a lung mask onto a CT's grid: every label or segment above 0 counts.
 
     Args:
         path: a label map or segmentation, ``.seg.nrrd`` with several layers included.
         geometry: the CT's grid; a mask on another grid is resampled (nearest neighbour).
+        name: what to call it in a message, e.g. "The lung mask"; empty takes the name of the file.
 
     Returns:
         bool (z, y, x) on ``geometry``.
@@ -130,17 +131,18 @@ def read_mask(path: str | Path, geometry: Geometry) -> NDArray[np.bool_]:
         InputError: not readable, empty, or without a common voxel with the CT.
     """
     path = Path(path)
-    with opened_or_refused(path):
-        values, own, _ = read_volume(path)
+    with opened_or_refused(path, name):
+        values, own, _ = read_volume(path, name)
+    name = name or f"The mask {path.name}"
     mask: NDArray[np.bool_] = np.asarray(values > 0 if values.ndim == 3 else (values > 0).any(axis=-1))
     if not mask.any():
-        raise InputError("empty-mask", f"The mask {path.name} marks no voxel.", "Give a mask of the lungs.")
+        raise InputError("empty-mask", f"{name} marks no voxel.", "Give a mask of the lungs.")
     if not own.same_grid(geometry):
         mask = resample(mask, own, geometry, order="nearest", fill=0)
         if not mask.any():
             raise InputError(
                 "mask-elsewhere",
-                f"The mask {path.name} has no voxel in common with the CT.",
+                f"{name} has no voxel in common with the CT.",
                 "Give a mask drawn on this CT.",
             )
     return mask

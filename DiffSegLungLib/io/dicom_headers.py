@@ -26,7 +26,7 @@ _SLICE = (
     "SOPClassUID", "SOPInstanceUID", "Modality", "ImageType", "FrameType", "SeriesInstanceUID",
     "SeriesNumber", "SeriesDescription", "AcquisitionNumber", "FrameAcquisitionNumber", "InstanceNumber",
     "Rows", "Columns", "PixelSpacing", "ImagePositionPatient", "ImageOrientationPatient", "RescaleSlope",
-    "RescaleIntercept", "RescaleType", "ConvolutionKernel", "SamplesPerPixel",
+    "RescaleIntercept", "RescaleType", "ConvolutionKernel", "SamplesPerPixel", "PatientID",
 )  # fmt: skip
 _PASS = (
     "StudyInstanceUID", "FrameOfReferenceUID", "SeriesNumber", "AcquisitionUID", "IrradiationEventUID",
@@ -55,6 +55,7 @@ class Header:
         sop_class: what kind of object it is, a UID; may be empty.
         modality: "CT", "MR", ...; empty where the tag is missing.
         kinds: the parts of ImageType, or of the frame's own type, upper case.
+        patient: PatientID; may be empty, and is never shown.
         series_uid, series_number: where it belongs.
         description: of the series; may name the patient, so it is never shown.
         acquisition: number of the scanner's pass; may be empty.
@@ -77,6 +78,7 @@ class Header:
     sop_class: str
     modality: str
     kinds: tuple[str, ...]
+    patient: str
     series_uid: str
     series_number: str
     description: str
@@ -229,6 +231,7 @@ def _header(path: Path, frame: int, multiframe: str, tags: Mapping[str, Any], is
         sop_class=text("SOPClassUID"),
         modality=text("Modality"),
         kinds=kinds,
+        patient=text("PatientID"),
         series_uid=text("SeriesInstanceUID"),
         series_number=text("SeriesNumber") or "0",
         description=text("SeriesDescription"),

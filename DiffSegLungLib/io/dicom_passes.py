@@ -76,7 +76,9 @@ def passes(slices: Sequence[Header]) -> list[list[Header]]:
 
 
 def runs_twice(slices: Sequence[Header], normal: NDArray[np.float64]) -> bool:
-    """Whether slices in the order of their numbers run over the same stretch again."""
+    """Whether slices in the order of their numbers, or with numbers used again, run over one stretch twice."""
+    if _numbers_again(slices, normal):
+        return True
     ordered = sorted(slices, key=lambda s: (s.instance, s.path, s.frame))
     runs: list[list[float]] = []
     sign = 0.0
@@ -92,6 +94,18 @@ def runs_twice(slices: Sequence[Header], normal: NDArray[np.float64]) -> bool:
         return False
     stretches = sorted((min(run), max(run)) for run in runs)
     return any(second[0] < first[1] for first, second in pairwise(stretches))
+
+
+def _numbers_again(slices: Sequence[Header], normal: NDArray[np.float64]) -> bool:
+    """Whether each number belongs to several slices, and the passes so numbered overlap; stations do not."""
+    places: dict[int, list[float]] = {}
+    for one in slices:
+        places.setdefault(one.instance, []).append(float(np.dot(normal, one.position)))
+    uses = {len(shared) for shared in places.values()}
+    if len(places) < LEAST_SLICES or len(uses) > 1 or uses == {1}:
+        return False
+    ranks = np.sort(np.array(list(places.values())), axis=1).T
+    return any(float(above.min()) < float(below.max()) for below, above in pairwise(ranks))
 
 
 def along(slices: Sequence[Header], normal: NDArray[np.float64]) -> NDArray[np.float64]:

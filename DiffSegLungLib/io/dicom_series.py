@@ -150,6 +150,9 @@ def choose_series(path: Path, wanted: str | None) -> tuple[Series, tuple[str, ..
             "Give the series in Hounsfield units of the same scan.",
         )
     notes = []
+    patients = len({one.patient for s in series for one in s.slices if one.patient})
+    if patients > 1:
+        notes.append(f"The folder holds scans of {patients} patients; only series {chosen.number} was read.")
     if len(series) > 1:
         notes.append(f"The folder holds CT series {_listed(series)}; series {chosen.number} was read.")
     if whole and left:
@@ -203,7 +206,7 @@ def _volumes(objects: Sequence[Header], damaged: int, folder: str) -> tuple[list
     for one in objects:
         if is_ct(one) and not flaw(one):
             groups.setdefault(one.series_uid, []).append(one)
-    series = [s for group in groups.values() for s in _series(group)]
+    series = [s for group in groups.values() for own in _by_patient(group) for s in _series(own)]
     taken = {(one.path, one.frame) for s in series for one in s.slices}
     rest = [one for one in objects if (one.path, one.frame) not in taken]
     left = in_words(rest, damaged)
@@ -214,6 +217,14 @@ def _volumes(objects: Sequence[Header], damaged: int, folder: str) -> tuple[list
             "Give the folder with all slices of the scan; localizers and single pictures are no volume.",
         )
     return _uniquely_numbered(series), left
+
+
+def _by_patient(slices: Sequence[Header]) -> list[list[Header]]:
+    """Slices that share a series UID, apart by patient: careless exports give several patients one UID."""
+    patients = sorted({one.patient for one in slices})
+    if len([patient for patient in patients if patient]) < 2:  # without an ID it may be anybody's slice
+        return [list(slices)]
+    return [[one for one in slices if one.patient == patient] for patient in patients]
 
 
 def _series(slices: Sequence[Header]) -> list[Series]:

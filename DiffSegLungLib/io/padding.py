@@ -35,7 +35,9 @@ def pad_with_air(hu: NDArray[Any]) -> int:
         How many voxels were padding.
     """
     count = _pad_below(hu)
-    for _ in range(4):  # rarely has a volume padding of two values
+    for _ in range(
+        len(hu) + 3
+    ):  # noisy padding is found one value at a time, and each slice may have its own
         found = _pad_flat(hu)
         if not found:
             break
@@ -53,18 +55,21 @@ def _pad_below(hu: NDArray[Any]) -> int:
 
 
 def _pad_flat(hu: NDArray[Any]) -> int:
-    """Turn the flat pieces of one value that reach an edge of the volume into air; returns how many voxels.
+    """Turn the flat pieces that reach an edge of the volume into air; returns how many voxels.
 
     The complement of a convex field of view reaches an edge with each of its pieces. Blocks of 4 x 4 pixels
     keep the search small.
     """
     from scipy.ndimage import binary_dilation, label
 
-    value, spread = _flat_value(hu)
-    if np.isnan(value):
+    values, spread = _flat_values(hu)
+    if not values.size:
         return 0
     low, high = _extremes(hu)
-    flat = (low >= value - spread) & (high <= value + spread) & (high - low <= FLAT_HU)
+    if spread:
+        flat = (low >= values[0] - spread) & (high <= values[0] + spread) & (high - low <= FLAT_HU)
+    else:
+        flat = (low == high) & np.isin(low, values)
     pieces, _ = label(flat)
     sizes = np.bincount(pieces.ravel())
     touching = np.unique(pieces[_edges(flat.shape)])
@@ -74,14 +79,15 @@ def _pad_flat(hu: NDArray[Any]) -> int:
         np.minimum(np.arange(n) // BLOCK, m - 1) for n, m in zip(hu.shape[1:], flat.shape[1:], strict=True)
     )
     count = 0
-    for part, seeds in zip(hu, np.isin(pieces, touching), strict=True):
+    for part, seeds, least_of in zip(hu, np.isin(pieces, touching), low, strict=True):
         if not seeds.any():
             continue
         # Back to voxels: from the blocks along equal ones to the rim of the circle, however thin the sliver;
         # but where noise blurs what is equal, no farther than the next block.
-        equal = part == value
-        if spread:
-            equal = np.abs(part - np.float32(value)) <= spread
+        if not spread:
+            equal = np.isin(part, np.unique(least_of[seeds]))
+        else:
+            equal = np.abs(part - np.float32(values[0])) <= spread
             equal &= binary_dilation(seeds, np.ones((3, 3), bool))[np.ix_(rows, columns)]
         parts, _ = label(equal)
         reached = np.zeros(int(parts.max()) + 1, bool)
@@ -93,8 +99,11 @@ def _pad_flat(hu: NDArray[Any]) -> int:
     return count
 
 
-def _flat_value(hu: NDArray[Any]) -> tuple[float, float]:
-    """The most frequent value of flat blocks on the volume's edges, and how far its noise reaches; or NaN."""
+def _flat_values(hu: NDArray[Any]) -> tuple[NDArray[np.float64], float]:
+    """What flat blocks on the volume's edges hold, and how far its noise reaches.
+
+    Without noise all values, since each slice may have its own; with noise the most frequent one.
+    """
     depth = len(hu)
     corners = [
         (y, x)
@@ -111,17 +120,16 @@ def _flat_value(hu: NDArray[Any]) -> tuple[float, float]:
     )
     exact = (high == low) & ((low < AIR_RANGE_HU[0]) | (low > AIR_RANGE_HU[1]))
     if exact.any():
-        values, counts = np.unique(low[exact], return_counts=True)
-        return float(values[np.argmax(counts)]), 0.0
+        return np.unique(low[exact]), 0.0
     middle = (low + high) / 2
     flat = (high - low <= FLAT_HU) & ((middle < NOISY_AIR_RANGE_HU[0]) | (middle > NOISY_AIR_RANGE_HU[1]))
     if not flat.any():
-        return float("nan"), 0.0
+        return np.empty(0), 0.0
     values, counts = np.unique(np.rint(middle[flat]), return_counts=True)
     value = float(values[np.argmax(counts)])
     near = flat & (np.abs(middle - value) <= 2.0)
     # The range of 16 normal values is 3.5 standard deviations on average; all but one in 10,000 lie within 4.
-    return value, max(1.0, 4.0 * float((high - low)[near].mean()) / 3.5)
+    return np.array([value]), max(1.0, 4.0 * float((high - low)[near].mean()) / 3.5)
 
 
 def _extremes(hu: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:

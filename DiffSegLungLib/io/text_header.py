@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import InputError
-from .refusals import bad_spacing, orientation_assumed, truncated, unreadable
+from .refusals import bad_direction, bad_spacing, orientation_assumed, truncated, unreadable
 
 _LONGEST_HEADER = 1 << 22  # a segmentation with many segments has a long one
 _CHUNK = 1 << 20
@@ -34,6 +34,7 @@ _NRRD_BYTES = {
     **dict.fromkeys(("double",), 8),
 }
 
+_META_PLACE = ("Offset", "Position", "Origin", "TransformMatrix", "Rotation", "Orientation")
 _NRRD_SPACES = (
     *("left-posterior-superior", "lps", "right-anterior-superior", "ras", "left-anterior-superior", "las"),
 )
@@ -68,7 +69,7 @@ def check_text_header(path: Path, name: str) -> tuple[str, ...]:
         Notes on what the header leaves open.
 
     Raises:
-        InputError: ``unreadable``, ``truncated`` or ``bad-spacing``.
+        InputError: ``unreadable``, ``truncated``, ``bad-spacing`` or ``bad-direction``.
     """
     with path.open("rb") as stream:
         start = stream.read(_LONGEST_HEADER)
@@ -121,9 +122,14 @@ def _meta_promise(path: Path, fields: dict[str, str], end: int) -> Promise | Non
 
 
 def _meta_grid(fields: dict[str, str], name: str) -> tuple[str, ...]:
-    """Refuse voxels without a size, which MetaIO takes as 1 mm; notes on what was assumed."""
+    """Refuse voxels without a size, which MetaIO takes as 1 mm, and a place that is no number, which it takes
+    as 0; notes on what was assumed.
+    """
     stored = fields.get("ElementSpacing", fields.get("ElementSize", ""))
     _refuse_spacing([float(s) for s in stored.split()], int(fields["NDims"]), name)
+    place = " ".join(fields.get(key, "") for key in _META_PLACE)
+    if not all(math.isfinite(float(number)) for number in place.split()):
+        raise bad_direction(name)
     notes = []
     if "ElementSpacing" not in fields:
         notes.append(f"{name} gives the size of its voxels and not their distance; they were taken to touch.")

@@ -64,7 +64,9 @@ class Segmenter:
         with talk.enter("read", seconds):
             # The CT first: a wrong file is then refused before torch and the model load.
             volume = ct if isinstance(ct, CT) else CT.read(ct, series=series, name=name)
-            mask = read_mask(lungs, volume.geometry) if isinstance(lungs, (str, Path)) else lungs
+            # Where the CT has a name of its own, its file is a copy, and so is that of the mask.
+            called = "The lung mask" if name else ""
+            mask = read_mask(lungs, volume.geometry, called) if isinstance(lungs, (str, Path)) else lungs
             if needs_bundle(config) and not isinstance(self._bundle, (str, Path)):
                 self.load_bundle()  # it is there: settings that it cannot serve are refused at once
 

@@ -296,6 +296,10 @@ MALFORMED: tuple[Malformed, ...] = (
     Malformed("one spacing NaN (NRRD)", "bad-spacing", _nrrd_grid("spacings: 5 5 nan\n")),
     Malformed("two spacings (NRRD)", "bad-spacing", _nrrd_grid("spacings: 5 5\n")),
     Malformed("negative spacing (NRRD)", "bad-spacing", _nrrd_grid("spacings: 5 -5 5\n")),
+    Malformed(
+        "an origin that is no number (MetaImage)", "bad-direction",
+        _header(".mha", b"Offset = -160 -160 0", b"Offset = nan -160 0"),
+    ),
     Malformed("no spacing (MetaImage)", "bad-spacing", _header(".mha", b"ElementSpacing = 5 5 5\n", b"")),
     Malformed("spacing NaN (MetaImage)", "bad-spacing", _header(".mha", b"= 5 5 5", b"= 5 5 nan")),
     Malformed("spacing beside the sform's (NIfTI)", "bad-spacing", _nifti((80, "3f", (1.0, 1.0, 1.0)))),

@@ -187,6 +187,21 @@ def test_padding_of_any_value_becomes_air(value: int, noise: int, shape: str) ->
     assert "was read as air" in ct.notes[0]
 
 
+@pytest.mark.parametrize("noise", [0, 2])
+def test_padding_may_differ_from_slice_to_slice(noise: int) -> None:
+    hu = np.repeat(np.repeat(chest(8), 4, axis=1), 4, axis=2)
+    y, x = np.mgrid[:256, :256]
+    outside = np.hypot(x - 127.5, y - 127.5) > 128
+    rng = np.random.default_rng(4)
+    hu += np.rint(rng.normal(0, 10, hu.shape)).astype(np.int16)
+    padded = hu.copy()
+    for k, plane in enumerate(padded):
+        plane[outside] = np.rint(rng.normal(20 * k, noise, int(outside.sum())))
+    ct = CT.from_image(image(padded, (1.25, 1.25, 5)))
+    assert (ct.hu[:, outside] == -1024).mean() > (0.94 if noise else 0.999)
+    assert (ct.hu != hu)[:, ~outside].mean() < 0.005
+
+
 @pytest.mark.parametrize("noise", [5.0, 12.0])
 def test_tissue_in_the_corners_is_no_padding(noise: float) -> None:
     hu = chest()[:, 12:52, 12:52].astype(float)  # cropped into the body
@@ -270,6 +285,11 @@ def test_useless_mask_is_refused(fill: int, origin: tuple[float, ...], code: str
     with pytest.raises(InputError) as refusal:
         read_mask(tmp_path / "lungs.nrrd", Geometry((20, 22, 24), (2.0, 2.0, 2.0)))
     assert refusal.value.code == code
+    assert "lungs.nrrd" in refusal.value.message
+    with pytest.raises(InputError) as refusal:  # a copy, whose own name tells the user nothing
+        read_mask(tmp_path / "lungs.nrrd", Geometry((20, 22, 24), (2.0, 2.0, 2.0)), "The lung mask")
+    assert refusal.value.message.startswith("The lung mask ")
+    assert "lungs.nrrd" not in refusal.value.message
 
 
 @pytest.mark.realct

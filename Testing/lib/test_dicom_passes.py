@@ -196,3 +196,40 @@ def test_slices_too_far_apart_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"lacks slices: a gap of 25\.5 mm") as refusal:
         CT.read(write_dicom(tmp_path / "t", chest(12)[keep], positions=12.75 * keep))
     assert refusal.value.code == "missing-slices"
+
+
+def test_several_patients_are_never_one_volume(tmp_path: Path) -> None:
+    """Neither stacked nor interleaved, whatever UID they share; nobody's name or ID is told."""
+    stacked = write_dicom(tmp_path / "stacked", chest()[:16], uid="1.2.3.4", PatientID="Secret1")
+    write_dicom(
+        stacked, chest()[16:], uid="1.2.3.4", positions=np.arange(16, 24) * SPACING, first_instance=17,
+        PatientID="Secret2",
+    )  # fmt: skip
+    mixed = two_passes(tmp_path / "mixed", PatientID="Secret2")
+    beside = write_dicom(tmp_path / "beside", chest(), PatientID="Secret1")
+    write_dicom(beside / "other", chest(seed=1), number=2, PatientID="Secret2")
+    for scans, count in ((stacked, 16), (mixed, 24), (beside, 24)):
+        ct = CT.read(scans)
+        np.testing.assert_array_equal(ct.hu, chest()[:count])
+        assert ct.notes[0].startswith("The folder holds scans of 2 patients; only series 1")
+        assert "Secret" not in " ".join(ct.notes)
+    for path in sorted(stacked.iterdir())[::2]:
+        edit_dicom(path, PatientID="")
+    for path in sorted(stacked.iterdir())[1::2]:
+        edit_dicom(path, PatientID="Secret1")
+    whole = CT.read(stacked)  # an ID that is missing tells nobody apart
+    np.testing.assert_array_equal(whole.hu, chest())
+    assert whole.notes == ()
+
+
+def test_passes_that_share_their_numbers_are_refused(tmp_path: Path) -> None:
+    """Half a slice off, they are as even as one scan of half the spacing; stations stay together."""
+    scans = write_dicom(tmp_path / "s", chest(), uid="1.2.3.4")
+    write_dicom(scans / "again", chest(seed=1), uid="1.2.3.4", positions=HALF)
+    with pytest.raises(InputError) as refusal:
+        CT.read(scans)
+    assert refusal.value.code == "several-phases"
+    stations = write_dicom(tmp_path / "t", chest()[:12], uid="1.2.3.4")
+    above = np.arange(12, 24) * SPACING
+    write_dicom(stations / "above", chest()[12:], uid="1.2.3.4", positions=above)
+    np.testing.assert_array_equal(CT.read(stations).hu, chest())

@@ -169,6 +169,18 @@ def test_a_field_of_view_within_the_lungs(chest: AnalyticChest) -> None:
     assert air_offset(ct, found).shift_hu == 0
 
 
+def test_padding_in_the_last_slice_is_no_lung(chest: AnalyticChest) -> None:
+    box = (slice(40, 80), slice(None), slice(None))  # the scan ends within the lungs, above and below
+    thick = replace(chest.ct.geometry.crop(box), spacing=(*chest.ct.geometry.spacing[:2], 5.0))
+    hu = chest.ct.hu[box].copy()
+    hu[0, :, : hu.shape[2] // 2] = -1024  # of a turned volume, which ends aslant
+    found = segment_lungs(CT(hu, thick))
+    truth = (chest.right | chest.left)[box]
+    truth[0, :, : hu.shape[2] // 2] = False
+    assert found.mask[0, :, : hu.shape[2] // 2].sum() < 10
+    assert dice(found.mask, truth) > 0.97
+
+
 def test_a_strip_of_one_lung_knows_its_side(chest: AnalyticChest) -> None:
     box = (slice(None), slice(None), slice(0, 60))  # ribs and half of the right lung
     found = segment_lungs(CT(chest.ct.hu[box], chest.ct.geometry.crop(box)))
