@@ -235,7 +235,7 @@ def test_ablations_take_their_place_beside_the_other_suites(
 
     def run_ablation(volumes: list[Path], out: Path, **options: Any) -> Path:
         asked.update(options, volumes=volumes)
-        options["report"]("1 of 1 cases", 1.0)
+        options["talk"].at("ablation").advance(1.0, "1 of 1 cases")
         out.mkdir()
         (out / "ablation.json").write_text('{"effect": 0.1}')
         (out / "ablation.md").write_text("| switch | effect |\n")
