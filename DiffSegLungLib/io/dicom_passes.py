@@ -76,7 +76,7 @@ def passes(slices: Sequence[Header]) -> list[list[Header]]:
 
 
 def runs_twice(slices: Sequence[Header], normal: NDArray[np.float64]) -> bool:
-    """Whether slices in the order of their numbers, or with numbers used again, run over one stretch twice."""
+    """Whether slices in the order of their numbers, or whose numbers come again, cover a stretch twice."""
     if _numbers_again(slices, normal):
         return True
     ordered = sorted(slices, key=lambda s: (s.instance, s.path, s.frame))
