@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import InputError
 from ..io.ct import CT, Geometry, resample
-from ..io.geometry import bounding_box
+from ..io.geometry import Box, bounding_box
+from ..io.padding import AIR
 from ..talk import SILENT, Talk
 from .airways import airway_lumen
 from .dense_lung import dense_lung
@@ -73,6 +75,12 @@ def segment_lungs(ct: CT, talk: Talk = SILENT) -> Lungs:
         InputError: code ``no-lungs``, there is less than 30 ml of aerated lung in the field of view.
         Cancelled: asked to stop.
     """
+    scanned = _scanned(ct)
+    if ct.geometry.crop(scanned).size != ct.geometry.size:
+        inner = segment_lungs(replace(ct, hu=ct.hu[scanned], geometry=ct.geometry.crop(scanned)), talk)
+        return replace(
+            inner, regions=_set_into(inner.regions, ct, scanned), airway=_set_into(inner.airway, ct, scanned)
+        )
     best = _tried(ct, talk.part(0.0, 0.9))
     again = talk.part(0.9, 1.0)
     if _may_be_a_child(ct.geometry) and (best is None or _ml(best, ct) < CHILD_ML):
@@ -80,6 +88,20 @@ def segment_lungs(ct: CT, talk: Talk = SILENT) -> Lungs:
         if enlarged and (best is None or _ml(enlarged, ct) > 0.9 * _ml(best, ct)):
             best = enlarged
     return best or _search(ct, again, cut=True)
+
+
+def _scanned(ct: CT) -> Box:
+    """The slices that hold more than padding: beside slices of it, lung that a scan cuts looks like room."""
+    held = np.flatnonzero([bool((part != AIR).any()) for part in ct.hu])
+    within = slice(int(held[0]), int(held[-1]) + 1) if held.size else slice(None)
+    return within, slice(None), slice(None)
+
+
+def _set_into(part: NDArray[Any], ct: CT, box: Box) -> NDArray[Any]:
+    """A map of a box as one of the whole CT, 0 outside the box."""
+    whole = np.zeros(ct.hu.shape, part.dtype)
+    whole[box] = part
+    return whole
 
 
 def _tried(ct: CT, talk: Talk, enlarged: float = 1.0) -> Lungs | None:

@@ -181,6 +181,21 @@ def test_padding_in_the_last_slice_is_no_lung(chest: AnalyticChest) -> None:
     assert dice(found.mask, truth) > 0.97
 
 
+def test_slices_of_padding_beside_a_cut_lung_change_nothing(chest: AnalyticChest) -> None:
+    box = (slice(40, 80), slice(None), slice(None))
+    cut = chest.ct.geometry.crop(box)
+    hu = np.pad(chest.ct.hu[box], ((3, 2), (0, 0), (0, 0)), constant_values=-1024)
+    nx, ny, nz = cut.size
+    x, y, z = cut.world([-3, 0, 0])
+    longer = replace(cut, size=(nx, ny, nz + 5), origin=(float(x), float(y), float(z)))
+    found, plain = segment_lungs(CT(hu, longer)), segment_lungs(CT(chest.ct.hu[box], cut))
+    np.testing.assert_array_equal(found.regions[3:-2], plain.regions)
+    np.testing.assert_array_equal(found.airway[3:-2], plain.airway)
+    assert found.notes == plain.notes
+    assert not found.regions[:3].any()
+    assert not found.regions[-2:].any()
+
+
 def test_a_strip_of_one_lung_knows_its_side(chest: AnalyticChest) -> None:
     box = (slice(None), slice(None), slice(0, 60))  # ribs and half of the right lung
     found = segment_lungs(CT(chest.ct.hu[box], chest.ct.geometry.crop(box)))
