@@ -41,7 +41,7 @@ def segment(
     raw: bool = False,
     overwrite: bool = False,
 ) -> Work:
-    """Segment one CT into a folder of results; see :class:`~DiffSegLungLib.pipeline.Segmenter`.
+    """Segment one CT into a folder of results; see :class:`~DiffSegLungLib.segmentation.pipeline.Segmenter`.
 
     With ``raw`` the results are :data:`RAW_FILES`: for a program that reads them at once.
     """

@@ -86,7 +86,8 @@ class Result:
         """Write every output file into an existing folder, replacing files of the same name.
 
         Args:
-            folder: where to write; see :class:`~DiffSegLungLib.outputs.OutputFolder` for all-or-nothing.
+            folder: where to write; all or nothing is
+                :class:`~DiffSegLungLib.running.output_folder.OutputFolder`'s business.
             talk: progress of the stage ``output``; asked whether to stop between files.
             raw: write :data:`~DiffSegLungLib.io.own_files.RAW_FILES` instead: what a program reads at once.
 
