@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import Cancelled, DiffSegLungError, InputError, OutOfMemory
-from . import process_tree as processtree
+from . import process_tree
 
 GRACE_S = 4.0
 """How long most cancelled commands may take, see :class:`Child`, s."""
@@ -110,7 +110,7 @@ class Child:
                     stdout=out,
                     stderr=err,
                     env=self._variables(),
-                    **processtree.own_group(background=self._background),
+                    **process_tree.own_group(background=self._background),
                 )
         except OSError as error:
             raise DiffSegLungError(
@@ -119,7 +119,7 @@ class Child:
                 "Check that the disk is not full and that the installation is complete.",
             ) from error
         if self._background:
-            processtree.give_way(self._process.pid)
+            process_tree.give_way(self._process.pid)
         self._lines = _Tail(self._path("progress.jsonl"))
         self._errors = _Tail(self._path("log.txt"))
 
@@ -131,7 +131,7 @@ class Child:
         reports = list(self._read())
         if self._deadline is not None and time.monotonic() > self._deadline:
             self._end()
-        elif ended and (self._deadline is None or not processtree.group_exists(self._process.pid)):
+        elif ended and (self._deadline is None or not process_tree.group_exists(self._process.pid)):
             # A launcher may end before the command that it launched: a cancelled one may still clean up.
             self._end()
         return reports
@@ -142,7 +142,7 @@ class Child:
             return
         self._deadline = time.monotonic() + self._grace_s
         self._close_input()
-        processtree.terminate(self._process.pid)
+        process_tree.terminate(self._process.pid)
 
     def kill(self) -> None:
         """End the command and all it started, at once; returns when they are gone."""
@@ -163,7 +163,7 @@ class Child:
         """Nothing of it lives on; what it said last becomes result or error."""
         assert self._process is not None
         self._close_input()
-        processtree.kill(self._process)
+        process_tree.kill(self._process)
         self.exit_code = self._process.returncode
         list(self._read(last=True))
         rest = self._errors.read(last=True)
@@ -198,7 +198,7 @@ class Child:
         return False
 
     def _died(self) -> DiffSegLungError:
-        number = processtree.signal_of(self.exit_code)
+        number = process_tree.signal_of(self.exit_code)
         how = f"exit code {self.exit_code}" if number is None else f"killed by signal {number}"
         hint = "See the log."
         if number == getattr(signal, "SIGKILL", 9):

@@ -20,7 +20,7 @@ def fine_energy(hu: Field, smooth: Field, voxels: NDArray[np.int64]) -> Field:
 
     Args:
         hu: (z, y, x) CT in HU.
-        smooth: (z, y, x) :func:`features.smoothed` of it.
+        smooth: (z, y, x) :func:`.statistics.smoothed` of it.
         voxels: (m,) flat indices at which to measure.
 
     Returns:

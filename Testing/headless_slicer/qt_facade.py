@@ -1,6 +1,6 @@
 """The `qt` and `ctk` modules of Slicer's Python, over PySide6; `install()` puts them into sys.modules.
 
-See qt_facade_wrapper for the semantics. Differences from Slicer that remain: Slicer 5.10 runs on Qt 5,
+See qt/wrapper.py for the semantics. Differences from Slicer that remain: Slicer 5.10 runs on Qt 5,
 this on Qt 6, so classes that Qt 6 dropped (QRegExp, QTextCodec, ...) do not exist here.
 """
 
