@@ -58,8 +58,8 @@ def air_offset(ct: CT, lungs: Lungs) -> AirOffset:
 
     Whatever contaminates such a measurement (blur and scatter from tissue, mucus, clothes, foam) raises it;
     so the lower of the two counts, and the trachea, which lies among the lungs, if both agree within 15 HU.
-    Below -1000 HU a measurement is believed; above, only where much pure air outside says so and the trachea
-    does not read less. Offsets of 15 HU or less are left alone.
+    Below -1000 HU a measurement is believed; above, only as far as much pure air outside says so, and where
+    the trachea does not read less. Offsets of 15 HU or less are left alone.
 
     Args:
         ct: the scan.
@@ -72,7 +72,7 @@ def air_offset(ct: CT, lungs: Lungs) -> AirOffset:
     from_outside = np.isnan(trachea) or trachea > outside + AGREEMENT_HU
     measured = outside if from_outside else trachea
     confirmed = pure and trachea >= outside - AGREEMENT_HU
-    shift = _shift(measured) if measured < AIR_HU or confirmed else 0.0
+    shift = _shift(measured) if measured < AIR_HU else _shift(min(measured, outside)) if confirmed else 0.0
     return AirOffset(measured, shift, "outside" if from_outside else "trachea")
 
 

@@ -31,10 +31,21 @@ SMALLEST_PIECE_ML = 20.0
 CLOSING_MM = 10.0
 SIGHT_MM, ENCLOSING_DIRECTIONS = 60.0, 20
 CONTRAST_HU = 140.0
-CUT_SHARE = 0.2
-"""A lone lung is cut on a side where so many of its rows end at the border of the field."""
+CUT_SHARE, CUT_SHARE_NARROW = 0.2, 0.8
+"""A lone lung is cut on one side where so many more of its rows than on the other end at the border."""
+
+NARROW_MM, VESSEL_HU, INNER_MM = 200.0, -500.0, 5.0
+"""Of 207 crops of 60 to 110 mm through nine scans, the vessels deeper than 5 mm tell the side of 193; bones,
+where there are any, of 71 in 118. With the whole chest in view the bones tell it always, and consolidation
+passes for vessels."""
 
 GAS_RANGE_HU = (-960.0, -890.0)
+GAS_WALL_SHARE, LUNG_AROUND_SHARE = 0.35, 0.5
+"""Of what lies 5 to 10 mm from a pocket of gas, at least so much is soft tissue; of what lies 2.5 to 5 mm
+from it, less than the other is air. Measured in twelve scans and their crops: stomach and colon have 0.20 to
+0.37 of air there, the darkest part of a lung has 0.64 and more, wherever a wall or the field cuts it."""
+
+AIR_AROUND_HU = -700.0
 
 
 def aerated_lung(chest: Chest, airway: Mask, enlarged: float = 1.0) -> Mask:
@@ -118,22 +129,37 @@ def _two_lungs(core: Mask) -> NDArray[np.uint8] | None:
 def _single_side(chest: Chest, lungs: Mask, airway: Mask) -> int:
     """Which lung a lone lung is: airway, spine and contrast-filled heart lie on its medial side.
 
-    Without an airway, a strip of lung that the field of view cuts on one side is cut on the medial one.
+    In a narrow field of view the large vessels lie there, and a strip of lung that it cuts on one side alone
+    is cut on the medial one.
     """
     x = np.arange(lungs.shape[2])
-    if not airway.any():
+    narrow = is_narrow(chest)
+    if narrow or not airway.any():
         rows = lungs.any(axis=2)
         first, last = lungs.argmax(axis=2)[rows], x[-1] - lungs[:, :, ::-1].argmax(axis=2)[rows]
         field, each = np.pad(chest.field[rows], ((0, 0), (1, 1))), np.arange(len(first))
         cut_right, cut_left = (~field[each, n] for n in (first, last + 2))
-        if (cut_right.mean() > CUT_SHARE) != (cut_left.mean() > CUT_SHARE):
-            return LEFT if cut_right.mean() > CUT_SHARE else RIGHT
+        if abs(cut_right.mean() - cut_left.mean()) > (CUT_SHARE_NARROW if narrow else CUT_SHARE):
+            return LEFT if cut_right.mean() > cut_left.mean() else RIGHT
+    if narrow:
+        inner = eroded(solid_lung(lungs), INNER_MM)
+        vessels = inner & (chest.hu > VESSEL_HU)
+        if vessels.any():
+            return RIGHT if _middle(inner) < _middle(vessels) else LEFT
     landmark = airway if airway.any() else opened((chest.hu > 150) & chest.field, 2 * COARSE_MM)
     if not landmark.any():
         landmark = chest.body
-    own = np.average(x, weights=lungs.sum(axis=(0, 1)))
-    middle = np.average(x, weights=landmark.sum(axis=(0, 1)))
-    return RIGHT if own < middle else LEFT
+    return RIGHT if _middle(lungs) < _middle(landmark) else LEFT
+
+
+def is_narrow(chest: Chest) -> bool:
+    """Whether the field of view is narrower than :data:`NARROW_MM`, so that one lung fills it."""
+    return bool(np.ptp(np.flatnonzero(chest.field.any(axis=(0, 1)))) * COARSE_MM < NARROW_MM)
+
+
+def _middle(mask: Mask) -> float:
+    """The mean column of a mask."""
+    return float(np.average(np.arange(mask.shape[2]), weights=mask.sum(axis=(0, 1))))
 
 
 def solid_lung(lung: Mask) -> Mask:
@@ -204,7 +230,7 @@ def _gas_hu(chest: Chest) -> float:
 
 
 def _free_gas(chest: Chest, air: Mask, gas_hu: float) -> Mask:
-    """Gas in stomach and bowel: pockets of pure gas that mostly border on soft tissue, unlike bullae.
+    """Gas in stomach and bowel: pockets of pure gas that border on soft tissue, not on aerated lung.
 
     Where only a thin wall parts such a pocket from lung, the border is the brightest ridge between them.
     """
@@ -216,9 +242,12 @@ def _free_gas(chest: Chest, air: Mask, gas_hu: float) -> Mask:
             continue
         part = labels == label
         near = bounding_box(part, 5)
-        away = distance_mm(part[near])
-        shell = chest.hu[near][(away > 2 * COARSE_MM) & (away <= 4 * COARSE_MM) & chest.field[near]]
-        if np.std(chest.hu[part]) < 30 and (shell > -300).mean() > 0.35:
+        away, hu, seen = distance_mm(part[near]), chest.hu[near], chest.field[near]
+        shell = hu[(away > 2 * COARSE_MM) & (away <= 4 * COARSE_MM) & seen]
+        rim = hu[(away > COARSE_MM) & (away <= 2 * COARSE_MM) & seen]
+        walled = shell.size and (shell > -300).mean() > GAS_WALL_SHARE
+        in_lung = rim.size and (rim < AIR_AROUND_HU).mean() > LUNG_AROUND_SHARE
+        if np.std(chest.hu[part]) < 30 and walled and not in_lung:
             lung = opened(air & (chest.hu > gas_hu + 10) & ~dilated(part, 10.0), 2 * COARSE_MM)
             markers = np.where(part, 1, np.where(lung, 2, 0)).astype(np.uint8)
             box = bounding_box(part, round(30.0 / COARSE_MM))

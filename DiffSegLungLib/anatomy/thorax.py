@@ -14,12 +14,13 @@ from numpy.typing import NDArray
 
 from ..io.ct import CT, Geometry, resample
 from ..io.geometry import bounding_box
+from ..io.padding import edges
 from .exterior import cut_lungs, exterior_of
 from .shapes import COARSE_MM, VOXEL_ML, Mask, components, opened
 
 OUTSIDE_FIELD = -5000.0
-PADDING_HU = -990.0
-CRUMB_ML = 100.0
+PADDING_HU, FLAT_HU = -990.0, 0.01
+CRUMB_ML, WEDGE_ML = 100.0, 10.0
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,13 @@ def _without_padding(hu: NDArray[np.float32], field: Mask) -> Mask:
     """
     from scipy.ndimage import binary_dilation, maximum_filter, minimum_filter
 
-    padding = _large(field & (hu < PADDING_HU) & (maximum_filter(hu, 3) - minimum_filter(hu, 3) < 0.01))
+    flat = field & (hu < PADDING_HU) & (maximum_filter(hu, 3) - minimum_filter(hu, 3) < FLAT_HU)
+    if not flat.any():
+        return field
+    padding = _large(flat)
+    # A wedge of it, beside a volume that was turned, ends thinner than the filters: the value tells there.
+    box = bounding_box(field)
+    padding[box] |= _reaching_an_edge(field[box] & (np.abs(hu[box] - np.median(hu[flat])) < FLAT_HU))
     if not padding.any():
         return field
     # Two voxels more: the filters' reach, and the rim that interpolation blurred.
@@ -99,6 +106,15 @@ def _large(mask: Mask) -> Mask:
     large = counts * VOXEL_ML > CRUMB_ML
     large[0] = False
     return np.asarray(large[labels])
+
+
+def _reaching_an_edge(mask: Mask) -> Mask:
+    """The pieces of more than :data:`WEDGE_ML` that reach one of the twelve edges of the array."""
+    labels, counts = components(mask)
+    reaching = np.zeros(len(counts), bool)
+    reaching[labels[edges(mask.shape)]] = True
+    reaching[0] = False
+    return np.asarray((reaching & (counts * VOXEL_ML > WEDGE_ML))[labels])
 
 
 def _on_lattice(geometry: Geometry) -> Geometry:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from .lung_shape import is_narrow
 from .shapes import COARSE_MM, VOXEL_ML, Mask
 from .thorax import Chest
 
@@ -33,8 +34,10 @@ def unusual_lungs(
     total = sum(volumes.values())
     for side, name in SIDES.items():
         if volumes[side] < LONE_SHARE * total:
+            guess = " In so narrow a field of view that may be wrong."
             notes.append(
                 f"Only one lung was found; it was taken for the {SIDES[3 - side]} one, not the {name}."
+                f"{guess if is_narrow(chest) else ''}"
             )
     if total < SMALL_ML:
         notes.append(f"The lungs hold only {total:.0f} ml: those of a child, or a part of an adult's.")

@@ -72,7 +72,7 @@ def _pad_flat(hu: NDArray[Any]) -> int:
         flat = (low == high) & np.isin(low, values)
     pieces, _ = label(flat)
     sizes = np.bincount(pieces.ravel())
-    touching = np.unique(pieces[_edges(flat.shape)])
+    touching = np.unique(pieces[edges(flat.shape)])
     least = LEAST_VOXELS / BLOCK**2 if spread == 0 else LEAST_FLAT_BLOCKS
     touching = touching[(touching > 0) & (sizes[touching] >= least)]
     rows, columns = (
@@ -111,7 +111,7 @@ def _flat_values(hu: NDArray[Any]) -> tuple[NDArray[np.float64], float]:
         for x in (slice(None, BLOCK), slice(-BLOCK, None))
     ]
     ends = _extremes(hu[[0, depth - 1]])
-    rim = _edges(ends[0].shape)
+    rim = edges(ends[0].shape)
     low = np.concatenate([ends[0][rim], *(hu[:, y, x].min(axis=(1, 2)) for y, x in corners)]).astype(
         np.float64
     )
@@ -143,7 +143,7 @@ def _extremes(hu: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
     return low, high
 
 
-def _edges(shape: tuple[int, ...]) -> NDArray[np.bool_]:
+def edges(shape: tuple[int, ...]) -> NDArray[np.bool_]:
     """The twelve edges of a box: what lies at an end of at least two of its axes."""
     ends = np.zeros(shape, np.uint8)
     for axis in range(3):
