@@ -3,7 +3,7 @@
 Definitions, so that anyone can recompute them:
 
 - Region "lungs" is the lung mask: without trachea and main bronchi, with the vessels inside the lungs.
-- Sides are the patient's; thirds have equal lung volume on each side (:mod:`DiffSegLungLib.lungs`).
+- Sides are the patient's; thirds have equal lung volume on each side (:mod:`DiffSegLungLib.anatomy.regions`).
 - HU are air-corrected (measured + shift); no voxel is clipped.
 - LAA-950 and LAA-910: share of the region's voxels below -950 and -910 HU (emphysema, air trapping).
 - HAA: share of the region's voxels from -600 to -250 HU, both included (high-attenuation areas).

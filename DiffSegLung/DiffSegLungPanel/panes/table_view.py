@@ -6,7 +6,7 @@ import qt
 import slicer
 from slicer.i18n import tr as _
 
-from ..scene.result_nodes import Results
+from ..scene.result_nodes import ResultNodes
 from ..wording import numberText
 from .contract import Widgets
 
@@ -31,7 +31,7 @@ class ClassTableView:
         self.regions: list[str] = []
         ui.classTableView.verticalHeader().visible = False
 
-    def show(self, found: Results | None, region: str, airShift: float = 0.0) -> None:
+    def show(self, found: ResultNodes | None, region: str, airShift: float = 0.0) -> None:
         """Show these results (None: nothing).
 
         Args:

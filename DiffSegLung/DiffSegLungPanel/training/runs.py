@@ -63,7 +63,7 @@ class Scan:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class TrainingOutcome:
     """How a training ended.
 
     Attributes:
@@ -196,12 +196,12 @@ class TrainingRun:
         """The lines of its log that are whole, in order."""
         return linesOf(self.folder / "log.jsonl")
 
-    def outcome(self) -> Outcome | None:
+    def outcome(self) -> TrainingOutcome | None:
         """How it ended; None while it has not."""
         said = mappingOf(self.folder / "result.json")
         if not isinstance(said.get("model"), str):
             return None
-        return Outcome(
+        return TrainingOutcome(
             model=said["model"],
             parent=str(said.get("parent") or ""),
             bestStep=wholeOf(said.get("best_step")),

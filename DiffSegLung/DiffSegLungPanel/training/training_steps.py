@@ -18,7 +18,7 @@ from ..scene import exchange
 from ..work.tasks import Steps, TaskProgress, spanned
 from ..work.temporary import temporaryFolder, writeText
 from ..work.worker import workerSteps
-from .runs import FEWEST, SCANS, Outcome, TrainingRun
+from .runs import FEWEST, SCANS, TrainingOutcome, TrainingRun
 
 EXPORT_END = 0.05
 """Fraction of a training at which the volumes of the scene have been written."""
@@ -112,7 +112,7 @@ def trainSteps(scene: slicer.vtkMRMLScene, run: TrainingRun, data: TrainingData,
     """Train from the beginning; :func:`resumeSteps` goes on with what a pause or a crash left.
 
     Returns:
-        The :class:`.trainingruns.Outcome`.
+        The :class:`.runs.TrainingOutcome`.
 
     Raises:
         DiffSegLungError: the library's reasons; cancelling keeps everything that was learned.
@@ -150,7 +150,7 @@ def _command(arguments: list[str], begin: float) -> Steps:
         yield from spanned(workerSteps(arguments, private, graceS=_GRACE_S), begin, 1.0)
 
 
-def _end(run: TrainingRun) -> Outcome:
+def _end(run: TrainingRun) -> TrainingOutcome:
     outcome = run.outcome()
     if outcome is None:
         raise DiffSegLungError(

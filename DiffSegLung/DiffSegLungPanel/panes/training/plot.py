@@ -11,7 +11,7 @@ import slicer
 from slicer.i18n import tr as _
 
 from ...scene.hierarchy import removeNode
-from ...scene.tables import Column, fillTable
+from ...scene.table_nodes import Column, fillTable
 
 LOSS, RETRIEVAL = "loss", "retrieval"
 _ROLE = "DiffSegLung.training"

@@ -13,7 +13,7 @@ from slicer.i18n import tr as _
 
 from DiffSegLungLib.classes import BY_ID, BY_KEY, PATHOLOGY
 from DiffSegLungLib.io.whole_file import writing
-from DiffSegLungLib.report.charts import region_name
+from DiffSegLungLib.report.notation import region_name
 from DiffSegLungLib.report.quantify import Quantities
 
 Column = tuple[str, str, str, Sequence[str] | Sequence[float]]
