@@ -22,8 +22,6 @@ from .segmentation import classMap, regionMap
 
 _COARSE = 64
 """Samples along each axis where the nearest region is looked up; enough to tell sides and thirds."""
-_SIDE = np.array([0, 1, 1, 1, 2, 2, 2], np.uint8)
-_THIRD = np.array([0, 1, 2, 3, 1, 2, 3], np.uint8)
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,6 +53,8 @@ def measure(
         DiffSegLungError: code ``missing-node``: the segmentation, the CT or the regions were deleted; others
             where the CT is none any more, or what was stored with the segmentation is damaged.
     """
+    from DiffSegLungLib.anatomy.regions import side_of, third_of  # not while Slicer starts
+
     _require(scene, segmentationNode)
     results = resultsOf(segmentationNode)
     edited = yield from settleTags(segmentationNode)
@@ -74,7 +74,7 @@ def measure(
             raise not_finite(int(hu.size - np.isfinite(hu).sum()), results.volume.GetName())
         if (padding := hu < PADDING_BELOW).any():
             hu = np.where(padding, hu.dtype.type(AIR), hu)  # as the library reads a CT
-        tally.add(hu, classes[part], _SIDE[region], _THIRD[region])
+        tally.add(hu, classes[part], side_of(region), third_of(region))
         yield
     _require(scene, segmentationNode)
     if not regions.any():
