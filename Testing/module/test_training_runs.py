@@ -17,13 +17,13 @@ import slicer
 from DiffSegLungPanel.logic import DiffSegLungLogic
 from DiffSegLungPanel.panes.training.plot import LOSS, RETRIEVAL, TrainingPlot
 from DiffSegLungPanel.panes.training.view import runTitle, verdict
+from DiffSegLungPanel.places import trainingsFolder
 from DiffSegLungPanel.training.runs import (
     Scan,
     TrainingOutcome,
     TrainingRun,
     knownRuns,
     newRun,
-    trainingsFolder,
 )
 from DiffSegLungPanel.training.training_estimate import SETTING, estimateText, learnFrom
 from DiffSegLungPanel.training.training_steps import TrainingData, TrainingPlan

@@ -14,6 +14,7 @@ from slicer.i18n import tr as _
 
 from DiffSegLungLib.errors import Cancelled, DiffSegLungError, InputError
 
+from ..places import notWritten
 from ..scene import exchange
 from ..work.tasks import Steps, TaskProgress, spanned
 from ..work.temporary import temporaryFolder, writeText
@@ -172,7 +173,7 @@ def _sources(
     try:
         folder.mkdir(mode=0o700, exist_ok=True)
     except OSError as error:
-        raise _noRoom(error) from error
+        raise notWritten(folder, error) from error
     files: list[str] = []
     for number, volume in enumerate(data.volumes):
         _requireVolume(scene, volume)
@@ -243,11 +244,3 @@ def _requireVolume(scene: slicer.vtkMRMLScene, volume: slicer.vtkMRMLScalarVolum
             _("A CT was deleted before it was written for the training."),
             _("Choose the CT again and press Start."),
         )
-
-
-def _noRoom(error: OSError) -> InputError:
-    return InputError(
-        "not-written",
-        _("The CT could not be written for the training ({reason}).").format(reason=error.strerror or error),
-        _("Free some space on the disk of the folder of trainings."),
-    )
