@@ -111,7 +111,7 @@ def _column(table: slicer.vtkMRMLTableNode | None, column: int) -> list[str]:
 def _densityText(table: slicer.vtkMRMLTableNode | None, region: str) -> str:
     """The region's densitometry as one line: every column's name, value and unit."""
     names = _column(table, 0)
-    if region not in names:
+    if table is None or region not in names:
         return ""
     row = names.index(region)
     parts = []

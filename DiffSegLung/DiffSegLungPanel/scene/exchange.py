@@ -162,7 +162,7 @@ def newArray(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
 
 def vtkArrayOf(array: np.ndarray) -> vtk.vtkDataArray:
     """The VTK array of an array's values: its own memory if :func:`newArray` made it, else a copy."""
-    owner: object = array
+    owner: Any = array
     while isinstance(owner, np.ndarray) and owner.size == array.size:
         owner = owner.base
     owner = owner.obj if isinstance(owner, memoryview) else owner

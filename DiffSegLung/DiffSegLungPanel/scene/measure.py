@@ -55,15 +55,14 @@ def measure(
     """
     from DiffSegLungLib.anatomy.regions import side_of, third_of  # not while Slicer starts
 
-    _require(scene, segmentationNode)
-    results = resultsOf(segmentationNode)
+    volume, thirds = _require(scene, segmentationNode)
     edited = yield from settleTags(segmentationNode)
-    classes = yield from classMap(segmentationNode, results.volume)
+    classes = yield from classMap(segmentationNode, volume)
     _require(scene, segmentationNode)
-    regions = yield from regionMap(results.regions, results.volume)
+    regions = yield from regionMap(thirds, volume)
     _require(scene, segmentationNode)
-    grid = gridOf(results.volume)
-    values = slicer.util.arrayFromVolume(results.volume)
+    grid = gridOf(volume)
+    values = slicer.util.arrayFromVolume(volume)
     tally = Tally(grid.voxelMl, shift_hu=_shiftOf(segmentationNode))
     nearest = _nearestRegion(regions)
     yield
@@ -71,7 +70,7 @@ def measure(
         _takeIn(regions, classes, nearest, part)
         hu, region = values[part], regions[part]
         if hu.dtype.kind == "f" and not np.isfinite(hu).all():
-            raise not_finite(int(hu.size - np.isfinite(hu).sum()), results.volume.GetName())
+            raise not_finite(int(hu.size - np.isfinite(hu).sum()), volume.GetName())
         if (padding := hu < PADDING_BELOW).any():
             hu = np.where(padding, hu.dtype.type(AIR), hu)  # as the library reads a CT
         tally.add(hu, classes[part], side_of(region), third_of(region))
@@ -86,8 +85,10 @@ def measure(
     return Measured(tally.result(), classes, regions, edited)
 
 
-def _require(scene: slicer.vtkMRMLScene, segmentationNode: slicer.vtkMRMLSegmentationNode | None) -> None:
-    """Say what is missing or cannot be measured.
+def _require(
+    scene: slicer.vtkMRMLScene, segmentationNode: slicer.vtkMRMLSegmentationNode | None
+) -> tuple[slicer.vtkMRMLScalarVolumeNode, slicer.vtkMRMLSegmentationNode]:
+    """The CT of a segmentation and its lung regions; says what is missing or cannot be measured.
 
     Raises:
         DiffSegLungError: code ``missing-node``, or those of :func:`.exchange.checkInput`.
@@ -111,6 +112,7 @@ def _require(scene: slicer.vtkMRMLScene, segmentationNode: slicer.vtkMRMLSegment
             _("The lung regions of {name} are no longer in the scene.").format(name=name),
             _("Run the segmentation again; a new output keeps this one as it is."),
         )
+    return results.volume, results.regions
 
 
 def _shiftOf(segmentationNode: slicer.vtkMRMLSegmentationNode) -> float:

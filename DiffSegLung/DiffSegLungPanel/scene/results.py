@@ -294,6 +294,7 @@ def _fillTables(
 ) -> None:
     """Fill tables and charts, made where they are missing."""
     volume = resultsOf(node).volume
+    assert volume is not None, "a result was just measured on it"
     ct = volume.GetName()
 
     def made(role: str, name: str) -> slicer.vtkMRMLNode:

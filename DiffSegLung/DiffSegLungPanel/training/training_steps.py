@@ -232,7 +232,7 @@ def _patientOf(scene: slicer.vtkMRMLScene, volume: slicer.vtkMRMLScalarVolumeNod
         patient = hierarchy.GetItemAncestorAtLevel(item, level) if item else 0
         if patient:
             return f"item {patient}"
-    from DiffSegLungLib.training.store import patient_of  # not while Slicer starts
+    from DiffSegLungLib.training.patients import patient_of  # not while Slicer starts
 
     return patient_of(Path(f"{volume.GetName()}.nrrd".replace("/", "_")))
 

@@ -142,7 +142,9 @@ class TrainingPlot:
 
     def _series(self, curve: _Curve) -> slicer.vtkMRMLPlotSeriesNode:
         series = self._node("vtkMRMLPlotSeriesNode", f"{curve.chart}.{curve.column}", curve.name)
-        series.SetAndObserveTableNodeID(self._find("vtkMRMLTableNode", curve.table).GetID())
+        table = self._find("vtkMRMLTableNode", curve.table)
+        assert table is not None, "it was filled before its chart"
+        series.SetAndObserveTableNodeID(table.GetID())
         series.SetPlotType(slicer.vtkMRMLPlotSeriesNode.PlotTypeScatter)
         series.SetXColumnName(_STEP)
         series.SetYColumnName(curve.column)
