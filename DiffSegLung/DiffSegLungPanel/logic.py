@@ -17,14 +17,13 @@ from DiffSegLungLib.report.quantify import Quantities
 
 from .scene import results
 from .scene.parameters import DiffSegLungParameters
-from .steps.batch_steps import Outcome, folderSteps, volumesSteps
+from .steps.batch_steps import VolumeOutcome, folderSteps, volumesSteps
 from .steps.compare_steps import Comparison, compareSteps
 from .steps.estimate import Estimate, estimate, updatedScale
 from .steps.generate_steps import GenerateRequest, generateSteps
 from .steps.request import Request
 from .steps.segmentation_steps import segmentationSteps
-from .training.runs import Outcome as TrainingOutcome
-from .training.runs import TrainingRun, newRun
+from .training.runs import TrainingOutcome, TrainingRun, newRun
 from .training.training_steps import (
     TrainingData,
     TrainingPlan,
@@ -112,11 +111,11 @@ class DiffSegLungLogic(ScriptedLoadableModuleLogic):
         device: str = "auto",
         settings: Mapping[str, Any] | None = None,
         waitForCompletion: bool = True,
-    ) -> list[Outcome] | Task:
+    ) -> list[VolumeOutcome] | Task:
         """Segment several volumes of the scene, one after the other; one that fails does not stop the rest.
 
         Returns:
-            One :class:`.batchsteps.Outcome` a volume, or the task.
+            One :class:`.batch_steps.VolumeOutcome` a volume, or the task.
         """
         requests = [
             Request(volume, bundle=bundle, preset=preset, device=device, settings=settings or {})

@@ -178,6 +178,7 @@ def shownName(bundle: str) -> str:
     if bundle not in (DEFAULT, BUILT_IN):
         return Path(bundle).name
     model = Library().default()[0] if bundle == DEFAULT else Library().find(BUILT_IN)
+    assert model is not None, "the built-in model comes with the library"
     text = _("Built-in ({name})") if model.built_in else _("Default ({name})")
     return text.format(name=model.name)
 

@@ -252,6 +252,7 @@ class Panel(VTKObservationMixin):
     def request(self, *, replaceEdited: bool = False) -> Request:
         """What the user has chosen."""
         parameters = self.parameters
+        assert parameters is not None, "nothing is asked for while the scene is closed"
         return Request(
             inputVolume=parameters.inputVolume,
             outputSegmentation=parameters.outputSegmentation,

@@ -22,7 +22,7 @@ from ..running.session import CASES_KEPT
 from .batch_summary import FILE, Row, read_rows, row, row_of_result, write_rows
 
 if TYPE_CHECKING:
-    from ..io.cases import Case, PassedOver
+    from ..io.cohort import Case, PassedOver
     from ..running.session import Session, Work
 
 GRACE_S = 3.5
@@ -67,7 +67,7 @@ def run_batch(request: BatchRequest, session: Session) -> None:
     session.plan({"start": 1.0, "cases": 99.0})
     session.grace_s = GRACE_S
     session.check("start")
-    from ..io.cases import search
+    from ..io.cohort import search
 
     found = search(request.sources, leave_out=request.output, going_on=lambda: session.check("start"))
     model = _checked_model(request)

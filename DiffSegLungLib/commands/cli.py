@@ -114,12 +114,13 @@ def _parser() -> argparse.ArgumentParser:
 
     added = names.add_parser("phantom", help="generate a chest CT with lesions, and its truth")
     added.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help=_OUTPUT)
+    added.add_argument("--raw", action="store_true", help="the CT uncompressed: for programs")
     added.add_argument("--overwrite", action="store_true", help="replace an earlier one")
     added.add_argument("--seed", type=int, default=0, metavar="N", help="which chest (%(default)s)")
     _add_session(added)
     added.set_defaults(
         work=lambda options: demo.phantom(
-            options.output, Config(seed=options.seed).seed, overwrite=options.overwrite
+            options.output, Config(seed=options.seed).seed, raw=options.raw, overwrite=options.overwrite
         )
     )
 

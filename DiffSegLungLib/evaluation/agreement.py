@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from ..classes import BY_ID, HEALTHY, PATHOLOGY, VESSEL
 from ..io.geometry import Geometry, bounding_box
-from .known_truth import Case, classes_of
+from .known_truth import LabelledCase, classes_of
 from .metrics import doubt_histogram, error_auroc, hausdorff95_mm, score
 
 MATCHED_SHARE = 0.25
@@ -62,7 +62,7 @@ class Truth:
         geometry: of that part.
     """
 
-    def __init__(self, case: Case) -> None:
+    def __init__(self, case: LabelledCase) -> None:
         inside = case.scored if case.lungs is None else case.scored | case.lungs
         self.box = bounding_box(inside)
         self.geometry: Geometry = case.ct.geometry.crop(self.box)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from ..config import Config
 from ..errors import InputError
-from ..io.cases import find_cases
+from ..io.cohort import find_cases
 from ..io.fingerprint import fingerprint
 from ..running.output_folder import OutputFolder, other_users
 from ..talk import Talk

@@ -21,8 +21,8 @@ from .held_out.families import painters_of
 
 __all__ = [
     "FULL_CHEST",
-    "Case",
     "CaseKey",
+    "LabelledCase",
     "classes_of",
     "full_chest_paths",
     "lesion_plan",
@@ -68,7 +68,7 @@ class CaseKey:
 
 
 @dataclass(frozen=True)
-class Case:
+class LabelledCase:
     """One volume with truth.
 
     Attributes:
@@ -115,7 +115,7 @@ def lesion_plan(
     ]
 
 
-def make_case(key: CaseKey, *, volume_range_ml: tuple[float, float] = (5.0, 80.0)) -> Case:
+def make_case(key: CaseKey, *, volume_range_ml: tuple[float, float] = (5.0, 80.0)) -> LabelledCase:
     """A real lung with inserted lesions; the same key gives the same voxels.
 
     Healthy is what no lesion touched. What is denser than -600 HU there (vessels, airway walls) and the
@@ -136,18 +136,20 @@ def make_case(key: CaseKey, *, volume_range_ml: tuple[float, float] = (5.0, 80.0
     truth = np.where(made.truth > 0, made.truth, np.where(lungs, HEALTHY, 0)).astype(np.uint8)
     known = (made.truth > 0) | ((ct.hu <= _DENSE_HU) & ~ill)
     scan = ct.with_hu(np.rint(made.hu).astype(np.int16))
-    return Case(key.name, scan, truth, lungs & known, lungs, made.owner, made.lesions, key.family)
+    return LabelledCase(key.name, scan, truth, lungs & known, lungs, made.owner, made.lesions, key.family)
 
 
-def phantom_cases(seeds: Iterable[int], size: Size = "standard", family: Family = "b") -> Iterator[Case]:
+def phantom_cases(
+    seeds: Iterable[int], size: Size = "standard", family: Family = "b"
+) -> Iterator[LabelledCase]:
     """Generated chests; the lungs have to be found, and every voxel of either mask counts."""
     for seed in seeds:
         phantom = generate_phantom(seed, size, family=family, painters=painters_of(family))
         scored = np.ones(phantom.truth.shape, bool)
-        yield Case(phantom.ct.source, phantom.ct, phantom.truth, scored, None, family=family)
+        yield LabelledCase(phantom.ct.source, phantom.ct, phantom.truth, scored, None, family=family)
 
 
-def classes_of(case: Case) -> list[int]:
+def classes_of(case: LabelledCase) -> list[int]:
     """Class ids that the truth of a case knows, vessels only where it says where they are."""
     present = np.unique(case.truth)
     return [int(c) for c in present if c in range(HEALTHY, VESSEL + 1)]

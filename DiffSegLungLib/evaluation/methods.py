@@ -18,7 +18,7 @@ from .agreement import Truth
 if TYPE_CHECKING:
     from ..model.bundle import Bundle
     from ..segmentation.pipeline import Segmenter
-    from .known_truth import Case
+    from .known_truth import LabelledCase
     from .rivals.baselines import Method
 
 PRODUCT = "DiffSegLung"
@@ -47,7 +47,7 @@ class Methods:
 
         return Segmenter(self._bundle, self._config)
 
-    def measure(self, case: Case) -> dict[str, Any]:
+    def measure(self, case: LabelledCase) -> dict[str, Any]:
         """Every method on one case: a mapping of names to :meth:`~.agreement.Truth.measure` and seconds."""
         from ..anatomy.lungs import segment_lungs
 

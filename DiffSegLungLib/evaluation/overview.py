@@ -6,7 +6,7 @@ import math
 from pathlib import Path
 
 from ..classes import BY_KEY, CLASSES
-from ..report.charts import number
+from ..report.notation import number
 from ..report.pictures import Panel
 from ..report.quantify import Quantities
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..classes import BY_KEY
 from .metrics import DOUBT_BINS
-from .results import DISEASES, MEAN, SuiteResults
+from .suite_results import DISEASES, MEAN, SuiteResults
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

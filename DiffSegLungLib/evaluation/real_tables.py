@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from ..classes import CLASSES, PATHOLOGY
+from .markdown import markdown_table
 from .real import KERNEL_PAIRS, NEAR_HEALTHY, PROGRESSION
-from .tables import markdown_table
 
 LARGEST_DIFFERENCE_PERCENT = 15.0
 LARGEST_DIFFERENCE_OF_LUNG = 1.0

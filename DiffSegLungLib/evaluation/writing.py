@@ -14,12 +14,13 @@ from .. import __version__
 from ..io.whole_file import writing
 from ..segmentation.provenance import now
 from .folder import FORMAT, EvaluationFolder, write_json
+from .markdown import markdown_table
 from .plots import draw_plots
 from .pool import cores
 from .real_tables import real_tables
-from .results import MEAN, TISSUES, SuiteResults
+from .suite_results import MEAN, TISSUES, SuiteResults
 from .suites import SUITES
-from .tables import markdown_table, truth_tables
+from .truth_tables import truth_tables
 
 Record = dict[str, Any]
 

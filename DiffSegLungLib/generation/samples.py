@@ -17,7 +17,6 @@ from ..io.ct import CT, Geometry, read_mask, resample, write_image
 from ..io.image_file import opened_or_refused, read_volume
 from ..io.own_files import CARD
 from ..io.padding import AIR
-from ..io.raw_image import write_raw
 from ..io.whole_file import writing
 from ..running.output_folder import OutputFolder
 
@@ -125,7 +124,7 @@ def generate(request: GenerationRequest, session: Session) -> None:
         return sample_lungs(bundle, lungs, how, number=number, around=around, device=place)
 
     for number, name in enumerate(request.names):
-        _write(folder / name, on_grid(draw(number), grid, mask, geometry, ct), geometry)
+        write_image(folder / name, on_grid(draw(number), grid, mask, geometry, ct), geometry)
     session.check("output")
     card = {
         "what": "Drawn by a generative model; not a scan of anyone.",
@@ -149,15 +148,6 @@ def generate(request: GenerationRequest, session: Session) -> None:
     target = session.output.target
     plural = "s" if request.count > 1 else ""
     session.display.result(str(target), f"{request.count} sample{plural} of {bundle.name} in {target}")
-
-
-def _write(path: Path, hu: NDArray[np.int16], geometry: Geometry) -> None:
-    """A sample as its name's suffix says."""
-    if path.suffix != ".mhd":
-        write_image(path, hu, geometry)
-        return
-    for _fraction in write_raw(path, geometry, hu.dtype, hu[:, None]):
-        pass
 
 
 def on_grid(

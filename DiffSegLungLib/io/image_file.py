@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from ..errors import InputError
+from ..errors import InputError, not_written
 from .geometry import Geometry, to_image
 from .nifti import check_nifti
 from .nifti_slabs import write_nifti
+from .raw_image import write_raw
 from .refusals import THICKEST_MM, THINNEST_MM, bad_direction, bad_spacing, check_name, unreadable
 from .text_header import check_text_header
 from .whole_file import writing
@@ -141,7 +142,17 @@ _silence = _Silence()
 
 
 def write_image(path: Path, array: NDArray[Any], geometry: Geometry) -> None:
-    """Write an array (z, y, x) as ``.nii.gz``, ``.nrrd`` or ``.mha``, compressed, whole or not at all."""
+    """Write an array (z, y, x), whole or not at all.
+
+    Args:
+        path: ending in ``.nii.gz``, ``.nrrd`` or ``.mha``, compressed; or in ``.mhd`` for plain voxels beside
+            a header (:mod:`.raw_image`), which a program reads at once.
+        array: bool and float16 become uint8 and float32.
+        geometry: its grid.
+
+    Raises:
+        InputError: code ``not-written``.
+    """
     if array.shape != geometry.shape:
         raise ValueError(f"array of shape {array.shape} on a grid of shape {geometry.shape}")
     kinds: dict[str, np.dtype[Any]] = {"bool": np.dtype(np.uint8), "float16": np.dtype(np.float32)}
@@ -159,6 +170,14 @@ def write_parts(
         dtype: of its voxels.
         part: the values (z, y, x) of some planes, asked for from several threads, each plane once.
     """
+    if path.suffix == ".mhd":
+        planes = (part(slice(z, z + 1)) for z in range(geometry.shape[0]))
+        try:
+            for _fraction in write_raw(path, geometry, np.dtype(dtype), planes):
+                pass
+        except OSError as error:
+            raise not_written(path.name, error) from error
+        return
     if not path.name.endswith(".nii.gz") or max(geometry.size) > _MOST_NIFTI:
         save(path, to_image(np.asarray(part(slice(0, geometry.shape[0])), dtype), geometry))
         return

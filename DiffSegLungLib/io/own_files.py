@@ -27,6 +27,9 @@ RAW_FILES = (
 
 PHANTOM_FILES = ("phantom.nii.gz", "truth.seg.nrrd")
 
+RAW_PHANTOM_FILES = ("phantom.mhd", "truth.seg.nrrd", "phantom.raw")
+"""What ``phantom --raw`` writes instead."""
+
 CARD = "samples.json"
 
 SAMPLE = re.compile(r"sample-\d{3}\.(nii\.gz|mhd)")

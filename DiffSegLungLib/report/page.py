@@ -9,7 +9,8 @@ from typing import Any
 
 from ..classes import BY_KEY, HEALTHY, PATHOLOGY
 from ..errors import DiffSegLungError
-from .charts import colour, hu_histogram, number, region_name
+from .histogram import hu_histogram
+from .notation import colour, number, region_name
 from .pictures import Panel, Picture
 from .png import encode_png
 from .quantify import Quantities

@@ -3,7 +3,7 @@
 Definitions, so that anyone can recompute them:
 
 - Region "lungs" is the lung mask: without trachea and main bronchi, with the vessels inside the lungs.
-- Sides are the patient's; thirds have equal lung volume on each side (:mod:`DiffSegLungLib.lungs`).
+- Sides are the patient's; thirds have equal lung volume on each side (:mod:`DiffSegLungLib.anatomy.regions`).
 - HU are air-corrected (measured + shift); no voxel is clipped.
 - LAA-950 and LAA-910: share of the region's voxels below -950 and -910 HU (emphysema, air trapping).
 - HAA: share of the region's voxels from -600 to -250 HU, both included (high-attenuation areas).
@@ -35,7 +35,6 @@ _THIRDS = {"": (1, 2, 3), "upper": (1,), "middle": (2,), "lower": (3,)}
 _THIRD_NUMBERS = (0, 1, 2, 3)
 _PARTS = tuple((side, third) for side in (1, 2) for third in _THIRD_NUMBERS)
 _IDS = max(c.id for c in CLASSES) + 1
-_SLAB = 8
 _FRACTIONS = 4
 _WIDEST = 32768
 
@@ -146,35 +145,6 @@ class Quantities:
         return text.getvalue()
 
 
-def quantify(
-    hu: NDArray[Any],
-    labels: NDArray[np.uint8],
-    side: NDArray[np.uint8],
-    third: NDArray[np.uint8],
-    voxel_ml: float,
-    *,
-    shift_hu: float = 0.0,
-) -> Quantities:
-    """Measure a segmentation.
-
-    Args:
-        hu: (z, y, x) HU as read, int16 or float32.
-        labels: (z, y, x) class ids; 0 outside the lungs.
-        side: (z, y, x), 0 outside, 1 right, 2 left lung.
-        third: (z, y, x), 1 upper, 2 middle, 3 lower third of its lung.
-        voxel_ml: volume of one voxel, ml.
-        shift_hu: air-offset correction, added to every HU.
-
-    Returns:
-        the numbers; every voxel with ``side`` > 0 counts, labelled or not.
-    """
-    tally = Tally(voxel_ml, shift_hu=shift_hu)
-    for low in range(0, len(hu), _SLAB):
-        part = slice(low, low + _SLAB)
-        tally.add(hu[part], labels[part], side[part], third[part])
-    return tally.result()
-
-
 class Tally:
     """Measure a segmentation piece by piece: one joint histogram of part of lung, class and HU holds it all.
 
@@ -199,7 +169,14 @@ class Tally:
         side: NDArray[np.uint8],
         third: NDArray[np.uint8],
     ) -> None:
-        """Count a piece of the volume; arguments as for :func:`quantify`, all of one shape."""
+        """Count a piece of the volume: every voxel with ``side`` > 0, labelled or not.
+
+        Args:
+            hu: (z, y, x) HU as read, whole numbers or fractions.
+            labels: (z, y, x) class ids; 0 outside the lungs.
+            side: (z, y, x), 0 outside, 1 right, 2 left lung.
+            third: (z, y, x), 1 upper, 2 middle, 3 lower third of its lung.
+        """
         inside = side > 0
         if not inside.any():
             return

@@ -17,10 +17,8 @@ from numpy.typing import NDArray
 from ..anatomy.lungs import Lungs
 from ..anatomy.regions import side_of, third_of
 from ..config import Config
-from ..errors import not_written
 from ..io.ct import CT, write_image, write_segmentation
 from ..io.image_file import write_parts
-from ..io.raw_image import write_raw
 from ..io.whole_file import writing
 from ..report.page import summary_text, write_report
 from ..report.pictures import draw_montage, draw_panels
@@ -138,19 +136,9 @@ class Result:
 
     def _write_raw(self, folder: Path) -> None:
         """The maps as plain voxels, for a program that reads them at once."""
-        maps: tuple[tuple[str, type, Callable[[slice], NDArray[Any]]], ...] = (
-            ("labels", np.uint8, lambda planes: self.labels[planes]),
-            ("regions", np.uint8, lambda planes: self.lungs.regions[planes]),
-            ("entropy", np.float32, self._rounded_entropy),
-        )
-        for name, dtype, part in maps:
-            slabs = (part(slice(z, z + 1)) for z in range(len(self.labels)))
-            path = folder / f"{name}.mhd"
-            try:
-                for _fraction in write_raw(path, self.ct.geometry, np.dtype(dtype), slabs):
-                    pass
-            except OSError as error:
-                raise not_written(path.name, error) from error
+        write_image(folder / "labels.mhd", self.labels, self.ct.geometry)
+        write_image(folder / "regions.mhd", self.lungs.regions, self.ct.geometry)
+        write_parts(folder / "entropy.mhd", self.ct.geometry, np.float32, self._rounded_entropy)
 
     def _find_uncertain(self, folder: Path) -> None:
         """Look for :attr:`uncertain`, which the tables need, while files are written."""

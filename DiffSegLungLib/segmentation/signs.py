@@ -60,7 +60,11 @@ class Sign:
         return np.asarray(np.linalg.inv(self._root), np.float64)
 
     def log_density(self, x: NDArray[np.floating]) -> NDArray[np.float64]:
-        """log p(statistics | sign) + constant, (n,), for statistics (n, d)."""
+        """log p(statistics | sign) + constant, (n,), for statistics (n, d).
+
+        ``scipy.stats.multivariate_t`` gives the same to 1e-11, but takes 0.88 s instead of 0.71 s for 200,000
+        cells and all signs, and its import would cost every run 0.8 s and 37 MB.
+        """
         z = (np.asarray(x, np.float64) - self.mean) @ self._whitening.T
         d = len(self.mean)
         log = np.log1p(np.einsum("nd,nd->n", z, z) / DEGREES)

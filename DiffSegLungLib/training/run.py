@@ -52,14 +52,14 @@ class TrainingRequest:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class TrainingSummary:
     """What came of a training: a place to look at, and a few lines for a person."""
 
     place: Path
     summary: str
 
 
-def train(request: TrainingRequest, talk: Talk = SILENT) -> Outcome:
+def train(request: TrainingRequest, talk: Talk = SILENT) -> TrainingSummary:
     """Run the whole training, write its bundle, and install that where a model was fine-tuned.
 
     Started by ``torchrun``, the processes train together; the first one prepares the CT and writes.
@@ -77,7 +77,7 @@ def train(request: TrainingRequest, talk: Talk = SILENT) -> Outcome:
         trainer, volumes, held_out = _trained(request, ranks, talk)
     run = trainer.run_folder
     if not trainer.ranks.writes:
-        return Outcome(run.bundle, "")
+        return TrainingSummary(run.bundle, "")
     draw_curve(run.entries(), request.settings, run.curve)
     talk.at("population").advance(0.0)
     if request.parent is not None and trainer.best.before and not trainer.best.best_step:
@@ -85,17 +85,17 @@ def train(request: TrainingRequest, talk: Talk = SILENT) -> Outcome:
     _write_bundle(request, trainer, volumes, held_out, talk)
     if request.parent is None:
         run.finish(_result(request, trainer, str(run.bundle)))
-        return Outcome(run.bundle, f"The model is in {run.bundle}, its curve in {run.curve}.")
+        return TrainingSummary(run.bundle, f"The model is in {run.bundle}, its curve in {run.curve}.")
     model = register(run.bundle)
     run.finish(_result(request, trainer, model.name))
-    return Outcome(
+    return TrainingSummary(
         run.bundle,
         f"The new model is {model.name!r}, installed. {_compared(trainer)}\n"
         f"Use it with: --bundle '{model.name}'. Its curve is in {run.curve}.",
     )
 
 
-def check(request: TrainingRequest, talk: Talk = SILENT) -> Outcome:
+def check(request: TrainingRequest, talk: Talk = SILENT) -> TrainingSummary:
     """Only prepare the CT, and say which of them can be trained on; a training in the same folder uses them.
 
     Raises:
@@ -115,7 +115,7 @@ def check(request: TrainingRequest, talk: Talk = SILENT) -> Outcome:
     usable, refused = _prepare(request, run, talk)
     lines = [f"{len(usable)} of {len(usable) + len(refused)} CT can be trained on."]
     lines += [one.told for one in refused]
-    return Outcome(run.cohort_file, "\n".join(lines))
+    return TrainingSummary(run.cohort_file, "\n".join(lines))
 
 
 def _trained(
@@ -293,12 +293,12 @@ def _write_bundle(
     bundle.save(folder)
 
 
-def _no_better(request: TrainingRequest, trainer: Trainer) -> Outcome:
+def _no_better(request: TrainingRequest, trainer: Trainer) -> TrainingSummary:
     """A fine-tuning whose weights were never better than the parent's makes no model."""
     assert request.parent is not None
     run = trainer.run_folder
     run.finish(_result(request, trainer, request.parent.words))
-    return Outcome(
+    return TrainingSummary(
         run.result,
         f"No model was made: on the patients held out, none of {trainer.step} steps was better than "
         f"{request.parent.words}.\nTry more CT, more --steps, or another --learning-rate; "

@@ -18,7 +18,7 @@ from ..anatomy.lungs import segment_lungs
 from ..errors import DiffSegLungError, InputError, not_written
 from ..grid.canonical import CELL, SPACING_ZYX, Canonical, working_volume
 from ..grid.cells import Lattices
-from ..io.cases import find_cases
+from ..io.cohort import find_cases
 from ..io.ct import CT, Geometry
 from ..io.refusals import shown_name
 from ..io.whole_file import writing

@@ -20,7 +20,13 @@ import DiffSegLungLib
 from DiffSegLungLib.classes import BY_ID, CAVITY, GROUND_GLASS, HEALTHY
 from DiffSegLungLib.config import Config
 from DiffSegLungLib.evaluation.disease import own_disease
-from DiffSegLungLib.evaluation.known_truth import Case, CaseKey, full_chest_paths, lesion_plan, make_case
+from DiffSegLungLib.evaluation.known_truth import (
+    CaseKey,
+    LabelledCase,
+    full_chest_paths,
+    lesion_plan,
+    make_case,
+)
 from DiffSegLungLib.grid.cells import HALF_CELL, Cells, cell_of
 from DiffSegLungLib.io.ct import CT, resample
 from DiffSegLungLib.lesions.lesions import KINDS
@@ -99,7 +105,7 @@ def _samples(key: CaseKey, rng: np.random.Generator) -> Iterator[tuple[str, NDAr
     yield "healthy", half.features[rng.permutation(np.flatnonzero(untouched))[:_CELLS_A_LUNG]]
 
 
-def _faint(key: CaseKey, case: Case) -> Cells:
+def _faint(key: CaseKey, case: LabelledCase) -> Cells:
     """Half cells of the same case with every lesion at :data:`FAINT` of its strength: disease that begins."""
     before = CT.read(key.volume).hu
     hu = np.rint(before + FAINT * (case.ct.hu.astype(np.float32) - before)).astype(np.int16)

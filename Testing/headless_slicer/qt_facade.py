@@ -16,7 +16,7 @@ from typing import Any
 
 from PySide6 import QtCore, QtGui, QtWidgets
 
-from .qt import dialogs as qt_facade_dialogs
+from .qt import dialogs
 from .qt.wrapper import ClassWrapper, InstanceWrapper, replacements, wrap, wrapper_class
 
 _MODULES = (QtCore, QtGui, QtWidgets)
@@ -139,7 +139,7 @@ def install() -> None:
     from .stand_ins import CTK_WIDGETS, MRML_WIDGETS
 
     ensure_application()
-    qt_facade_dialogs.install()
+    dialogs.install()
     sys.modules["qt"] = QtModule("qt")
     sys.modules["ctk"] = StandInModule("ctk", CTK_WIDGETS)
     for name, standin in MRML_WIDGETS.items():
@@ -156,7 +156,7 @@ def reset() -> None:
     for widget in ensure_application().topLevelWidgets():
         widget.deleteLater()
     ensure_application().sendPostedEvents(None, QtCore.QEvent.Type.DeferredDelete.value)
-    qt_facade_dialogs.dialogs.reset()
+    dialogs.dialogs.reset()
     errors.clear()
 
 

@@ -2,13 +2,7 @@
 
 from __future__ import annotations
 
-from .widgets import ctk_inputs, ctk_widgets
-from .widgets import mrml as mrml_widgets
-from .widgets import node_combo_box as mrml_widgets_nodes
-from .widgets import plot as mrml_widgets_plot
-from .widgets import segment_editor as mrml_widgets_editor
-from .widgets import segments as mrml_widgets_segments
-from .widgets import table as mrml_widgets_table
+from .widgets import ctk_inputs, ctk_widgets, mrml, node_combo_box, plot, segment_editor, segments, table
 
 CTK_WIDGETS: dict[str, type] = {
     cls.__name__: cls
@@ -30,13 +24,13 @@ CTK_WIDGETS: dict[str, type] = {
 MRML_WIDGETS: dict[str, type] = {
     cls.__name__: cls
     for cls in (
-        mrml_widgets_nodes.qMRMLNodeComboBox,
-        mrml_widgets.qMRMLWidget,
-        mrml_widgets_editor.qMRMLSegmentEditorWidget,
-        mrml_widgets_segments.qMRMLSegmentSelectorWidget,
-        mrml_widgets_segments.qMRMLSegmentsTableView,
-        mrml_widgets_plot.qMRMLPlotView,
-        mrml_widgets_plot.qMRMLPlotWidget,
-        mrml_widgets_table.qMRMLTableView,
+        node_combo_box.qMRMLNodeComboBox,
+        mrml.qMRMLWidget,
+        segment_editor.qMRMLSegmentEditorWidget,
+        segments.qMRMLSegmentSelectorWidget,
+        segments.qMRMLSegmentsTableView,
+        plot.qMRMLPlotView,
+        plot.qMRMLPlotWidget,
+        table.qMRMLTableView,
     )
 }

@@ -19,8 +19,8 @@ from DiffSegLungLib.evaluation.ablation.bench import Bench, Switch, without
 from DiffSegLungLib.evaluation.ablation.run import run_ablation, training_volumes
 from DiffSegLungLib.evaluation.ablation.short_trainings import VARIANTS, Budget, train_variants
 from DiffSegLungLib.evaluation.ablation.switches import DEFAULT, SWITCHES
-from DiffSegLungLib.evaluation.known_truth import Case
-from DiffSegLungLib.evaluation.pool import Outcome
+from DiffSegLungLib.evaluation.known_truth import LabelledCase
+from DiffSegLungLib.evaluation.pool import TaskOutcome
 from DiffSegLungLib.evaluation.rivals.kept import student
 from DiffSegLungLib.grid.cells import DIFFUSION, pool
 from DiffSegLungLib.io.ct import CT
@@ -37,7 +37,7 @@ CONFIG = Config(components=4, timesteps=(3, 10))
 
 
 @pytest.fixture(scope="module")
-def case() -> Case:
+def case() -> LabelledCase:
     """A very small chest with a dense block in it."""
     hu = chest()
     hu[8:16, 24:34, 15:23] += 300
@@ -46,11 +46,11 @@ def case() -> Case:
     lungs = np.zeros(hu.shape, bool)
     for centre in (19, 45):  # a little inside of the chest's own lungs
         lungs |= (x - centre) ** 2 / 8.5**2 + (y - 30) ** 2 / 14.5**2 + (z - 12) ** 2 / 10.3**2 < 1
-    return Case("small", ct, np.where(lungs, HEALTHY, 0).astype(np.uint8), lungs, lungs)
+    return LabelledCase("small", ct, np.where(lungs, HEALTHY, 0).astype(np.uint8), lungs, lungs)
 
 
 @pytest.fixture(scope="module")
-def prepared(case: Case) -> Prepared:
+def prepared(case: LabelledCase) -> Prepared:
     return prepare(case.ct, case.lungs, CONFIG)
 
 
@@ -69,7 +69,9 @@ def bundle(prepared: Prepared) -> Bundle:
 
 
 @pytest.mark.parametrize(("mode", "descriptor"), [("per-volume", "statistics"), ("adapted", "hybrid")])
-def test_without_a_switch_it_is_the_product(case: Case, bundle: Bundle, mode: str, descriptor: str) -> None:
+def test_without_a_switch_it_is_the_product(
+    case: LabelledCase, bundle: Bundle, mode: str, descriptor: str
+) -> None:
     config = replace(CONFIG, mode=mode, descriptor=descriptor)
     product = Segmenter(bundle, config).run(case.ct, lungs=case.lungs)
     fused = Bench(case, bundle, config).fused(Switch(DEFAULT, ""))
@@ -92,7 +94,7 @@ def test_a_switch_that_leaves_out_a_class_leaves_it_out(prepared: Prepared, bund
     assert (none == VESSEL).sum() < 0.1 * (labels == VESSEL).sum()
 
 
-def test_an_offset_is_corrected_unless_switched_off(case: Case, bundle: Bundle) -> None:
+def test_an_offset_is_corrected_unless_switched_off(case: LabelledCase, bundle: Bundle) -> None:
     """The small chest has its air at -1000 HU around the body: -40 HU more are seen and taken back."""
     bench = Bench(case, bundle, replace(CONFIG, descriptor="statistics"))
     as_it_is = bench._prepare(0, CONFIG)
@@ -137,7 +139,9 @@ def test_an_ablation_measures_once_and_goes_on(
     quick = Config(descriptor="statistics", mode="per-volume", components=4)
     first, second = Switch(DEFAULT, "as it is"), Switch("beta_0", "no HU", DEFAULT, {"beta": 0.0})
     # In this process: that tasks go well in others is tested elsewhere.
-    monkeypatch.setattr(ablation, "perform", lambda tasks, work, **_: [Outcome(t, work(t)) for t in tasks])
+    monkeypatch.setattr(
+        ablation, "perform", lambda tasks, work, **_: [TaskOutcome(t, work(t)) for t in tasks]
+    )
     monkeypatch.setattr(ablation, "SWITCHES", (first,))
     run_ablation([small_ct], tmp_path, config=quick, jobs=1, cases=1)
     (file,) = (tmp_path / "cases").iterdir()

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from DiffSegLungLib.classes import CAVITY, CONSOLIDATION, GROUND_GLASS, HEALTHY
 from DiffSegLungLib.evaluation.agreement import Truth
-from DiffSegLungLib.evaluation.known_truth import Case
+from DiffSegLungLib.evaluation.known_truth import LabelledCase
 from DiffSegLungLib.io.ct import CT, Geometry
 from DiffSegLungLib.lesions.lesions import PlacedLesion
 
@@ -22,7 +22,7 @@ DENSE = (slice(2, 8), slice(25, 35), slice(25, 35))
 VOXEL_ML = 2 * 1 * 1 / 1000
 
 
-def scene() -> Case:
+def scene() -> LabelledCase:
     """Two lesions of ground glass, far apart along x, and a consolidation; all of the volume is lung."""
     truth = np.full(SHAPE, HEALTHY, np.uint8)
     owner = np.zeros(SHAPE, np.uint16)
@@ -35,7 +35,7 @@ def scene() -> Case:
     geometry = Geometry(SHAPE[::-1], (1.0, 1.0, 2.0))
     ct = CT(np.zeros(SHAPE, np.int16), geometry, "made")
     lungs = np.ones(SHAPE, bool)
-    return Case("made", ct, truth, lungs.copy(), lungs, owner, tuple(lesions), None)
+    return LabelledCase("made", ct, truth, lungs.copy(), lungs, owner, tuple(lesions), None)
 
 
 def unit(measured: dict[str, Any], key: str, number: int = 0) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
+from DiffSegLungLib.errors import InputError
 from DiffSegLungLib.io import nifti_slabs
 from DiffSegLungLib.io.geometry import Geometry, to_image
 from DiffSegLungLib.io.image_file import quiet, read_volume, write_image
@@ -75,3 +76,16 @@ def test_standard_error_comes_back_when_the_last_thread_needs_it_no_more(capfd):
     threads[1].join(20)
     os.write(2, b"heard\n")
     assert capfd.readouterr().err == "heard\n"
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.float16, bool])
+def test_a_metaimage_with_a_file_of_its_own_holds_plain_voxels(tmp_path, dtype):
+    geometry = Geometry((7, 6, 5), (0.7, 0.8, 1.25), (-12.5, 3.0, 100.1), OBLIQUE)
+    array = (np.random.default_rng(1).random(geometry.shape) * 3).astype(dtype)
+    write_image(tmp_path / "a.mhd", array, geometry)
+    assert (tmp_path / "a.raw").read_bytes() == to_numbers(array).tobytes()
+    values, own, _notes = read_volume(tmp_path / "a.mhd")
+    np.testing.assert_array_equal(values, to_numbers(array))
+    assert own.same_grid(geometry)
+    with pytest.raises(InputError, match=r"a\.mhd cannot be written"):
+        write_image(tmp_path / "nowhere" / "a.mhd", array, geometry)

@@ -10,9 +10,16 @@ import numpy as np
 import pytest
 
 from DiffSegLungLib.classes import CONSOLIDATION, EMPHYSEMA, HEALTHY
-from DiffSegLungLib.report.quantify import Quantities, Tally, quantify
+from DiffSegLungLib.report.quantify import Quantities, Tally
 
 VOXEL_ML = 0.002
+
+
+def quantify(*volume: np.ndarray, voxel_ml: float = VOXEL_ML, shift_hu: float = 0.0) -> Quantities:
+    """The numbers of HU, labels, side and third, counted in one piece."""
+    tally = Tally(voxel_ml, shift_hu=shift_hu)
+    tally.add(*volume)
+    return tally.result()
 
 
 def blocks() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
@@ -32,7 +39,7 @@ def blocks() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
 @pytest.fixture
 def measured() -> Quantities:
     hu, labels, side, third = blocks()
-    return quantify(hu, labels, side, third, VOXEL_ML)
+    return quantify(hu, labels, side, third)
 
 
 def test_volumes_shares_and_means_of_the_classes(measured: Quantities) -> None:
@@ -60,7 +67,7 @@ def test_densitometry_follows_its_definitions(measured: Quantities) -> None:
 def test_thresholds_are_where_the_definitions_say() -> None:
     hu = np.array([[[-951, -950, -910, -911, -600, -250, -249, -601]]], np.int16)
     ones = np.ones(hu.shape, np.uint8)
-    density = quantify(hu, ones, ones, ones, 1.0).lungs.density
+    density = quantify(hu, ones, ones, ones, voxel_ml=1.0).lungs.density
     assert density.laa_950_percent == pytest.approx(100 * 1 / 8)
     assert density.laa_910_percent == pytest.approx(100 * 3 / 8)
     assert density.haa_percent == pytest.approx(100 * 2 / 8)
@@ -79,14 +86,14 @@ def test_regions_partition_the_lungs(measured: Quantities) -> None:
 def test_an_absent_lung_has_no_region() -> None:
     hu, labels, side, third = blocks()
     side[side == 2] = 0
-    names = [r.name for r in quantify(hu, labels, side, third, VOXEL_ML).regions]
+    names = [r.name for r in quantify(hu, labels, side, third).regions]
     assert "right" in names
     assert not any(name.startswith("left") for name in names)
 
 
 def test_the_air_shift_moves_every_hu() -> None:
     hu, labels, side, third = blocks()
-    shifted = quantify(hu, labels, side, third, VOXEL_ML, shift_hu=20.0).lungs
+    shifted = quantify(hu, labels, side, third, shift_hu=20.0).lungs
     assert shifted.classes[0].mean_hu == pytest.approx(-850.0)
     assert shifted.density.laa_950_percent == 0.0
     assert shifted.density.laa_910_percent == pytest.approx(20.0)
@@ -126,7 +133,7 @@ def test_the_joint_histogram_gives_what_the_voxels_give(dtype: str, exact: float
     hu, labels, side, third = noisy_lungs(dtype)
     chosen = (side == 2) & (third == 3)
     values = hu[chosen].astype(np.float64) + 7.5
-    found = quantify(hu, labels, side, third, VOXEL_ML, shift_hu=7.5)
+    found = quantify(hu, labels, side, third, shift_hu=7.5)
     region = next(r for r in found.regions if r.name == "left lower")
     assert region.density.mean_hu == pytest.approx(values.mean(), abs=exact)
     assert region.density.perc15_hu == pytest.approx(np.percentile(values, 15), abs=exact)
@@ -145,23 +152,23 @@ def test_pieces_add_up_to_the_whole(dtype: str) -> None:
     tally = Tally(VOXEL_ML, shift_hu=-3.25)
     for part in (slice(30, 40), slice(0, 1), slice(1, 30)):
         tally.add(hu[part], labels[part], side[part], third[part])
-    assert tally.result() == quantify(hu, labels, side, third, VOXEL_ML, shift_hu=-3.25)
+    assert tally.result() == quantify(hu, labels, side, third, shift_hu=-3.25)
 
 
 @pytest.mark.parametrize("dtype", ["int32", "int64", "float32", "float64"])
 def test_whole_values_count_alike_in_every_type(dtype: str) -> None:
     """numpy 2.0, as Slicer 5.10 has it, refuses a limit of Python's that int16 does not reach."""
     hu, labels, side, third = noisy_lungs("int16")
-    whole = quantify(hu, labels, side, third, VOXEL_ML)
-    assert quantify(hu.astype(dtype), labels, side, third, VOXEL_ML) == whole
+    whole = quantify(hu, labels, side, third)
+    assert quantify(hu.astype(dtype), labels, side, third) == whole
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "uint32", "uint64"])
 def test_unsigned_values_are_measured_as_they_are(dtype: str) -> None:
     hu, labels, side, third = noisy_lungs("int16")
     plain = hu % 200
-    whole = quantify(plain, labels, side, third, VOXEL_ML)
-    assert quantify(plain.astype(dtype), labels, side, third, VOXEL_ML) == whole
+    whole = quantify(plain, labels, side, third)
+    assert quantify(plain.astype(dtype), labels, side, third) == whole
 
 
 def test_fractions_may_come_late() -> None:
@@ -169,8 +176,8 @@ def test_fractions_may_come_late() -> None:
     late = hu.astype(np.float32)
     late[-1, -1, -1] += 0.25
     side[-1, -1, -1] = 1
-    found = quantify(late, labels, side, third, VOXEL_ML)
-    whole = quantify(hu, labels, side, third, VOXEL_ML)
+    found = quantify(late, labels, side, third)
+    whole = quantify(hu, labels, side, third)
     voxels = (side > 0).sum()
     assert found.lungs.density.mean_hu - whole.lungs.density.mean_hu == pytest.approx(0.25 / voxels)
 

@@ -17,7 +17,7 @@ from DiffSegLungLib.evaluation.overview import write_overview
 from DiffSegLungLib.io.geometry import Geometry
 from DiffSegLungLib.report.page import summary_text, write_report
 from DiffSegLungLib.report.pictures import draw_montage, draw_panels, patient_axes
-from DiffSegLungLib.report.quantify import quantify
+from DiffSegLungLib.report.quantify import Tally
 
 DIRECTIONS = [
     (1, 0, 0, 0, 1, 0, 0, 0, 1),
@@ -90,7 +90,9 @@ def test_the_report_says_what_the_tables_say(tmp_path: Path) -> None:
     hu, geometry = stored(DIRECTIONS[0])
     labels = np.where(hu > 0, np.uint8(EMPHYSEMA), np.uint8(HEALTHY))
     ones = np.ones(hu.shape, np.uint8)
-    tables = quantify(hu, labels, ones, ones, geometry.voxel_ml)
+    tally = Tally(geometry.voxel_ml)
+    tally.add(hu, labels, ones, ones)
+    tables = tally.result()
     panels = draw_panels(hu, labels, np.zeros(hu.shape, np.float16), ones > 0, geometry)
     montage = draw_montage(hu, labels, ones > 0, geometry, 3)
     provenance = {
@@ -129,7 +131,8 @@ def test_a_report_without_its_template_engine_is_refused_in_a_sentence(
 ) -> None:
     monkeypatch.setitem(sys.modules, "jinja2", None)
     ones = np.ones((4, 4, 4), np.uint8)
-    tables = quantify(np.full(ones.shape, -850, np.int16), ones, ones, ones, 0.001)
+    tally = Tally(0.001)
+    tally.add(np.full(ones.shape, -850, np.int16), ones, ones, ones)
     with pytest.raises(DiffSegLungError, match="Jinja2"):
-        write_report(tmp_path / "report.html", tables, [], [], {})
+        write_report(tmp_path / "report.html", tally.result(), [], [], {})
     assert not list(tmp_path.iterdir())

@@ -13,6 +13,7 @@ import torch
 from tinymodel import tiny_bundle
 
 from DiffSegLungLib.commands.cli import main
+from DiffSegLungLib.io.geometry import Geometry
 from DiffSegLungLib.model.trial import try_device
 
 
@@ -35,6 +36,19 @@ def test_the_phantom_is_written_with_its_truth_and_never_over_another(
     assert {p.name for p in target.iterdir()} == {"phantom.nii.gz", "truth.seg.nrrd"}
     assert main(["phantom", "-o", str(target), "--json-progress"]) == 2
     assert said(capfd)["error"]["code"] == "output-exists"
+
+
+@pytest.mark.usefixtures("small_phantom")
+def test_a_raw_phantom_is_the_same_ct_uncompressed(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    raw, packed = tmp_path / "raw", tmp_path / "packed"
+    assert main(["phantom", "--raw", "-o", str(raw), "--json-progress"]) == 0
+    assert said(capfd) == {"result": str(raw / "phantom.mhd")}
+    assert main(["phantom", "-o", str(packed)]) == 0
+    assert {p.name for p in raw.iterdir()} == {"phantom.mhd", "phantom.raw", "truth.seg.nrrd"}
+    own, other = (sitk.ReadImage(str(p)) for p in (raw / "phantom.mhd", packed / "phantom.nii.gz"))
+    np.testing.assert_array_equal(sitk.GetArrayFromImage(own), sitk.GetArrayFromImage(other))
+    assert Geometry.of(own).same_grid(Geometry.of(other), 1e-4)
+    assert (raw / "phantom.raw").stat().st_size == own.GetNumberOfPixels() * 2
 
 
 def test_a_wrong_seed_is_refused(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -12,17 +12,16 @@ import slicer
 import slicer.util
 import vtk
 
+from DiffSegLungLib.anatomy.regions import side_of, third_of
 from DiffSegLungLib.classes import CONSOLIDATION, EMPHYSEMA, FIBROSIS, GROUND_GLASS, HEALTHY, VESSEL
 from DiffSegLungLib.io.geometry import Geometry
 from DiffSegLungLib.io.raw_image import write_raw
-from DiffSegLungLib.report.quantify import quantify
+from DiffSegLungLib.report.quantify import Tally
 
 SHAPE = (24, 40, 44)
 """Slices, rows, columns: no two alike, so that swapped axes are seen."""
 
 HU = {HEALTHY: -850, EMPHYSEMA: -970, GROUND_GLASS: -600, FIBROSIS: -500, CONSOLIDATION: 0, VESSEL: 30}
-_SIDE = np.array([0, 1, 1, 1, 2, 2, 2], np.uint8)
-_THIRD = np.array([0, 1, 2, 3, 1, 2, 3], np.uint8)
 
 
 def finish(steps: Generator[Any, None, Any]) -> Any:
@@ -128,7 +127,8 @@ def write_worker_output(
     _write(folder / "regions.mhd", regions, geometry)
     _write(folder / "entropy.mhd", entropy, geometry)
     hu = slicer.util.arrayFromVolume(node)
-    tables = quantify(hu, labels, _SIDE[regions], _THIRD[regions], geometry.voxel_ml, shift_hu=shift_hu)
+    tally = Tally(geometry.voxel_ml, shift_hu=shift_hu)
+    tally.add(hu, labels, side_of(regions), third_of(regions))
     k, j, i = (int(v) for v in np.argwhere(labels == GROUND_GLASS)[7])
     content = {
         "format": 1,
@@ -141,7 +141,7 @@ def write_worker_output(
         "config": {"preset": "balanced"},
         "timings_s": {},
         "run": {"device": "cpu"},
-        "tables": tables.to_mapping(),
+        "tables": tally.result().to_mapping(),
         "components": [],
         "uncertain_regions": [
             {

@@ -6,13 +6,17 @@ import sys
 import unittest
 from pathlib import Path
 
+import numpy as np
 import pytest
 import slicer
+from mrml_scenes import lung_hu, lung_labels
 from panels import MODULE
 from small_volume import QUICK, add_chest
 
 from DiffSegLungLib.classes import CLASSES
 from DiffSegLungLib.errors import DiffSegLungError
+from DiffSegLungLib.io.geometry import Geometry
+from DiffSegLungLib.io.image_file import write_image
 
 
 @pytest.fixture
@@ -41,6 +45,28 @@ def test_a_sample_that_cannot_be_generated_says_so(host, module, monkeypatch):
     with pytest.raises(DiffSegLungError):
         host.samples.click("DiffSegLungPhantom")
     assert "could not be generated" in host.messages.errors[0]
+
+
+def test_a_sample_comes_as_plain_voxels(module, monkeypatch):
+    """No NIfTI is parsed and nothing unpacked on Slicer's main thread."""
+    labels = lung_labels()
+
+    def worker(arguments, _folder):
+        assert "--raw" in arguments
+        output = Path(arguments[arguments.index("--output") + 1])
+        output.mkdir()
+        grid = Geometry(labels.shape[::-1], (0.7, 0.8, 1.5), (-100.0, -90.0, 20.0))
+        write_image(output / "phantom.mhd", lung_hu(labels), grid)
+        yield None
+
+    monkeypatch.setattr("DiffSegLungPanel.steps.sample_data.workerSteps", worker)
+    volume = sys.modules["DiffSegLung"].loadPhantom()
+    assert volume.GetName() == "DiffSegLungPhantom"
+    np.testing.assert_array_equal(slicer.util.arrayFromVolume(volume), lung_hu(labels))
+    assert volume.GetSpacing() == pytest.approx((0.7, 0.8, 1.5))
+    assert volume.GetOrigin() == pytest.approx((100.0, 90.0, 20.0))
+    assert volume.GetStorageNode() is None, "the file that it came from is gone"
+    assert volume.GetModifiedSinceRead(), "so that Slicer offers to save it"
 
 
 def test_download_sample_says_why_it_has_nothing_and_a_script_has_another_way(module, caplog):

@@ -17,7 +17,14 @@ import slicer
 from DiffSegLungPanel.logic import DiffSegLungLogic
 from DiffSegLungPanel.panes.training.plot import LOSS, RETRIEVAL, TrainingPlot
 from DiffSegLungPanel.panes.training.view import runTitle, verdict
-from DiffSegLungPanel.training.runs import Outcome, Scan, TrainingRun, knownRuns, newRun, trainingsFolder
+from DiffSegLungPanel.places import trainingsFolder
+from DiffSegLungPanel.training.runs import (
+    Scan,
+    TrainingOutcome,
+    TrainingRun,
+    knownRuns,
+    newRun,
+)
 from DiffSegLungPanel.training.training_estimate import SETTING, estimateText, learnFrom
 from DiffSegLungPanel.training.training_steps import TrainingData, TrainingPlan
 from small_volume import add_chest
@@ -164,8 +171,8 @@ def test_where_nobody_can_tell_who_lives_nothing_is_removed(monkeypatch):
     assert knownRuns() == [] and draft.folder.exists()
 
 
-def outcome(**after: float) -> Outcome:
-    return Outcome("mine 1", "built-in", 100, 200, BEFORE, {**BEFORE, **after})
+def outcome(**after: float) -> TrainingOutcome:
+    return TrainingOutcome("mine 1", "built-in", 100, 200, BEFORE, {**BEFORE, **after})
 
 
 @pytest.mark.parametrize(
@@ -179,8 +186,8 @@ def outcome(**after: float) -> Outcome:
         (outcome(retrieval_top5=0.55, validation_noise=0.3), True, "noise prediction: worse"),
         (outcome(validation_noise=0.1999), False, "is no better than its parent"),
         (outcome(retrieval_top1=0.2), False, "at once: worse"),
-        (Outcome("built-in", "built-in", 0, 300, BEFORE, BEFORE), False, "so no model was made"),
-        (Outcome("mine 1", "built-in", 50, 50), True, "No patient was held out"),
+        (TrainingOutcome("built-in", "built-in", 0, 300, BEFORE, BEFORE), False, "so no model was made"),
+        (TrainingOutcome("mine 1", "built-in", 50, 50), True, "No patient was held out"),
     ],
 )
 def test_the_end_is_told_in_one_sentence(ended, better, said):

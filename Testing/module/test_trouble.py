@@ -13,7 +13,8 @@ import pytest
 import slicer
 import slicer.util
 from DiffSegLungPanel.logic import DiffSegLungLogic
-from DiffSegLungPanel.scene import results
+from DiffSegLungPanel.places import trainingsFolder
+from DiffSegLungPanel.scene import exchange, results
 from DiffSegLungPanel.scene.segmentation import isEdited
 from DiffSegLungPanel.steps.request import Request
 from DiffSegLungPanel.steps.segmentation_steps import requireNodes
@@ -194,6 +195,20 @@ def test_a_temporary_folder_that_cannot_be_made_is_said(host, tmp_path: Path, mo
     with pytest.raises(InputError) as refused:
         DiffSegLungLogic().segment(add_chest(), settings=QUICK)
     assert refused.value.code == "not-written"
+
+
+def test_a_refusal_names_the_folder_that_is_full(scene, ct, tmp_path: Path) -> None:
+    """Whatever was to be written there: a CT for a training does not lie in Slicer's temporary folder."""
+    temporary = Path(slicer.app.temporaryPath)
+    for home, place, way_out in (
+        (temporary, "Slicer's temporary folder", "Application Settings"),
+        (trainingsFolder(), "The folder of trainings", "DIFFSEGLUNG_MODELS"),
+        (tmp_path, "ct.mhd", "Free some space"),
+    ):
+        with pytest.raises(InputError) as refused:
+            finish(exchange.exportVolume(ct, home / "gone" / "ct.mhd"))
+        assert refused.value.message == f"{place} cannot be written (No such file or directory)."
+        assert way_out in refused.value.hint
 
 
 def test_stale_folders_go_even_where_their_number_was_given_again(host) -> None:

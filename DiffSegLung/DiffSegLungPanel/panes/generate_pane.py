@@ -60,7 +60,7 @@ class GeneratePane:
             return
         self._updating = True
         try:
-            self._showSegments()
+            self._showSegments(self.ui)
             parameters = self._parameters()
             self.ui.generateModelNameLabel.text = shownName(parameters.bundle) if parameters else ""
             problem = self._problem()
@@ -75,51 +75,60 @@ class GeneratePane:
             return
         if self.ui is None:
             self.ui = loadInto(self._panel.generateCollapsibleButton, "DiffSegLungGenerate.ui", self._scene)
-            self._chooseFirst()
+            self._chooseFirst(self.ui)
             self.ui.generateLungsSelector.connect("currentNodeChanged(bool)", self._onLungsChosen)
             self.ui.generateVolumeSelector.connect("currentNodeChanged(bool)", self._onChosen)
             self.ui.generateButton.connect("clicked(bool)", self._onGenerate)
         self._onUpdate()
 
-    def _chooseFirst(self) -> None:
+    @property
+    def _opened(self) -> Widgets:
+        """The section's widgets, for what only they can start."""
+        assert self.ui is not None
+        return self.ui
+
+    def _chooseFirst(self, ui: Widgets) -> None:
         """Start from what the panel works on: the current result, or the lungs that the user gave."""
         parameters = self._parameters()
         if parameters is None:
             return
         lungs = parameters.outputSegmentation or parameters.lungsSegmentation
-        self.ui.generateLungsSelector.setCurrentNode(lungs)
+        ui.generateLungsSelector.setCurrentNode(lungs)
         reference = resultsOf(lungs).volume if lungs is not None else None
-        self.ui.generateVolumeSelector.setCurrentNode(reference or parameters.inputVolume)
+        ui.generateVolumeSelector.setCurrentNode(reference or parameters.inputVolume)
 
     def _onLungsChosen(self, _valid: bool) -> None:
         """Lungs that know their CT bring it along."""
-        lungs = self.ui.generateLungsSelector.currentNode()
+        ui = self._opened
+        lungs = ui.generateLungsSelector.currentNode()
         volume = resultsOf(lungs).volume if lungs is not None else None
         if volume is not None:
-            self.ui.generateVolumeSelector.setCurrentNode(volume)
+            ui.generateVolumeSelector.setCurrentNode(volume)
         self._onUpdate()
 
     def _onChosen(self, _valid: bool) -> None:
         self._onUpdate()
 
-    def _showSegments(self) -> None:
-        lungs = self.ui.generateLungsSelector.currentNode()
+    def _showSegments(self, ui: Widgets) -> None:
+        lungs = ui.generateLungsSelector.currentNode()
         names, self._segmentIDs = [_("All segments")], [""]
         if lungs is not None:
             segments = lungs.GetSegmentation()
             self._segmentIDs += list(segments.GetSegmentIDs())
             names += [segments.GetSegment(segmentID).GetName() for segmentID in segments.GetSegmentIDs()]
-        combo = self.ui.generateSegmentComboBox
+        combo = ui.generateSegmentComboBox
         if [combo.itemText(i) for i in range(combo.count)] != names:
             combo.clear()
             combo.addItems(names)
             parameters = self._parameters()
-            mine = parameters is not None and parameters.lungsSegmentation is lungs
-            chosen = parameters.lungsSegmentID if mine else ""
+            chosen = ""
+            if parameters is not None and parameters.lungsSegmentation is lungs:
+                chosen = parameters.lungsSegmentID
             combo.currentIndex = self._segmentIDs.index(chosen) if chosen in self._segmentIDs else 0
 
     def _request(self) -> GenerateRequest:
-        ui, parameters = self.ui, self._parameters()
+        ui, parameters = self._opened, self._parameters()
+        assert parameters is not None, "nothing is asked for while the scene is closed"
         return GenerateRequest(
             lungs=ui.generateLungsSelector.currentNode(),
             volume=ui.generateVolumeSelector.currentNode(),

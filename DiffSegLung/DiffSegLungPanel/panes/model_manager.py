@@ -82,7 +82,7 @@ class ModelManager:
             combo.clear()
             combo.addItems(names)
             combo.currentIndex = names.index(now) if now in names else 0
-        self._compare()
+        self._compare(self.ui, chosen)
 
     def _onCollapsed(self, collapsed: bool) -> None:
         if collapsed:
@@ -169,13 +169,12 @@ class ModelManager:
     def _onCompareChosen(self, _index: int) -> None:
         self._onUpdate()
 
-    def _compare(self) -> None:
-        chosen, browser = self._chosen(), self.ui.compareModelBrowser
-        index = self.ui.compareModelComboBox.currentIndex
+    def _compare(self, ui: Widgets, chosen: str | None) -> None:
+        index = ui.compareModelComboBox.currentIndex
         other = self._others[index] if 0 <= index < len(self._others) else ""
-        shown = chosen is not None and bool(other)
-        browser.visible = shown
-        if shown:
+        browser = ui.compareModelBrowser
+        browser.visible = chosen is not None and bool(other)
+        if chosen is not None and other:
             try:
                 browser.setHtml(comparisonHtml(chosen, other))
             except InputError as error:

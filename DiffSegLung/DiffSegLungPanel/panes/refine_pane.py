@@ -97,8 +97,8 @@ class RefinePane:
 
     def _activate(self) -> None:
         """The editor works while the user can see it, and only then."""
-        wanted = self._entered and self._node is not None and not self._ui.refineCollapsibleButton.collapsed
-        if not wanted:
+        wanted = self._entered and not self._ui.refineCollapsibleButton.collapsed
+        if self._node is None or not wanted:
             self._deactivate()
         elif not self._active:
             self._active = True

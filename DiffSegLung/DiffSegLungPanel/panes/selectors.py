@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import qt
 import slicer
 
@@ -17,7 +15,7 @@ class Selectors:
 
     def __init__(self, root: qt.QWidget) -> None:
         self._root = root
-        self._chosen: list[tuple[Any, slicer.vtkMRMLNode | None]] = []
+        self._chosen: list[tuple[slicer.qMRMLNodeComboBox, slicer.vtkMRMLNode | None]] = []
 
     def release(self, node: slicer.vtkMRMLNode) -> None:
         """Choose nothing where a node is chosen that is about to leave the scene.
@@ -39,6 +37,6 @@ class Selectors:
                 selector.setCurrentNode(node)
         self._chosen = []
 
-    def _all(self) -> list[Any]:
+    def _all(self) -> list[slicer.qMRMLNodeComboBox]:
         widgets = self._root.findChildren(qt.QWidget)
         return [widget for widget in widgets if widget.className() == "qMRMLNodeComboBox"]

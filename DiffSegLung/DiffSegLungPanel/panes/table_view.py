@@ -6,7 +6,7 @@ import qt
 import slicer
 from slicer.i18n import tr as _
 
-from ..scene.result_nodes import Results
+from ..scene.result_nodes import ResultNodes
 from ..wording import numberText
 from .contract import Widgets
 
@@ -31,7 +31,7 @@ class ClassTableView:
         self.regions: list[str] = []
         ui.classTableView.verticalHeader().visible = False
 
-    def show(self, found: Results | None, region: str, airShift: float = 0.0) -> None:
+    def show(self, found: ResultNodes | None, region: str, airShift: float = 0.0) -> None:
         """Show these results (None: nothing).
 
         Args:
@@ -111,7 +111,7 @@ def _column(table: slicer.vtkMRMLTableNode | None, column: int) -> list[str]:
 def _densityText(table: slicer.vtkMRMLTableNode | None, region: str) -> str:
     """The region's densitometry as one line: every column's name, value and unit."""
     names = _column(table, 0)
-    if region not in names:
+    if table is None or region not in names:
         return ""
     row = names.index(region)
     parts = []

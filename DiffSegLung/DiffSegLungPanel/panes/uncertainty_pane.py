@@ -73,6 +73,8 @@ class UncertaintyPane:
 
     def _setOpacity(self) -> None:
         volume = self._volume()
+        if volume is None or self._parameters is None:
+            return
         for composite in self._composites():
             if composite.GetForegroundVolumeID() == volume.GetID():
                 composite.SetForegroundOpacity(self._parameters.overlayOpacity / 100)

@@ -21,6 +21,7 @@ from vtk.util.numpy_support import get_vtk_array_type, numpy_to_vtk, vtk_to_nump
 from DiffSegLungLib.errors import DiffSegLungError, InputError
 from DiffSegLungLib.io.raw_image import ELEMENTS, geometry_of, read_raw, write_raw
 
+from ..places import notWritten
 from .grid import Grid, gridOf
 from .masks import maskSlabs
 
@@ -161,7 +162,7 @@ def newArray(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
 
 def vtkArrayOf(array: np.ndarray) -> vtk.vtkDataArray:
     """The VTK array of an array's values: its own memory if :func:`newArray` made it, else a copy."""
-    owner: object = array
+    owner: Any = array
     while isinstance(owner, np.ndarray) and owner.size == array.size:
         owner = owner.base
     owner = owner.obj if isinstance(owner, memoryview) else owner
@@ -176,11 +177,7 @@ def _write(path: Path, grid: Grid, dtype: np.dtype, slabs: Iterable[np.ndarray])
     try:
         yield from write_raw(path, grid.geometry, dtype, slabs)
     except OSError as error:
-        raise InputError(
-            "not-written",
-            _("The CT could not be written for the worker ({reason}).").format(reason=error.strerror),
-            _("Free some space on the disk of Slicer's temporary folder, or choose another folder."),
-        ) from error
+        raise notWritten(path, error) from error
 
 
 def _read(

@@ -22,8 +22,6 @@ from .segmentation import classMap, regionMap
 
 _COARSE = 64
 """Samples along each axis where the nearest region is looked up; enough to tell sides and thirds."""
-_SIDE = np.array([0, 1, 1, 1, 2, 2, 2], np.uint8)
-_THIRD = np.array([0, 1, 2, 3, 1, 2, 3], np.uint8)
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,15 +53,16 @@ def measure(
         DiffSegLungError: code ``missing-node``: the segmentation, the CT or the regions were deleted; others
             where the CT is none any more, or what was stored with the segmentation is damaged.
     """
-    _require(scene, segmentationNode)
-    results = resultsOf(segmentationNode)
+    from DiffSegLungLib.anatomy.regions import side_of, third_of  # not while Slicer starts
+
+    volume, thirds = _require(scene, segmentationNode)
     edited = yield from settleTags(segmentationNode)
-    classes = yield from classMap(segmentationNode, results.volume)
+    classes = yield from classMap(segmentationNode, volume)
     _require(scene, segmentationNode)
-    regions = yield from regionMap(results.regions, results.volume)
+    regions = yield from regionMap(thirds, volume)
     _require(scene, segmentationNode)
-    grid = gridOf(results.volume)
-    values = slicer.util.arrayFromVolume(results.volume)
+    grid = gridOf(volume)
+    values = slicer.util.arrayFromVolume(volume)
     tally = Tally(grid.voxelMl, shift_hu=_shiftOf(segmentationNode))
     nearest = _nearestRegion(regions)
     yield
@@ -71,10 +70,10 @@ def measure(
         _takeIn(regions, classes, nearest, part)
         hu, region = values[part], regions[part]
         if hu.dtype.kind == "f" and not np.isfinite(hu).all():
-            raise not_finite(int(hu.size - np.isfinite(hu).sum()), results.volume.GetName())
+            raise not_finite(int(hu.size - np.isfinite(hu).sum()), volume.GetName())
         if (padding := hu < PADDING_BELOW).any():
             hu = np.where(padding, hu.dtype.type(AIR), hu)  # as the library reads a CT
-        tally.add(hu, classes[part], _SIDE[region], _THIRD[region])
+        tally.add(hu, classes[part], side_of(region), third_of(region))
         yield
     _require(scene, segmentationNode)
     if not regions.any():
@@ -86,8 +85,10 @@ def measure(
     return Measured(tally.result(), classes, regions, edited)
 
 
-def _require(scene: slicer.vtkMRMLScene, segmentationNode: slicer.vtkMRMLSegmentationNode | None) -> None:
-    """Say what is missing or cannot be measured.
+def _require(
+    scene: slicer.vtkMRMLScene, segmentationNode: slicer.vtkMRMLSegmentationNode | None
+) -> tuple[slicer.vtkMRMLScalarVolumeNode, slicer.vtkMRMLSegmentationNode]:
+    """The CT of a segmentation and its lung regions; says what is missing or cannot be measured.
 
     Raises:
         DiffSegLungError: code ``missing-node``, or those of :func:`.exchange.checkInput`.
@@ -111,6 +112,7 @@ def _require(scene: slicer.vtkMRMLScene, segmentationNode: slicer.vtkMRMLSegment
             _("The lung regions of {name} are no longer in the scene.").format(name=name),
             _("Run the segmentation again; a new output keeps this one as it is."),
         )
+    return results.volume, results.regions
 
 
 def _shiftOf(segmentationNode: slicer.vtkMRMLSegmentationNode) -> float:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import enum
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from slicer import vtkMRMLScalarVolumeNode, vtkMRMLSegmentationNode
+from slicer import vtkMRMLScalarVolumeNode, vtkMRMLScriptedModuleNode, vtkMRMLSegmentationNode
 from slicer.i18n import tr as _
 from slicer.parameterNodeWrapper import WithinRange, parameterNodeWrapper, parameterPack
 
@@ -108,6 +108,19 @@ class DiffSegLungParameters:
     region: str = ""
     overlayOpacity: Annotated[int, WithinRange(0, 100)] = 60
     advanced: AdvancedSettings
+
+    if TYPE_CHECKING:  # what the wrapper adds
+
+        def __init__(self, parameterNode: vtkMRMLScriptedModuleNode) -> None: ...
+
+        @property
+        def parameterNode(self) -> vtkMRMLScriptedModuleNode: ...
+
+        def setValue(self, name: str, value: object) -> None: ...
+
+        def connectGui(self, widgets: object) -> int: ...
+
+        def disconnectGui(self, tag: int | None) -> None: ...
 
 
 def librarySettings(advanced: AdvancedSettings, card: ModelCard) -> dict[str, Any]:

@@ -6,21 +6,20 @@ from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import slicer
 
 from DiffSegLungLib.classes import CLASSES
-from DiffSegLungLib.io.geometry import Box
+from DiffSegLungLib.io.geometry import bounding_box
 from DiffSegLungLib.io.whole_file import writing
 from DiffSegLungLib.report.page import write_report
 from DiffSegLungLib.report.pictures import draw_montage, each_panel
 
-from .grid import Grid, gridOf
+from .grid import gridOf
 from .measure import measure
 from .result_nodes import PROVENANCE, damagedResult, noResult, resultsOf, stored
 
 _MARGIN = 16
-"""Voxels kept around the lungs."""
+"""Voxels kept around the lungs: pictures of that box cost a third of those of the whole CT."""
 
 
 def exportReport(
@@ -45,9 +44,9 @@ def exportReport(
     path = Path(path)
     measured = yield from measure(scene, segmentationNode)
     results = resultsOf(segmentationNode)
-    grid = gridOf(results.volume)
-    box = yield from _boxAround(measured.regions, grid)
-    geometry = grid.geometry.crop(box)
+    box = bounding_box(measured.regions, _MARGIN)
+    geometry = gridOf(results.volume).geometry.crop(box)
+    yield
     hu = slicer.util.arrayFromVolume(results.volume)[box]
     labels, lungs = measured.classes[box], measured.regions[box] > 0
     entropy = None
@@ -84,20 +83,3 @@ def _provenanceOf(segmentationNode: slicer.vtkMRMLSegmentationNode) -> dict[str,
     if not sound:
         raise damagedResult(segmentationNode)
     return found
-
-
-def _boxAround(regions: np.ndarray, grid: Grid) -> Generator[None, None, Box]:
-    """The box of the lungs with a margin: pictures of it cost a third of those of the whole CT."""
-    hits = [np.zeros(n, bool) for n in regions.shape]
-    for part in grid.slabs():
-        marked = regions[part] > 0
-        hits[0][part] = marked.any(axis=(1, 2))
-        hits[1] |= marked.any(axis=(0, 2))
-        hits[2] |= marked.any(axis=(0, 1))
-        yield
-    sides = []
-    for hit in hits:
-        places = np.flatnonzero(hit)
-        sides.append(slice(max(0, int(places[0]) - _MARGIN), int(places[-1]) + 1 + _MARGIN))
-    z, y, x = sides
-    return (z, y, x)

@@ -14,7 +14,7 @@ from DiffSegLungLib.errors import DiffSegLungError
 from .hierarchy import removeNode
 
 ROLE = "DiffSegLung."
-"""Prefix of the node reference roles on the segmentation node; the fields of :class:`Results` follow."""
+"""Prefix of the node reference roles on the segmentation node; the fields of :class:`ResultNodes` follow."""
 
 BUNDLE, CREATED, SHIFT = "DiffSegLung.bundle", "DiffSegLung.created", "DiffSegLung.airShiftHU"
 PROVENANCE, UNCERTAIN = "DiffSegLung.provenance", "DiffSegLung.uncertainRegions"
@@ -31,7 +31,7 @@ _CLASSES = {
 
 
 @dataclass(frozen=True)
-class Results:
+class ResultNodes:
     """What hangs on a segmentation; None where something is missing, for example deleted by the user.
 
     Attributes:
@@ -57,10 +57,10 @@ class Results:
     histogramChart: slicer.vtkMRMLPlotChartNode | None
 
 
-def resultsOf(segmentationNode: slicer.vtkMRMLSegmentationNode) -> Results:
+def resultsOf(segmentationNode: slicer.vtkMRMLSegmentationNode) -> ResultNodes:
     """The nodes that hang on a segmentation."""
     volume = segmentationNode.GetNodeReference(_CT_ROLE)
-    return Results(
+    return ResultNodes(
         volume=volume if volume is not None and volume.IsA("vtkMRMLScalarVolumeNode") else None,
         **{role: _own(segmentationNode, role) for role in _CLASSES},
     )
@@ -72,7 +72,7 @@ def resultNode(
     role: str,
     name: str,
 ) -> slicer.vtkMRMLNode:
-    """The node with a role, made where it is missing; ``role`` is a field of :class:`Results`."""
+    """The node with a role, made where it is missing; ``role`` is a field of :class:`ResultNodes`."""
     node = _own(segmentationNode, role)
     if node is None:
         node = scene.AddNewNodeByClass(_CLASSES[role], scene.GenerateUniqueName(name))

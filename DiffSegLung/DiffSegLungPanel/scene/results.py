@@ -18,7 +18,7 @@ from DiffSegLungLib.errors import DiffSegLungError
 from DiffSegLungLib.report.quantify import Quantities
 
 from ..work.tasks import checked, unstoppable
-from . import charts, exchange, tables
+from . import chart_nodes, exchange, table_nodes
 from .edits import rememberUnedited
 from .grid import asMatrix, gridOf
 from .hierarchy import placeBeside, removeNode
@@ -30,7 +30,7 @@ from .result_nodes import (
     PROVENANCE,
     SHIFT,
     UNCERTAIN,
-    Results,
+    ResultNodes,
     noResult,
     removeResults,
     resultNode,
@@ -40,7 +40,7 @@ from .result_nodes import (
 from .segmentation import createRegions, createSegmentation
 
 __all__ = [
-    "Results",
+    "ResultNodes",
     "UncertainRegion",
     "exportCsv",
     "exportReport",
@@ -126,7 +126,7 @@ def exportCsv(segmentationNode: slicer.vtkMRMLSegmentationNode, path: str | Path
     shown = [table for table in (results.classTable, results.densityTable) if table is not None]
     if not shown:
         raise noResult(segmentationNode)
-    tables.writeCsv(Path(path), shown)
+    table_nodes.writeCsv(Path(path), shown)
 
 
 def uncertainRegions(
@@ -294,6 +294,7 @@ def _fillTables(
 ) -> None:
     """Fill tables and charts, made where they are missing."""
     volume = resultsOf(node).volume
+    assert volume is not None, "a result was just measured on it"
     ct = volume.GetName()
 
     def made(role: str, name: str) -> slicer.vtkMRMLNode:
@@ -305,12 +306,12 @@ def _fillTables(
     abnormalTable = made("abnormalTable", _("{name} abnormal tissue"))
     volumeChart = made("volumeChart", _("{name} abnormal tissue chart"))
     histogramChart = made("histogramChart", _("{name} HU histogram chart"))
-    tables.fillClassTable(classTable, quantities)
-    tables.fillDensityTable(densityTable, quantities)
-    tables.fillHistogramTable(histogramTable, quantities)
-    tables.fillAbnormalTable(abnormalTable, quantities)
-    charts.fillVolumeChart(scene, volumeChart, abnormalTable)
-    charts.fillHistogramChart(scene, histogramChart, histogramTable)
+    table_nodes.fillClassTable(classTable, quantities)
+    table_nodes.fillDensityTable(densityTable, quantities)
+    table_nodes.fillHistogramTable(histogramTable, quantities)
+    table_nodes.fillAbnormalTable(abnormalTable, quantities)
+    chart_nodes.fillVolumeChart(scene, volumeChart, abnormalTable)
+    chart_nodes.fillHistogramChart(scene, histogramChart, histogramTable)
     placeBeside(
         scene, volume, classTable, densityTable, histogramTable, abnormalTable, volumeChart, histogramChart
     )

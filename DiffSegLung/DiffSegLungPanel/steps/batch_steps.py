@@ -19,7 +19,7 @@ from .segmentation_steps import segmentationSteps
 
 
 @dataclass(frozen=True)
-class Outcome:
+class VolumeOutcome:
     """What became of one volume of a batch.
 
     Attributes:
@@ -37,7 +37,7 @@ def volumesSteps(scene: slicer.vtkMRMLScene, requests: Sequence[Request]) -> Ste
     """Segment volumes of the scene in order; one that fails does not stop the others.
 
     Returns:
-        A list of :class:`Outcome`, in the order of ``requests``.
+        A list of :class:`VolumeOutcome`, in the order of ``requests``.
 
     Raises:
         Cancelled: the batch was cancelled; segmentations that were finished stay.
@@ -45,7 +45,7 @@ def volumesSteps(scene: slicer.vtkMRMLScene, requests: Sequence[Request]) -> Ste
     """
     if not requests:
         raise InputError("no-input", _("No CT is chosen."), _("Give at least one volume."))
-    outcomes: list[Outcome] = []
+    outcomes: list[VolumeOutcome] = []
     for number, request in enumerate(requests):
         outcomes.append((yield from _one(scene, request, number, len(requests))))
     return outcomes
@@ -80,7 +80,7 @@ def folderSteps(
 
 def _one(
     scene: slicer.vtkMRMLScene, request: Request, number: int, count: int
-) -> Generator[TaskProgress | str | None, None, Outcome]:
+) -> Generator[TaskProgress | str | None, None, VolumeOutcome]:
     place = _("CT {number} of {count}").format(number=number + 1, count=count)
     steps = segmentationSteps(scene, request)
     try:
@@ -92,5 +92,5 @@ def _one(
     except Exception as error:
         known = describedError(error)
         yield f"{place}: {known}\n"
-        return Outcome(request.inputVolume, None, known)
-    return Outcome(request.inputVolume, node)
+        return VolumeOutcome(request.inputVolume, None, known)
+    return VolumeOutcome(request.inputVolume, node)

@@ -16,7 +16,7 @@ from ..models import shownName
 from ..scene.grid import gridOf
 from ..scene.hierarchy import placeBeside
 from ..scene.segmentation import classMap
-from ..scene.tables import fillTable, fixed
+from ..scene.table_nodes import fillTable, fixed
 from ..work.tasks import Steps, TaskProgress, spanned
 from .request import Request
 from .segmentation_steps import segmentationSteps

@@ -82,7 +82,7 @@ class Request:
         if output is None:
             return
         worldMatrix(output)
-        if output is self.lungs:
+        if self.lungs is not None and self.lungs is output:
             raise InputError(
                 "output-is-input",
                 _("The segmentation {name} is both the lungs and the output.").format(name=output.GetName()),

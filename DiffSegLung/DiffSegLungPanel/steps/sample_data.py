@@ -28,7 +28,7 @@ def registerSampleData(iconFolder: Path) -> None:
         category="DiffSegLung",
         sampleName=SAMPLE_NAME,
         uris="made-here:press-its-button-or-call-DiffSegLung.loadPhantom",
-        fileNames=f"{SAMPLE_NAME}.nii.gz",
+        fileNames=f"{SAMPLE_NAME}.mhd",
         nodeNames=SAMPLE_NAME,
         thumbnailFileName=str(iconFolder / "DiffSegLung.png"),
         customDownloader=_onSampleChosen,
@@ -53,5 +53,7 @@ def _onSampleChosen(_source: object = None) -> list[slicer.vtkMRMLScalarVolumeNo
 def _phantomSteps() -> Generator[Any, None, slicer.vtkMRMLScalarVolumeNode]:
     with temporaryFolder() as folder:
         output = folder / "phantom"
-        yield from workerSteps(["phantom", "--output", str(output)], folder)
-        return slicer.util.loadVolume(str(output / "phantom.nii.gz"), properties={"name": SAMPLE_NAME})
+        yield from workerSteps(["phantom", "--raw", "--output", str(output)], folder)
+        volume = slicer.util.loadVolume(str(output / "phantom.mhd"), properties={"name": SAMPLE_NAME})
+        slicer.mrmlScene.RemoveNode(volume.GetStorageNode())  # its file goes: Slicer must offer to save it
+        return volume

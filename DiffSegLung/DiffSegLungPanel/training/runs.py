@@ -20,9 +20,9 @@ from typing import Any
 from slicer.i18n import tr as _
 
 from DiffSegLungLib.errors import InputError
-from DiffSegLungLib.model.library import models_folder
 from DiffSegLungLib.training.finetune import FEW_VOLUMES, LEAST_VOLUMES
 
+from ..places import notWritten, trainingsFolder
 from .files import linesOf, listOf, mappingOf, numbersOf, stampOf, wholeOf
 from .owner import Owner, myself, ownerOf
 
@@ -63,7 +63,7 @@ class Scan:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class TrainingOutcome:
     """How a training ended.
 
     Attributes:
@@ -196,12 +196,12 @@ class TrainingRun:
         """The lines of its log that are whole, in order."""
         return linesOf(self.folder / "log.jsonl")
 
-    def outcome(self) -> Outcome | None:
+    def outcome(self) -> TrainingOutcome | None:
         """How it ended; None while it has not."""
         said = mappingOf(self.folder / "result.json")
         if not isinstance(said.get("model"), str):
             return None
-        return Outcome(
+        return TrainingOutcome(
             model=said["model"],
             parent=str(said.get("parent") or ""),
             bestStep=wholeOf(said.get("best_step")),
@@ -225,7 +225,7 @@ class TrainingRun:
             try:
                 (self.folder / "cohort.json").unlink(missing_ok=True)
             except OSError as error:
-                raise _notWritten(error) from error
+                raise notWritten(self.folder, error) from error
         self.source = source
 
     def keepBudget(self, minutes: float | None) -> None:
@@ -259,7 +259,7 @@ class TrainingRun:
         try:
             (self.folder / _OWNER).unlink(missing_ok=True)
         except OSError as error:
-            raise _notWritten(error) from error
+            raise notWritten(self.folder, error) from error
 
     def release(self) -> None:
         """This Slicer works on it no more; one whose scans were only checked stays its own."""
@@ -309,12 +309,7 @@ class TrainingRun:
         try:
             (self.folder / name).write_text(json.dumps(content) + "\n", encoding="utf-8")
         except OSError as error:
-            raise _notWritten(error) from error
-
-
-def trainingsFolder() -> Path:
-    """Where trainings are kept: ``trainings``, beside the folder of models."""
-    return models_folder().parent / "trainings"
+            raise notWritten(self.folder, error) from error
 
 
 def newRun() -> TrainingRun:
@@ -333,7 +328,7 @@ def newRun() -> TrainingRun:
                 folder.mkdir(mode=0o700)
                 break
     except OSError as error:
-        raise _notWritten(error) from error
+        raise notWritten(home, error) from error
     run = TrainingRun(folder)
     run.claim()
     return run
@@ -364,12 +359,4 @@ def _scan(entry: Mapping[str, Any]) -> Scan:
         usable=bool(entry.get("usable")),
         reason=str(entry.get("reason") or ""),
         lungMl=float(ml) if isinstance(ml, (int, float)) and math.isfinite(ml) else None,
-    )
-
-
-def _notWritten(error: OSError) -> InputError:
-    return InputError(
-        "not-written",
-        _("The folder of trainings cannot be written ({reason}).").format(reason=error.strerror or error),
-        _("Free some space on its disk, or set DIFFSEGLUNG_MODELS to a folder that you may write to."),
     )

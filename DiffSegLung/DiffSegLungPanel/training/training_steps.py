@@ -14,11 +14,12 @@ from slicer.i18n import tr as _
 
 from DiffSegLungLib.errors import Cancelled, DiffSegLungError, InputError
 
+from ..places import notWritten
 from ..scene import exchange
 from ..work.tasks import Steps, TaskProgress, spanned
 from ..work.temporary import temporaryFolder, writeText
 from ..work.worker import workerSteps
-from .runs import FEWEST, SCANS, Outcome, TrainingRun
+from .runs import FEWEST, SCANS, TrainingOutcome, TrainingRun
 
 EXPORT_END = 0.05
 """Fraction of a training at which the volumes of the scene have been written."""
@@ -112,7 +113,7 @@ def trainSteps(scene: slicer.vtkMRMLScene, run: TrainingRun, data: TrainingData,
     """Train from the beginning; :func:`resumeSteps` goes on with what a pause or a crash left.
 
     Returns:
-        The :class:`.trainingruns.Outcome`.
+        The :class:`.runs.TrainingOutcome`.
 
     Raises:
         DiffSegLungError: the library's reasons; cancelling keeps everything that was learned.
@@ -150,7 +151,7 @@ def _command(arguments: list[str], begin: float) -> Steps:
         yield from spanned(workerSteps(arguments, private, graceS=_GRACE_S), begin, 1.0)
 
 
-def _end(run: TrainingRun) -> Outcome:
+def _end(run: TrainingRun) -> TrainingOutcome:
     outcome = run.outcome()
     if outcome is None:
         raise DiffSegLungError(
@@ -172,7 +173,7 @@ def _sources(
     try:
         folder.mkdir(mode=0o700, exist_ok=True)
     except OSError as error:
-        raise _noRoom(error) from error
+        raise notWritten(folder, error) from error
     files: list[str] = []
     for number, volume in enumerate(data.volumes):
         _requireVolume(scene, volume)
@@ -231,7 +232,7 @@ def _patientOf(scene: slicer.vtkMRMLScene, volume: slicer.vtkMRMLScalarVolumeNod
         patient = hierarchy.GetItemAncestorAtLevel(item, level) if item else 0
         if patient:
             return f"item {patient}"
-    from DiffSegLungLib.training.store import patient_of  # not while Slicer starts
+    from DiffSegLungLib.training.patients import patient_of  # not while Slicer starts
 
     return patient_of(Path(f"{volume.GetName()}.nrrd".replace("/", "_")))
 
@@ -243,11 +244,3 @@ def _requireVolume(scene: slicer.vtkMRMLScene, volume: slicer.vtkMRMLScalarVolum
             _("A CT was deleted before it was written for the training."),
             _("Choose the CT again and press Start."),
         )
-
-
-def _noRoom(error: OSError) -> InputError:
-    return InputError(
-        "not-written",
-        _("The CT could not be written for the training ({reason}).").format(reason=error.strerror or error),
-        _("Free some space on the disk of the folder of trainings."),
-    )

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import qt
 import slicer
@@ -36,6 +36,11 @@ class TaskProgress:
 
 Steps = Generator[TaskProgress | str | None, None, Any]
 """What a task runs: yields progress, text for the log, or None where nothing is new; returns its result."""
+
+
+News = TypeVar("News")
+Made = TypeVar("Made")
+"""What steps yield, and what they return, where they are passed on as they are."""
 
 
 class CancelRequested(Exception):
@@ -62,7 +67,7 @@ def spanned(steps: Steps, begin: float, end: float, prefix: str = "") -> Steps:
         steps.close()
 
 
-def checked(steps: Steps, check: Callable[[], None]) -> Steps:
+def checked(steps: Generator[News, None, Made], check: Callable[[], None]) -> Generator[News, None, Made]:
     """The same steps, each made only after ``check`` has let it pass by not raising."""
     try:
         while True:
@@ -75,7 +80,7 @@ def checked(steps: Steps, check: Callable[[], None]) -> Steps:
         steps.close()
 
 
-def unstoppable(steps: Steps) -> Steps:
+def unstoppable(steps: Generator[News, None, Made]) -> Generator[News, None, Made]:
     """The same steps; once begun all are made, at once where the task is cancelled or closed in between."""
     while True:
         try:
@@ -88,7 +93,7 @@ def unstoppable(steps: Steps) -> Steps:
             return _drained(steps)
 
 
-def _drained(steps: Steps) -> Any:
+def _drained(steps: Generator[Any, None, Made]) -> Made:
     while True:
         try:
             next(steps)

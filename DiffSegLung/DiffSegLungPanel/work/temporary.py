@@ -10,11 +10,9 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import slicer
-from slicer.i18n import tr as _
-
-from DiffSegLungLib.errors import InputError
 from DiffSegLungLib.io.owners import owner_lives
+
+from ..places import notWritten, temporaryPath
 
 _PREFIX = "DiffSegLung-"
 
@@ -26,13 +24,13 @@ def temporaryFolder() -> Iterator[Path]:
     Raises:
         InputError: code ``not-written``, there can be none.
     """
-    home = Path(slicer.app.temporaryPath)
+    home = temporaryPath()
     try:
         home.mkdir(parents=True, exist_ok=True)
         _removeStale(home)
         folder = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-", dir=home))
     except OSError as error:
-        raise _notWritten(error) from error
+        raise notWritten(home, error) from error
     try:
         yield folder
     finally:
@@ -48,15 +46,7 @@ def writeText(path: Path, text: str) -> None:
     try:
         path.write_text(text, encoding="utf-8")
     except OSError as error:
-        raise _notWritten(error) from error
-
-
-def _notWritten(error: OSError) -> InputError:
-    return InputError(
-        "not-written",
-        _("Slicer's temporary folder cannot be written ({reason}).").format(reason=error.strerror or error),
-        _("Free some space on its disk, or choose another in Edit > Application Settings > Modules."),
-    )
+        raise notWritten(path, error) from error
 
 
 def _remove(folder: Path) -> None:

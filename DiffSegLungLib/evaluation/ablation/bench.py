@@ -28,7 +28,7 @@ from ..rivals.kept import once, student
 
 if TYPE_CHECKING:
     from ...model.bundle import Bundle
-    from ..known_truth import Case
+    from ..known_truth import LabelledCase
 
 Normalisation = Literal["calibrated", "z-scored", "z-scored for the network"]
 
@@ -71,7 +71,7 @@ class Bench:
         config: the product's settings.
     """
 
-    def __init__(self, case: Case, bundle: Bundle, config: Config) -> None:
+    def __init__(self, case: LabelledCase, bundle: Bundle, config: Config) -> None:
         self._case = case
         self._bundle = bundle
         self._config = config

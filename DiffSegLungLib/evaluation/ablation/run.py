@@ -21,13 +21,13 @@ from ...io.whole_file import writing
 from ...talk import SILENT, Talk
 from ..folder import digest_of, file_name, write_json
 from ..pool import perform
-from ..results import SuiteResults
 from ..sources import source_digest
+from ..suite_results import SuiteResults
 from ..suites import CaseTask, plan
 from .bench import Bench, Normalisation, Switch, plain
 from .short_trainings import Budget, Trained, train_variants, trained_variants
+from .switch_tables import difference, inference_table, training_table
 from .switches import ALONE, SWITCHES
-from .tables import difference, inference_table, training_table
 
 CASES = 6
 """Of the suite of inserted lesions, where nobody asks for another number."""

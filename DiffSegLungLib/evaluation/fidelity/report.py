@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...io.whole_file import writing
-from ..tables import markdown_table
+from ..markdown import markdown_table
 from .distances import RANDOM_FEATURES, RANDOM_SEED, SHOWN_PERCENTILES, Distances, Patches, TissueRange
 
 MARKDOWN, NUMBERS, PICTURE = "fidelity.md", "fidelity.json", "samples.png"

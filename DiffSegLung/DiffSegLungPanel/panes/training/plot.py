@@ -11,7 +11,7 @@ import slicer
 from slicer.i18n import tr as _
 
 from ...scene.hierarchy import removeNode
-from ...scene.tables import Column, fillTable
+from ...scene.table_nodes import Column, fillTable
 
 LOSS, RETRIEVAL = "loss", "retrieval"
 _ROLE = "DiffSegLung.training"
@@ -142,7 +142,9 @@ class TrainingPlot:
 
     def _series(self, curve: _Curve) -> slicer.vtkMRMLPlotSeriesNode:
         series = self._node("vtkMRMLPlotSeriesNode", f"{curve.chart}.{curve.column}", curve.name)
-        series.SetAndObserveTableNodeID(self._find("vtkMRMLTableNode", curve.table).GetID())
+        table = self._find("vtkMRMLTableNode", curve.table)
+        assert table is not None, "it was filled before its chart"
+        series.SetAndObserveTableNodeID(table.GetID())
         series.SetPlotType(slicer.vtkMRMLPlotSeriesNode.PlotTypeScatter)
         series.SetXColumnName(_STEP)
         series.SetYColumnName(curve.column)

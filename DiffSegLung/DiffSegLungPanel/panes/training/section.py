@@ -11,7 +11,7 @@ from slicer.i18n import tr as _
 
 from DiffSegLungLib.errors import DiffSegLungError
 
-from ...training.runs import unfinishedRuns
+from ...training.runs import TrainingOutcome, unfinishedRuns
 from ...work.tasks import Task
 from ..actions import Actions
 from ..contract import Comparing, Widgets
@@ -165,8 +165,19 @@ class TrainingSection:
         else:
             self._messages.info(_("The scene was closed; the training goes on."))
 
+    @property
+    def _opened(self) -> Widgets:
+        """The section's widgets, for what only they can start."""
+        assert self.ui is not None
+        return self.ui
+
+    def _outcome(self) -> TrainingOutcome | None:
+        """How the training that is shown ended; None where none is, or it has not."""
+        run = self.pane.run if self.pane is not None else None
+        return run.outcome() if run is not None else None
+
     def _onUse(self, _checked: bool = False) -> None:
-        outcome = self.pane.run.outcome() if self.pane.run is not None else None
+        outcome = self._outcome()
         if outcome is not None:
             self._useModel(outcome.model)
 
@@ -177,8 +188,8 @@ class TrainingSection:
         self.makeRoom(self._compare)
 
     def _compare(self) -> None:
-        outcome = self.pane.run.outcome() if self.pane.run is not None else None
-        volume = self.ui.compareSelector.currentNode()
+        outcome = self._outcome()
+        volume = self._opened.compareSelector.currentNode()
         if outcome is None or volume is None:
             return
         self._messages.clear()
@@ -195,7 +206,7 @@ class TrainingSection:
         cancelled = _("The comparison was cancelled. Results that were finished stay.")
         if self._messages.succeeded(task, cancelled):
             self._onCompared(task.result.after)
-            view = self.ui.compareTableView
+            view = self._opened.compareTableView
             view.setMRMLTableNode(task.result.table)
             layOut(view)
             self._messages.success(
@@ -206,9 +217,10 @@ class TrainingSection:
         self._onUpdate()
 
     def _showComparison(self, idle: bool) -> None:
-        view = self.ui.compareTableView
+        ui = self._opened
+        view = ui.compareTableView
         table = view.mrmlTableNode()
         if table is not None and not self._scene.IsNodePresent(table):
             view.setMRMLTableNode(None)
         view.visible = view.mrmlTableNode() is not None
-        self.ui.compareButton.enabled = idle and self.ui.compareSelector.currentNode() is not None
+        ui.compareButton.enabled = idle and ui.compareSelector.currentNode() is not None

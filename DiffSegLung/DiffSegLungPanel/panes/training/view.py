@@ -11,7 +11,7 @@ import slicer
 from slicer.i18n import tr as _
 
 from ...models import shownName
-from ...training.runs import Outcome, TrainingRun
+from ...training.runs import TrainingOutcome, TrainingRun
 from ...wording import numberText
 from ..contract import Widgets
 from .plot import LOSS, RETRIEVAL, TrainingPlot
@@ -111,7 +111,7 @@ def runTitle(run: TrainingRun, *, running: bool) -> str:
     return _("{name}, step {step}").format(name=name, step=numberText(run.step))
 
 
-def verdict(outcome: Outcome) -> tuple[bool, str]:
+def verdict(outcome: TrainingOutcome) -> tuple[bool, str]:
     """Whether anything got better, and a sentence that says what did and what did not."""
     name = shownName(outcome.model)
     parts, gains = [], []
@@ -164,7 +164,7 @@ def _stateText(run: TrainingRun, entries: Sequence[Mapping[str, Any]]) -> str:
     return " · ".join(parts)
 
 
-def _resultHtml(outcome: Outcome) -> str:
+def _resultHtml(outcome: TrainingOutcome) -> str:
     head = ["", _("Parent"), _("New"), ""]
     right = "align='right' style='padding-left: 10px'"
     rows = ["".join(f"<td {right}><b>{escape(text)}</b></td>" for text in head)]

@@ -10,7 +10,7 @@ from enhanced_ct import write_other
 from smallchest import chest, write_dicom
 
 from DiffSegLungLib.errors import InputError
-from DiffSegLungLib.io.cases import find_cases, search
+from DiffSegLungLib.io.cohort import find_cases, search
 from DiffSegLungLib.io.fingerprint import fingerprint, is_same_input
 
 

@@ -7,8 +7,8 @@ from math import isfinite
 
 from ...classes import BY_KEY
 from ..bootstrap import Estimate
-from ..results import DISEASES, MEAN, TISSUES, SuiteResults
-from ..tables import markdown_table
+from ..markdown import markdown_table
+from ..suite_results import DISEASES, MEAN, TISSUES, SuiteResults
 from .bench import Switch
 from .short_trainings import REFERENCE, Trained
 

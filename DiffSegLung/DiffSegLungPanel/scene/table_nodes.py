@@ -13,10 +13,10 @@ from slicer.i18n import tr as _
 
 from DiffSegLungLib.classes import BY_ID, BY_KEY, PATHOLOGY
 from DiffSegLungLib.io.whole_file import writing
-from DiffSegLungLib.report.charts import region_name
+from DiffSegLungLib.report.notation import region_name
 from DiffSegLungLib.report.quantify import Quantities
 
-Column = tuple[str, str, str, Sequence[str] | Sequence[float]]
+Column = tuple[str, str, str, Sequence[str | float]]
 """Name, unit, description and values; text where the values are text."""
 
 
@@ -114,7 +114,7 @@ def fillTable(node: slicer.vtkMRMLTableNode, columns: Sequence[Column], *, digit
         array.SetName(name)
         array.SetNumberOfValues(len(values))
         for row, value in enumerate(values):
-            array.SetValue(row, value if isText else round(value, digits))
+            array.SetValue(row, value if isinstance(value, str) else round(value, digits))
         node.AddColumn(array)
         # The type is stored with the table, so that plots find numbers again after a reload.
         node.SetColumnType(name, vtk.VTK_STRING if isText else vtk.VTK_DOUBLE)

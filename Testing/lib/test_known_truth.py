@@ -14,8 +14,8 @@ from DiffSegLungLib.classes import CAVITY, CONSOLIDATION, HEALTHY, PATHOLOGY
 from DiffSegLungLib.evaluation.disease import OWN_DISEASE, own_disease
 from DiffSegLungLib.evaluation.known_truth import (
     FULL_CHEST,
-    Case,
     CaseKey,
+    LabelledCase,
     full_chest_paths,
     lesion_plan,
     make_case,
@@ -38,7 +38,7 @@ def healthy_chest(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def cases(healthy_chest: Path) -> dict[Family, Case]:
+def cases(healthy_chest: Path) -> dict[Family, LabelledCase]:
     """One case of each measuring family, at the same seed."""
     keys = lesion_plan([healthy_chest], ("b", "c", "d"), (0,))
     return {key.family: make_case(key, volume_range_ml=VOLUMES_ML) for key in keys}
@@ -72,7 +72,9 @@ def test_full_chests_are_found_by_name(tmp_path: Path) -> None:
     assert [p.name for p in full_chest_paths(tmp_path)] == ["lidc-idri_0001_standard.nii.gz"]
 
 
-def test_same_key_same_voxels_other_key_other_voxels(healthy_chest: Path, cases: dict[Family, Case]) -> None:
+def test_same_key_same_voxels_other_key_other_voxels(
+    healthy_chest: Path, cases: dict[Family, LabelledCase]
+) -> None:
     key = lesion_plan([healthy_chest], ("c",), (0,))[0]
     again = make_case(key, volume_range_ml=VOLUMES_ML)
     assert np.array_equal(again.ct.hu, cases["c"].ct.hu)
@@ -85,7 +87,7 @@ def test_same_key_same_voxels_other_key_other_voxels(healthy_chest: Path, cases:
 
 
 @pytest.mark.parametrize("family", ["b", "c", "d"])
-def test_lesions_own_the_voxels_of_the_truth(cases: dict[Family, Case], family: Family) -> None:
+def test_lesions_own_the_voxels_of_the_truth(cases: dict[Family, LabelledCase], family: Family) -> None:
     case = cases[family]
     assert case.lungs is not None
     assert case.owner is not None
@@ -100,14 +102,14 @@ def test_lesions_own_the_voxels_of_the_truth(cases: dict[Family, Case], family: 
 
 
 @pytest.mark.parametrize("family", ["b", "c", "d"])
-def test_volumes_are_near_those_asked_for(cases: dict[Family, Case], family: Family) -> None:
+def test_volumes_are_near_those_asked_for(cases: dict[Family, LabelledCase], family: Family) -> None:
     volumes = np.array([lesion.volume_ml for lesion in cases[family].lesions])
     assert volumes.min() > 0.3 * VOLUMES_ML[0]
     assert volumes.max() < 1.6 * VOLUMES_ML[1]
 
 
 @pytest.mark.parametrize("family", ["b", "c", "d"])
-def test_densities_are_those_of_the_tissue(cases: dict[Family, Case], family: Family) -> None:
+def test_densities_are_those_of_the_tissue(cases: dict[Family, LabelledCase], family: Family) -> None:
     case = cases[family]
     for class_id in set(PATHOLOGY) - {CAVITY}:
         found = float(case.ct.hu[case.truth == class_id].mean())
@@ -117,7 +119,7 @@ def test_densities_are_those_of_the_tissue(cases: dict[Family, Case], family: Fa
 
 
 def test_dense_voxels_that_no_lesion_touched_do_not_count(
-    healthy_chest: Path, cases: dict[Family, Case]
+    healthy_chest: Path, cases: dict[Family, LabelledCase]
 ) -> None:
     case, before = cases["c"], CT.read(healthy_chest).hu
     untouched = case.truth == HEALTHY

@@ -7,15 +7,8 @@ from math import isfinite
 
 from ..classes import BY_KEY
 from .bootstrap import Estimate, verdict
-from .results import DISEASES, MEAN, SIZES_ML, TISSUES, Choice, SuiteResults
-
-Row = Sequence[str]
-
-
-def markdown_table(head: Row, rows: Sequence[Row]) -> str:
-    """A Markdown table."""
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
+from .markdown import Row, markdown_table
+from .suite_results import DISEASES, MEAN, SIZES_ML, TISSUES, Choice, SuiteResults
 
 
 def truth_tables(results: SuiteResults) -> list[tuple[str, str]]:
