@@ -27,7 +27,12 @@ RIGHT, LEFT = 1, 2
 SMALLEST_LUNG_ML = 30.0
 """Both lungs of a newborn hold more."""
 
-SMALLEST_PIECE_ML = 20.0
+SMALLEST_PIECE_ML, WHOLE_MM = 20.0, 100.0
+"""Of lung apart from the rest; in proportion less where fewer mm from top to bottom are in view."""
+
+VESSEL_ML = 5.0
+"""A hole that the end of the scan opens, and no larger, is a vessel, not a dome of the diaphragm."""
+
 CLOSING_MM = 10.0
 SIGHT_MM, ENCLOSING_DIRECTIONS = 60.0, 20
 CONTRAST_HU = 140.0
@@ -65,8 +70,10 @@ def aerated_lung(chest: Chest, airway: Mask, enlarged: float = 1.0) -> Mask:
     labels, counts = components(opened(air, 1.5 * COARSE_MM))
     largest = counts[1:].max(initial=0)
     keep = np.zeros(len(counts), bool)
+    height_mm = np.count_nonzero(chest.field.any(axis=(1, 2))) * COARSE_MM
+    smallest = SMALLEST_PIECE_ML * min(1.0, height_mm / WHOLE_MM)
     for label in range(1, len(counts)):
-        if counts[label] * VOXEL_ML >= SMALLEST_PIECE_ML:
+        if counts[label] * VOXEL_ML >= smallest:
             part = labels == label
             values = chest.hu[part]
             is_lung = np.percentile(values, 80) > gas_hu and np.percentile(values, 40) < -550
@@ -171,6 +178,10 @@ def solid_lung(lung: Mask) -> Mask:
     box = bounding_box(lung, 6)
     solid = np.zeros_like(lung)
     solid[box] = binary_fill_holes(closed(lung[box], CLOSING_MM))
+    labels, counts = components(~np.pad(solid[box], ((0, 0), (1, 1), (1, 1))))
+    vessels = counts * VOXEL_ML < VESSEL_ML
+    vessels[0] = False
+    solid[box] |= vessels[labels][:, 1:-1, 1:-1]
     return solid
 
 

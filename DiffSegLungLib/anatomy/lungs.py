@@ -85,7 +85,8 @@ def segment_lungs(ct: CT, talk: Talk = SILENT) -> Lungs:
     again = talk.part(0.9, 1.0)
     if _may_be_a_child(ct.geometry) and (best is None or _ml(best, ct) < CHILD_ML):
         enlarged = _tried(ct, again, CHILD_SCALE)
-        if enlarged and (best is None or _ml(enlarged, ct) > 0.9 * _ml(best, ct)):
+        least_ml = 0.9 * _ml(best, ct) if best else 0.0
+        if enlarged and least_ml < _ml(enlarged, ct) < CHILD_ML:
             best = enlarged
     return best or _search(ct, again, cut=True)
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["CT", "Geometry", "read_mask", "resample", "write_image", "write_segmentation"]
 
-LEAST_VOXELS, LEAST_MM = 4, 20.0
+LEAST_VOXELS, LEAST_MM = 5, 20.0
 """Along each axis; anything smaller shows no lung."""
 
 
