@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -135,16 +135,17 @@ class _Ground:
 
     @classmethod
     def of(cls, canonical: Canonical) -> _Ground:
-        return cls(canonical, Lattices.over(canonical.lungs), smoothed(canonical.hu))
+        with ThreadPoolExecutor(1) as beside:
+            smoothing = beside.submit(smoothed, canonical.hu)
+            return cls(canonical, Lattices.over(canonical.lungs), smoothing.result())
 
 
 def _everything(ground: _Ground, talk: Talk) -> tuple[Parenchyma, NDArray[np.bool_], NDArray[np.float32]]:
     """The measured lungs, their cavities, and what every half cell looks like."""
     canonical = ground.canonical
-    with ThreadPoolExecutor(1) as beside:  # vessels and cavities leave cores idle
+    with ThreadPoolExecutor(2) as beside:  # each of the three leaves cores idle
+        vessels = beside.submit(vessel_mask, canonical.hu, canonical.lungs, SPACING_ZYX)
         looking = beside.submit(find_cavities, canonical.hu, canonical.lungs, SPACING_ZYX, canonical.slice_mm)
-        vessels = vessel_mask(canonical.hu, canonical.lungs, SPACING_ZYX)
-        talk.advance(0.4)
         parenchyma = _measured(ground, vessels)
         talk.advance(0.7)
         looks = tissue_probability(parenchyma.half)
@@ -152,9 +153,10 @@ def _everything(ground: _Ground, talk: Talk) -> tuple[Parenchyma, NDArray[np.boo
         return parenchyma, looking.result(), looks
 
 
-def _measured(ground: _Ground, vessels: NDArray[np.bool_]) -> Parenchyma:
+def _measured(ground: _Ground, vessels: NDArray[np.bool_] | Future[NDArray[np.bool_]]) -> Parenchyma:
     canonical, smooth = ground.canonical, ground.smooth
     aeration = measure_aeration(canonical.hu, smooth, ground.lattices.core, canonical.side)
     half = statistics_of_half_cells(canonical, smooth, vessels, aeration, ground.lattices.half)
     cells = statistics_of_cells(half, ground.lattices.cells)
-    return Parenchyma(canonical, smooth, vessels, aeration, ground.lattices.cells, cells, half)
+    seen = vessels.result() if isinstance(vessels, Future) else vessels
+    return Parenchyma(canonical, smooth, seen, aeration, ground.lattices.cells, cells, half)
