@@ -18,29 +18,33 @@ def regions_of(side: NDArray[np.uint8], geometry: Geometry) -> NDArray[np.uint8]
     """Regions of both lungs, each cut into thirds of its volume by two axial planes of the patient.
 
     Args:
-        side: uint8 (z, y, x), 0 outside, 1 right and 2 left lung.
+        side: uint8 (z, y, x), 0 outside, 1 right and 2 left lung; the regions take its place.
         geometry: their grid; it may be oblique.
 
     Returns:
         uint8 (z, y, x): 1..3 upper, middle, lower third of the right lung, 4..6 of the left, 0 outside.
     """
-    regions = np.zeros_like(side)
     steps = geometry.matrix[2]
     corners = np.stack(np.meshgrid(*[(0, n - 1) for n in side.shape[::-1]], indexing="ij"), axis=-1) @ steps
     k, j, i = (np.arange(n, dtype=np.float32) for n in side.shape)
     in_plane = (steps[1] * j[:, None] + steps[0] * i - corners.min()).astype(np.float32)
     length = int(np.ptp(corners) / STEP_MM) + 2
-    for lung in (RIGHT, LEFT):
-        # Counted by height, slice by slice: the heights of all voxels of a large CT would not fit.
-        count = np.zeros(length, np.int64)
-        for z, plane in zip(k, side, strict=True):
-            count += np.bincount(_height(in_plane, steps[2] * z, plane == lung), minlength=length)
-        lower, upper = np.searchsorted(np.cumsum(count), [count.sum() / 3, count.sum() * 2 / 3])
-        for z, plane, part in zip(k, side, regions, strict=True):
-            height = _height(in_plane, steps[2] * z, plane == lung)
-            third = np.where(height > upper, 1, np.where(height > lower, 2, 3))
-            part[plane == lung] = (lung - 1) * THIRDS + third
-    return regions
+    # Counted by height, slice by slice: the heights of all voxels of a large CT would not fit.
+    counts = {lung: np.zeros(length, np.int64) for lung in (RIGHT, LEFT)}
+    for z, plane in zip(k, side, strict=True):
+        for lung in counts:
+            counts[lung] += np.bincount(_height(in_plane, steps[2] * z, plane == lung), minlength=length)
+    borders = {
+        lung: np.searchsorted(np.cumsum(count), [count.sum() / 3, count.sum() * 2 / 3])
+        for lung, count in counts.items()
+    }
+    for z, plane in zip(k, side, strict=True):
+        for lung in (LEFT, RIGHT):  # the regions of the left lung are no side's number
+            lower, upper = borders[lung]
+            here = plane == lung
+            height = _height(in_plane, steps[2] * z, here)
+            plane[here] = (lung - 1) * THIRDS + np.where(height > upper, 1, np.where(height > lower, 2, 3))
+    return side
 
 
 def _height(in_plane: NDArray[np.float32], level: float, where: NDArray[np.bool_]) -> NDArray[np.int64]:
