@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..io.ct import Geometry
+from ..threads import in_threads, shares
 from .lung_shape import LEFT, RIGHT
 
 STEP_MM = 0.01
@@ -29,21 +30,30 @@ def regions_of(side: NDArray[np.uint8], geometry: Geometry) -> NDArray[np.uint8]
     k, j, i = (np.arange(n, dtype=np.float32) for n in side.shape)
     in_plane = (steps[1] * j[:, None] + steps[0] * i - corners.min()).astype(np.float32)
     length = int(np.ptp(corners) / STEP_MM) + 2
+
     # Counted by height, slice by slice: the heights of all voxels of a large CT would not fit.
-    counts = {lung: np.zeros(length, np.int64) for lung in (RIGHT, LEFT)}
-    for z, plane in zip(k, side, strict=True):
-        for lung in counts:
-            counts[lung] += np.bincount(_height(in_plane, steps[2] * z, plane == lung), minlength=length)
+    def counted(slab: slice) -> NDArray[np.int64]:
+        count = np.zeros((2, length), np.int64)
+        for z, plane in zip(k[slab], side[slab], strict=True):
+            for i, lung in enumerate((RIGHT, LEFT)):
+                count[i] += np.bincount(_height(in_plane, steps[2] * z, plane == lung), minlength=length)
+        return count
+
+    def cut(slab: slice) -> None:
+        for z, plane in zip(k[slab], side[slab], strict=True):
+            for lung in (LEFT, RIGHT):  # the regions of the left lung are no side's number
+                lower, upper = borders[lung]
+                here = plane == lung
+                height = _height(in_plane, steps[2] * z, here)
+                third = np.where(height > upper, 1, np.where(height > lower, 2, 3))
+                plane[here] = (lung - 1) * THIRDS + third
+
+    total = sum(in_threads(counted, shares(len(side))))
     borders = {
         lung: np.searchsorted(np.cumsum(count), [count.sum() / 3, count.sum() * 2 / 3])
-        for lung, count in counts.items()
+        for lung, count in zip((RIGHT, LEFT), total, strict=True)
     }
-    for z, plane in zip(k, side, strict=True):
-        for lung in (LEFT, RIGHT):  # the regions of the left lung are no side's number
-            lower, upper = borders[lung]
-            here = plane == lung
-            height = _height(in_plane, steps[2] * z, here)
-            plane[here] = (lung - 1) * THIRDS + np.where(height > upper, 1, np.where(height > lower, 2, 3))
+    in_threads(cut, shares(len(side)))
     return side
 
 
