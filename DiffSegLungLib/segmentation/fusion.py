@@ -183,9 +183,10 @@ def _diffuse_all(
     inside = np.flatnonzero(lungs[box])
     flow = links(sobel_conductance(smooth, lungs, config.kappa)[box], config.tau)
     field = np.zeros(lungs[box].shape, np.float32)
+    room = np.empty_like(field)
     for i, values in enumerate(posterior):
         field.reshape(-1)[inside] = values
-        diffuse_along(field, flow, config.diffusion_steps, talk)
+        diffuse_along(field, flow, config.diffusion_steps, talk, room=room)
         field.reshape(-1).take(inside, out=values, mode="clip")
         talk.advance((i + 1) / len(posterior))
     total = posterior[0].copy()
