@@ -48,7 +48,7 @@ def regions_of(side: NDArray[np.uint8], geometry: Geometry) -> NDArray[np.uint8]
                 third = np.where(height > upper, 1, np.where(height > lower, 2, 3))
                 plane[here] = (lung - 1) * THIRDS + third
 
-    total = sum(in_threads(counted, shares(len(side))))
+    total = np.sum(in_threads(counted, shares(len(side))), axis=0)
     borders = {
         lung: np.searchsorted(np.cumsum(count), [count.sum() / 3, count.sum() * 2 / 3])
         for lung, count in zip((RIGHT, LEFT), total, strict=True)
