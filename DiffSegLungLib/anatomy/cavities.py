@@ -120,9 +120,12 @@ def find_cavities(hu: HU, lungs: Mask, spacing_zyx: Spacing, slice_mm: float | N
     scene = _Scene(smooth, lungs[box], spacing_zyx, max(slice_mm or 0.0, spacing_zyx[0]))
     found = cavities[box]
     margin = [int(np.ceil((WALL_MM[1] + REACH_MM) / s)) for s in spacing_zyx]
+    aerated = scene.hu[scene.lungs & (scene.hu < LEVELS_HU[1])]
+    own = float(np.median(aerated)) if aerated.size else 0.0
+    dark = float(np.clip(own - BELOW_LUNG_HU, *MOST_HU))
     for level in LEVELS_HU:
         open_air = scene.lungs & (scene.hu < level)
-        cores, candidates = _gas(scene, open_air)
+        cores, candidates = _gas(scene, open_air, dark)
         for number, part in candidates:
             around = tuple(
                 slice(max(0, s.start - m), min(n, s.stop + m))
@@ -133,16 +136,18 @@ def find_cavities(hu: HU, lungs: Mask, spacing_zyx: Spacing, slice_mm: float | N
     return cavities
 
 
-def _gas(scene: _Scene, open_air: Mask) -> tuple[NDArray[np.signedinteger[Any]], Iterator[tuple[int, Box]]]:
-    """Cores of open air without its necks, numbered, and the number and box of those that may be lumina."""
+def _gas(
+    scene: _Scene, open_air: Mask, dark: float
+) -> tuple[NDArray[np.signedinteger[Any]], Iterator[tuple[int, Box]]]:
+    """Cores of open air without its necks, numbered, and the number and box of those that may be lumina.
+
+    Most of a lumen is at most so ``dark``, HU.
+    """
     from scipy.ndimage import find_objects, label
 
     # Necks are cut by an erosion, which the lumen gets back later.
     cores, count = label(_eroded(open_air, NECK_MM, scene.spacing_zyx))
     sizes = np.bincount(cores.ravel(), minlength=count + 1)
-    aerated = scene.hu[scene.lungs & (scene.hu < LEVELS_HU[1])]
-    own = float(np.median(aerated)) if aerated.size else 0.0
-    dark = float(np.clip(own - BELOW_LUNG_HU, *MOST_HU))
     share = float(np.interp(scene.slice_mm, (THIN_MM, THICK_MM), MOSTLY_GAS))
 
     def lumina() -> Iterator[tuple[int, Box]]:

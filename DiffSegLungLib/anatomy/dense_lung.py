@@ -94,8 +94,8 @@ def _pleural_space(
     lung: Mask, hu: NDArray[np.float32], outside: Mask, to_the_side: Mask
 ) -> tuple[Mask, Mask]:
     """Where the rays have passed lung and not yet met the ribs; and the part of it behind the last lung."""
-    steps = np.arange(lung.shape[2])
-    last = np.where(lung, steps, -1).max(axis=2)
+    steps = np.arange(lung.shape[2], dtype=np.float32)
+    last = np.where(lung, steps, np.float32(-1)).max(axis=2)
     wall = _wall(hu, last, outside)
     passed_mm = np.cumsum(lung, axis=2, dtype=np.float32) * COARSE_MM
     room = (
@@ -137,10 +137,10 @@ def _wall(hu: NDArray[np.float32], last: NDArray[Any], outside: Mask) -> NDArray
     """Step at which every ray meets the inner side of the rib cage; 0 for rays that pass no lung."""
     from scipy.ndimage import maximum_filter, minimum_filter
 
-    steps = np.arange(hu.shape[2])
+    steps = np.arange(hu.shape[2], dtype=np.float32)
     beyond = (steps >= last[:, :, None]) & (last >= 0)[:, :, None]
     far = np.float32(hu.shape[2])
-    rib = np.where(beyond & (hu > BONE_HU), steps, far).min(axis=2).astype(np.float32)
+    rib = np.where(beyond & (hu > BONE_HU), steps, far).min(axis=2)
     # A grey opening: the gaps between ribs close, the slope of the cage stays, but for a limit where the
     # nearest bone is a shoulder blade.
     size = (2 * round(RIB_PITCH_MM / COARSE_MM) + 1, 2 * round(RIB_PITCH_DEG * ANGLES / 360) + 1)

@@ -36,8 +36,6 @@ def lungs_at_full_resolution(
     Returns:
         the side of every voxel of the CT (0 outside the lungs) and the lumen of the airway.
     """
-    from scipy.ndimage import binary_closing
-
     # What lies farther from lung and airway than this margin has no say on any voxel near them.
     around = bounding_box((solid > 0) | airway, 6)
     coarse = chest.geometry.crop(around)
@@ -63,18 +61,21 @@ def lungs_at_full_resolution(
         label = sampled(code, coarse, grid, "nearest")
         air = ct.hu[slab] < chest.threshold
         near_airway = label == 4
-        padding = ct.hu[slab] == PADDED_AIR
+        felt = _felt(coarse, grid)
+        padding = np.zeros(air.shape, bool)
+        if unseen[felt].any():
+            padding = ct.hu[slab] == PADDED_AIR
         if padding.any():
             padding &= sampled(unseen, coarse, grid, "nearest") > 0
         if padding.any():
             padding &= _in_squares(ct.hu[slab] == PADDED_AIR)
         air &= ~padding
         part = (inside > COARSE_MM) | (air & (inside > -COARSE_MM))
-        if dense.any():
+        if (from_dense[felt] < 2 * COARSE_MM).any():
             part |= (sampled(from_dense, coarse, grid, "linear") < COARSE_MM) & (inside > 0)
-        for plane, within in zip(np.moveaxis(part, axis, 0), np.moveaxis(inside, axis, 0), strict=True):
-            whole = _filled(plane) | binary_closing(plane, iterations=2)
-            np.copyto(plane, True, where=whole & (within > 0))
+        planes_of = [np.moveaxis(a, axis, 0) for a in (part, inside, closed_across(part, axis))]
+        for plane, within, whole in zip(*planes_of, strict=True):
+            np.copyto(plane, True, where=(_filled(plane) | whole) & (within > 0))
         part &= ~padding
         side[slab] = label * (part & ~near_airway)
         # Pages of memory that nothing is written to are never taken: the airway fills few of them.
@@ -96,6 +97,34 @@ def _nearer_side(sides: NDArray[np.uint8]) -> NDArray[np.uint8]:
     limit = 25
     right, left = squared_steps(sides == RIGHT, limit), squared_steps(sides == LEFT, limit)
     return np.where(right <= left, RIGHT, LEFT).astype(np.uint8)
+
+
+def closed_across(mask: Mask, axis: int) -> Mask:
+    """Each section across an axis closed by a diamond of two voxels; beyond its border the mask is empty.
+
+    What ``binary_closing(section, iterations=2)`` of scipy gives, a whole slab at a time.
+    """
+    across = [a for a in range(mask.ndim) if a != axis]
+    for step in (np.logical_or, np.logical_or, np.logical_and, np.logical_and):
+        before, mask = mask, mask.copy()
+        for a in across:
+            old, new = np.moveaxis(before, a, 0), np.moveaxis(mask, a, 0)
+            step(new[1:], old[:-1], out=new[1:])
+            step(new[:-1], old[1:], out=new[:-1])
+            if step is np.logical_and:
+                new[[0, -1]] = False
+    return mask
+
+
+def _felt(source: Geometry, target: Geometry) -> tuple[slice, slice, slice]:
+    """The box of the source's voxels that samples on a part of the CT's grid may ask for."""
+    corners = np.stack(np.meshgrid(*[(0, n - 1) for n in target.shape], indexing="ij"), axis=-1)
+    at = source.index(target.world(corners)).reshape(-1, 3)
+    last = np.array(source.shape) - 1
+    low = np.clip(np.floor(at.min(axis=0)).astype(int) - 1, 0, last)
+    high = np.clip(np.ceil(at.max(axis=0)).astype(int) + 1, 0, last)
+    z, y, x = (slice(int(a), int(b) + 1) for a, b in zip(low, high, strict=True))
+    return z, y, x
 
 
 def _filled(plane: Mask) -> Mask:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from ..errors import InputError
 from ..io.geometry import bounding_box
+from ..threads import in_threads
 from .shapes import (
     COARSE_MM,
     VOXEL_ML,
@@ -230,7 +231,7 @@ def _seen_along(mask: Mask, direction: tuple[int, ...]) -> Mask:
 
 def nearest_side(labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Every voxel takes the label of the nearest labelled one."""
-    right, left = distance_mm(labels == RIGHT), distance_mm(labels == LEFT)
+    right, left = in_threads(lambda side: distance_mm(labels == side), (RIGHT, LEFT))
     return np.where(right <= left, RIGHT, LEFT).astype(np.uint8)
 
 

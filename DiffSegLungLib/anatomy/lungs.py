@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,13 +14,14 @@ from ..io.ct import CT, Geometry, resample
 from ..io.geometry import Box, bounding_box
 from ..io.padding import AIR
 from ..talk import SILENT, Talk
+from ..threads import in_threads
 from .airways import airway_lumen
 from .dense_lung import dense_lung
 from .lung_border import lungs_at_full_resolution, sampled
 from .lung_shape import LEFT, RIGHT, aerated_lung, enclosed_tissue, lung_sides, nearest_side, solid_lung
 from .regions import regions_of, side_of, third_of
 from .shapes import COARSE_MM, dilated
-from .thorax import chest_of, with_cut_lungs
+from .thorax import Chest, chest_of, with_cut_lungs
 from .unusual import unusual_lungs
 
 __all__ = ["Lungs", "lungs_from_mask", "segment_lungs"]
@@ -137,9 +139,10 @@ def _search(ct: CT, talk: Talk, enlarged: float = 1.0, *, cut: bool = False) -> 
     sides = lung_sides(chest, aerated, airway)
     talk.advance(0.6)
     solid = np.zeros(chest.hu.shape, np.uint8)
-    for side in (RIGHT, LEFT):
-        shape = solid_lung(sides == side)
-        solid[(shape | enclosed_tissue(chest, shape)) & (solid == 0)] = side
+    for side, shape in zip(
+        (RIGHT, LEFT), in_threads(partial(_filled, chest, sides), (RIGHT, LEFT)), strict=True
+    ):
+        solid[shape & (solid == 0)] = side
     solid[chest.exterior | dilated(airway, COARSE_MM)] = 0
     dense = dense_lung(chest, solid) & ~dilated(airway, COARSE_MM)
     if dense.any():
@@ -150,6 +153,12 @@ def _search(ct: CT, talk: Talk, enlarged: float = 1.0, *, cut: bool = False) -> 
     talk.advance(0.95)
     notes = unusual_lungs(chest, solid, aerated, enlarged)
     return Lungs(regions_of(labels, ct.geometry), lumen, notes)
+
+
+def _filled(chest: Chest, sides: NDArray[np.uint8], side: int) -> NDArray[np.bool_]:
+    """One lung with all that it encloses."""
+    shape = solid_lung(sides == side)
+    return shape | enclosed_tissue(chest, shape)
 
 
 def lungs_from_mask(ct: CT, mask: NDArray[np.bool_]) -> Lungs:

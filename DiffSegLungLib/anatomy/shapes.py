@@ -93,18 +93,26 @@ def components(mask: Mask) -> tuple[NDArray[Any], NDArray[Any]]:
     """Face-connected components: labels 1..n and their voxel counts by label (entry 0 is background)."""
     from scipy.ndimage import label
 
-    labels, _ = label(mask)
-    return labels, np.bincount(labels.ravel())
+    labels = np.zeros(mask.shape, np.int32)
+    box = bounding_box(mask)
+    found = mask[box]
+    part, count = label(found)
+    labels[box] = part
+    counts = np.bincount(part[found], minlength=count + 1)
+    counts[0] = mask.size - counts.sum()
+    return labels, counts
 
 
 def flooded(relief: NDArray[np.float32], markers: NDArray[np.uint8], mask: Mask) -> NDArray[np.uint8]:
     """Markers grown through a coarse mask until they meet on the highest ridge between them; 0 outside it."""
     import SimpleITK as sitk
 
-    walled = np.where(mask, relief, np.float32(3000.0))
-    grown: NDArray[np.uint8] = sitk.GetArrayFromImage(
-        sitk.MorphologicalWatershedFromMarkers(
-            sitk.GetImageFromArray(walled), sitk.GetImageFromArray(markers), False, False
-        )
+    # What lies outside the mask's box never tells a voxel within it: no shortest way leads through there.
+    box = bounding_box(mask, 1)
+    walled = np.where(mask[box], relief[box], np.float32(3000.0))
+    part = sitk.MorphologicalWatershedFromMarkers(
+        sitk.GetImageFromArray(walled), sitk.GetImageFromArray(markers[box]), False, False
     )
-    return grown * mask
+    grown = np.zeros(mask.shape, np.uint8)
+    grown[box] = sitk.GetArrayViewFromImage(part) * mask[box]
+    return grown

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from ..io.ct import CT, Geometry, resample
 from ..io.geometry import bounding_box
 from ..io.padding import edges
+from ..threads import filtered, in_threads, slabs
 from .exterior import cut_lungs, exterior_of
 from .shapes import COARSE_MM, VOXEL_ML, Mask, components, opened
 
@@ -86,7 +87,8 @@ def _without_padding(hu: NDArray[np.float32], field: Mask) -> Mask:
     """
     from scipy.ndimage import binary_dilation, maximum_filter, minimum_filter
 
-    flat = field & (hu < PADDING_HU) & (maximum_filter(hu, 3) - minimum_filter(hu, 3) < FLAT_HU)
+    noise = filtered(hu, lambda part: maximum_filter(part, 3) - minimum_filter(part, 3), reach=1)
+    flat = field & (hu < PADDING_HU) & (noise < FLAT_HU)
     if not flat.any():
         return field
     padding = _large(flat)
@@ -132,10 +134,14 @@ def _block_means(ct: CT) -> tuple[NDArray[np.float32], Geometry]:
     blocks = [_blocks(ct.geometry, axis) for axis in (2, 1, 0)]
     (planes, per_plane), (rows, per_row), (columns, per_column) = ((b.starts, b.counts) for b in blocks)
     means = np.empty((len(planes), len(rows), len(columns)), np.float32)
-    for k, (start, count) in enumerate(zip(planes, per_plane, strict=True)):
-        slab = ct.hu[start : start + int(count)].mean(axis=0, dtype=np.float32)
-        slab = np.add.reduceat(slab, rows, axis=0) / per_row[:, None]
-        means[k] = np.add.reduceat(slab, columns, axis=1) / per_column
+
+    def one(slab: slice) -> None:
+        for k, start, count in zip(range(len(planes))[slab], planes[slab], per_plane[slab], strict=True):
+            mean = ct.hu[start : start + int(count)].mean(axis=0, dtype=np.float32)
+            mean = np.add.reduceat(mean, rows, axis=0) / per_row[:, None]
+            means[k] = np.add.reduceat(mean, columns, axis=1) / per_column
+
+    in_threads(one, slabs(0, len(planes)))
     x, y, z = ct.geometry.world([b.centre for b in blocks])
     si, sj, sk = ct.geometry.spacing
     geometry = Geometry(

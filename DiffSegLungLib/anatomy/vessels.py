@@ -130,11 +130,14 @@ def _block_mean(array: NDArray[Any], step: Sequence[int]) -> NDArray[Any]:
     """Means of blocks of voxels; the last block of an axis may be cut short."""
     for axis, n in enumerate(step):
         if n > 1:
-            starts = np.arange(0, array.shape[axis], n)
-            counts = np.diff(np.append(starts, array.shape[axis])).astype(np.float32)
-            counts = counts.reshape([-1 if a == axis else 1 for a in range(3)])
-            array = np.add.reduceat(array, starts, axis=axis) / counts
-    return array
+            line = np.moveaxis(array, axis, 0)
+            total, count = line[::n].copy(), np.ones(-(-len(line) // n), np.float32)
+            for part in (line[i::n] for i in range(1, n)):
+                total[: len(part)] += part
+                count[: len(part)] += 1
+            total /= count[:, None, None]
+            array = np.moveaxis(total, 0, axis)
+    return np.ascontiguousarray(array)
 
 
 def _tubes(hu: NDArray[np.float32], candidates: Mask, dense: Mask, spacing_zyx: Spacing) -> Mask:
@@ -247,12 +250,17 @@ def _eigenvalues(h: list[NDArray[np.float32]]) -> tuple[NDArray[Any], NDArray[An
 
 def _long_ones(tubes: Mask, dense: Mask, spacing_zyx: Spacing) -> Mask:
     """Tubes that stretch far enough, widened to the dense tissue that touches them."""
-    from scipy.ndimage import binary_dilation, find_objects, generate_binary_structure, label
+    from scipy.ndimage import find_objects, generate_binary_structure, label
 
-    every = generate_binary_structure(3, 3)
-    labels, count = label(tubes, structure=every)
+    labels, count = label(tubes, structure=generate_binary_structure(3, 3))
     keep = np.zeros(count + 1, bool)
     for number, part in enumerate(find_objects(labels), start=1):
         extent = [(s.stop - s.start) * d for s, d in zip(part, spacing_zyx, strict=True)]
         keep[number] = float(np.linalg.norm(extent)) >= LENGTH_MM
-    return np.asarray(binary_dilation(keep[labels], every) & dense)
+    wide = keep[labels]
+    for axis in range(3):
+        line = np.moveaxis(wide, axis, 0)
+        before = line.copy(order="K")
+        line[1:] |= before[:-1]
+        line[:-1] |= before[1:]
+    return np.asarray(wide & dense)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -12,6 +13,7 @@ from ..anatomy.regions import side_of
 from ..errors import InputError
 from ..io.ct import CT, Geometry, resample
 from ..io.geometry import bounding_box, low_pass_sigma
+from ..threads import in_threads
 
 if TYPE_CHECKING:
     from ..anatomy.lungs import Lungs
@@ -60,7 +62,9 @@ class Canonical:
         return z, y, x
 
 
-def working_volume(ct: CT, lungs: Lungs, *, shift_hu: float = 0.0, margin_mm: float = 8.0) -> Canonical:
+def working_volume(
+    ct: CT, lungs: Lungs, *, shift_hu: float | Callable[[], float] = 0.0, margin_mm: float = 8.0
+) -> Canonical:
     """Crop a CT to its lungs and resample it to the canonical grid.
 
     The grid is aligned with the patient's axes and its cells lie on a lattice fixed in the world, so that the
@@ -69,7 +73,7 @@ def working_volume(ct: CT, lungs: Lungs, *, shift_hu: float = 0.0, margin_mm: fl
     Args:
         ct: the CT in HU.
         lungs: its lungs, on the CT's own grid.
-        shift_hu: added to every voxel (air-offset correction), HU.
+        shift_hu: added to every voxel (air-offset correction), HU; or what gives it when it is needed.
         margin_mm: room kept around the lungs, mm.
 
     Returns:
@@ -79,11 +83,24 @@ def working_volume(ct: CT, lungs: Lungs, *, shift_hu: float = 0.0, margin_mm: fl
         InputError: the lung mask is empty.
     """
     geometry = working_geometry(lungs.regions, ct.geometry, margin_mm)
-    hu = resample(ct.hu, ct.geometry, geometry, order="linear", fill=HU_FLOOR - shift_hu)
+
+    def density() -> NDArray[np.float32]:
+        shift = shift_hu() if callable(shift_hu) else shift_hu
+        hu = resample(ct.hu, ct.geometry, geometry, order="linear", fill=HU_FLOOR - shift)
+        return np.asarray(hu.astype(np.float32, copy=False) + np.float32(shift))
+
+    def inside() -> NDArray[np.bool_]:
+        return resample_mask(lungs.regions, ct.geometry, geometry)
+
+    def sides() -> NDArray[np.uint8]:
+        return side_of(resample(lungs.regions, ct.geometry, geometry, order="nearest", fill=0))
+
+    makers: list[Callable[[], NDArray[Any]]] = [inside, sides, density]
+    mask, side, hu = in_threads(lambda make: make(), makers)
     return Canonical(
-        hu=hu.astype(np.float32, copy=False) + np.float32(shift_hu),
-        lungs=resample_mask(lungs.regions, ct.geometry, geometry),
-        side=side_of(resample(lungs.regions, ct.geometry, geometry, order="nearest", fill=0)),
+        hu=hu,
+        lungs=mask,
+        side=side,
         geometry=geometry,
         slice_mm=slice_mm(ct.geometry),
     )

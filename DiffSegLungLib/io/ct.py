@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -50,7 +51,14 @@ class CT:
             raise ValueError(f"HU of shape {self.hu.shape} on a grid of shape {self.geometry.shape}")
 
     @classmethod
-    def read(cls, path: str | Path, *, series: str | None = None, name: str = "") -> CT:
+    def read(
+        cls,
+        path: str | Path,
+        *,
+        series: str | None = None,
+        name: str = "",
+        begun: Callable[[], object] = lambda: None,
+    ) -> CT:
         """Read NIfTI, NRRD, MetaImage or DICOM.
 
         Args:
@@ -60,6 +68,8 @@ class CT:
                 most slices.
             name: what to call the CT in messages and reports, where the file is only a copy of what the
                 user knows; empty takes the name of the file or folder.
+            begun: called when the headers are sound and the voxels are next, which takes longest: what else
+                has to be done may then begin.
 
         Raises:
             InputError: it is not a chest CT in HU; the message says what was seen.
@@ -67,9 +77,9 @@ class CT:
         path = Path(path)
         with opened_or_refused(path, name):
             if path.is_dir() or (path.is_file() and not is_volume_file(path) and is_dicom_file(path)):
-                values, geometry, notes = read_series(path, series)
+                values, geometry, notes = read_series(path, series, begun)
                 return cls._checked(values, geometry, name or folder_of(path).name, notes)
-            values, geometry, notes = read_volume(path, name)
+            values, geometry, notes = read_volume(path, name, begun)
             name = name or path.name
             _refuse_not_scalar(values, name)
             return cls._checked(values, geometry, name, notes)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,9 @@ _JUMP_HU = 500.0
 """No two neighbouring slices differ by this in nearly every voxel; without an intercept, by 1024."""
 
 
-def read_series(path: Path, wanted: str | None) -> tuple[NDArray[Any], Geometry, tuple[str, ...]]:
+def read_series(
+    path: Path, wanted: str | None, begun: Callable[[], object] = lambda: None
+) -> tuple[NDArray[Any], Geometry, tuple[str, ...]]:
     """Read one CT series, on an even grid.
 
     Slices at the same place are taken once; missing slices and uneven spacing are bridged by linear
@@ -30,6 +33,7 @@ def read_series(path: Path, wanted: str | None) -> tuple[NDArray[Any], Geometry,
     Args:
         path: a folder, or one DICOM file of it.
         wanted: series number or UID; None chooses, see :func:`choose_series`.
+        begun: called when a series is chosen and its voxels are next.
 
     Returns:
         Values after slope and intercept, (z, y, x) int16 or float32, first slice lowest along the normal;
@@ -42,6 +46,7 @@ def read_series(path: Path, wanted: str | None) -> tuple[NDArray[Any], Geometry,
     name = f"Series {series.number}"
     _refuse_bad_pixels(series, name)
     _refuse_mixed_passes(series, name)
+    begun()
     values, outside, padded = hounsfield_units(series.slices)
     _refuse_mixed_offsets(series, values, outside, name)
     del outside

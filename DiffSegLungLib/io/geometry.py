@@ -178,7 +178,7 @@ def resample(
         raise ValueError(f"array of shape {array.shape} on a grid of shape {source.shape}")
     box = _part_within(source, target)
     # Nothing to carry: the source lies elsewhere, or holds nothing, as the map of an absent class.
-    if box is None or not (array[box] != fill).any():
+    if box is None or not any(bool((plane != fill).any()) for plane in array[box]):
         return np.full(target.shape, fill, np.float32 if order == "linear" else array.dtype)
     array, source = array[box], source.crop(box)
     if order == "linear":

@@ -33,12 +33,15 @@ _MOST_NIFTI = 32767
 """Voxels along an axis of NIfTI-1."""
 
 
-def read_volume(path: Path, name: str = "") -> tuple[NDArray[Any], Geometry, tuple[str, ...]]:
+def read_volume(
+    path: Path, name: str = "", begun: Callable[[], object] = lambda: None
+) -> tuple[NDArray[Any], Geometry, tuple[str, ...]]:
     """Read a volume of any pixel type; refuses what is no volume with sensible voxels.
 
     Args:
         path: a file of one of :data:`FORMATS`.
         name: what to call it in a message; empty takes the file's own name.
+        begun: called when the header is sound and the voxels are next.
 
     Returns:
         Values (z, y, x), or (z, y, x, c) where every voxel holds several numbers; their grid; and notes for
@@ -52,8 +55,9 @@ def read_volume(path: Path, name: str = "") -> tuple[NDArray[Any], Geometry, tup
     name = name or path.name
     _refuse_wrong_kind(path, name)
     values: NDArray[Any] | None = None
-    if path.name.lower().endswith((".nii", ".nii.gz")):
-        values, notes = check_nifti(path, name)
+    is_nifti = path.name.lower().endswith((".nii", ".nii.gz"))
+    if is_nifti:
+        values, notes = check_nifti(path, name, begun)
     else:
         notes = check_text_header(path, name)
     reader = sitk.ImageFileReader()
@@ -67,6 +71,8 @@ def read_volume(path: Path, name: str = "") -> tuple[NDArray[Any], Geometry, tup
             if values is not None and values.shape == size[2::-1] and reader.GetDimension() == 3:
                 geometry = Geometry(size, spacing, reader.GetOrigin(), reader.GetDirection())
             else:
+                if not is_nifti:
+                    begun()
                 image = reader.Execute()
                 image = image[:, :, :, 0] if image.GetDimension() == 4 else image
                 values, geometry = sitk.GetArrayFromImage(image), Geometry.of(image)

@@ -7,11 +7,11 @@ Offsets and fields: nifti.nimh.nih.gov, nifti1.h and nifti2.h.
 
 from __future__ import annotations
 
-import gzip
 import struct
 import zlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from gzip import BadGzipFile
 from io import BufferedReader
 from pathlib import Path
 from typing import Any, Literal
@@ -19,6 +19,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from .gzip_pieces import Unpacked
 from .refusals import bad_direction, bad_spacing, not_finite, orientation_assumed, truncated, unreadable
 
 _CHUNK = 1 << 20
@@ -71,12 +72,15 @@ class NiftiHeader:
         )
 
 
-def check_nifti(path: Path, name: str) -> tuple[NDArray[Any] | None, tuple[str, ...]]:
+def check_nifti(
+    path: Path, name: str, begun: Callable[[], object] = lambda: None
+) -> tuple[NDArray[Any] | None, tuple[str, ...]]:
     """Refuse a NIfTI file that is cut, damaged, or without usable numbers; unpacks it once.
 
     Args:
         path: the file.
         name: what to call it in a message.
+        begun: called when the header is sound and the voxels are next.
 
     Returns:
         Its voxels (z, y, x) in the file's own type, or None where slope, byte order or further dimensions
@@ -85,17 +89,19 @@ def check_nifti(path: Path, name: str) -> tuple[NDArray[Any] | None, tuple[str, 
     Raises:
         InputError: ``unreadable``, ``truncated``, ``not-finite``, ``bad-spacing`` or ``bad-direction``.
     """
-    opened = gzip.open if path.name.lower().endswith(".gz") else open
+    packed = path.name.lower().endswith(".gz")
     try:
-        with opened(path, "rb") as stream:
+        with path.open("rb") as file:
+            stream = Unpacked(file) if packed else file
             header = _header(stream.read(540), name)
             # Unpacked to its end, a compressed file also verifies its checksum.
             stream.seek(header.voxels_at)
             values = _room(header)
+            begun()
             length, bad = _scan(stream, header) if values is None else _filled(stream, header, values)
     except (EOFError, zlib.error) as error:
         raise truncated(name) from error
-    except (gzip.BadGzipFile, OverflowError) as error:
+    except (BadGzipFile, OverflowError) as error:
         raise unreadable(name) from error
     if length < header.bytes_needed:
         raise truncated(name)
@@ -120,9 +126,7 @@ def _room(header: NiftiHeader) -> NDArray[Any] | None:
         return None
 
 
-def _filled(
-    stream: BufferedReader | gzip.GzipFile, header: NiftiHeader, values: NDArray[Any]
-) -> tuple[int, int]:
+def _filled(stream: BufferedReader | Unpacked, header: NiftiHeader, values: NDArray[Any]) -> tuple[int, int]:
     """Fill ``values``; length of the uncompressed file, and how many voxels are NaN or infinite."""
     room = values.reshape(-1).view(np.uint8).data
     filled = 0
@@ -136,7 +140,7 @@ def _filled(
     return length, sum(int(part.size - np.isfinite(part).sum()) for part in values)
 
 
-def _scan(stream: BufferedReader | gzip.GzipFile, header: NiftiHeader) -> tuple[int, int]:
+def _scan(stream: BufferedReader | Unpacked, header: NiftiHeader) -> tuple[int, int]:
     """Length of the uncompressed file, and how many of its voxels are NaN or infinite."""
     length, bad, rest = header.voxels_at, 0, b""
     while chunk := stream.read(_CHUNK):

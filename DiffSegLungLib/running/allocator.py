@@ -5,10 +5,14 @@ from __future__ import annotations
 import ctypes
 import sys
 
-_ARENA_MAX, _MMAP_THRESHOLD = -8, -3
+_ARENA_MAX, _MMAP_THRESHOLD, _TRIM_THRESHOLD = -8, -3, -1
 """Options of mallopt(3)."""
 
 _LARGE_BYTES = 16 << 20
+
+_KEPT_BYTES = 64 << 20
+"""What may lie free at the end of the heap: smaller arrays come and go there by the thousand, and giving each
+one back costs more than it saves."""
 
 
 def give_back_what_is_freed() -> None:
@@ -23,3 +27,4 @@ def give_back_what_is_freed() -> None:
     if mallopt is not None:
         mallopt(_ARENA_MAX, 1)
         mallopt(_MMAP_THRESHOLD, _LARGE_BYTES)
+        mallopt(_TRIM_THRESHOLD, _KEPT_BYTES)

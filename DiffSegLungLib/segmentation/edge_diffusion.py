@@ -63,9 +63,11 @@ def diffuse(field: Field, conductance: Field, tau: float, steps: int, talk: Talk
     diffuse_along(field, links(conductance, tau), steps, talk)
 
 
-def diffuse_along(field: Field, links: list[Field], steps: int, talk: Talk = SILENT) -> None:
-    """:func:`diffuse` with the :func:`links` at hand."""
-    before, after = field, np.empty_like(field)
+def diffuse_along(
+    field: Field, links: list[Field], steps: int, talk: Talk = SILENT, *, room: Field | None = None
+) -> None:
+    """:func:`diffuse` with the :func:`links` at hand, and an array for every other step, if there is one."""
+    before, after = field, np.empty_like(field) if room is None else room
 
     def share(part: slice) -> None:
         for slab in slabs(part.start, part.stop, _PLANES):

@@ -139,8 +139,12 @@ def cell_prior(cells: Cells, cell_posterior: Field, lungs: NDArray[np.bool_]) ->
     ``cells`` may be cells or half cells.
     """
     reach = np.maximum(upsample(cells.to_lattice(cells.fraction), lungs.shape)[lungs], 1e-6)
-    shares = (cell_posterior[:, i] * cells.fraction for i in range(cell_posterior.shape[1]))
-    return [np.asarray(upsample(cells.to_lattice(s), lungs.shape)[lungs] / reach, np.float32) for s in shares]
+
+    def one(values: Field) -> Field:
+        fine = upsample(cells.to_lattice(values * cells.fraction), lungs.shape)
+        return np.asarray(fine[lungs] / reach, np.float32)
+
+    return in_threads(one, cell_posterior.T)
 
 
 def combine(prior: list[Field], likelihood: list[Field], alpha: float, beta: float) -> list[Field]:
@@ -179,9 +183,10 @@ def _diffuse_all(
     inside = np.flatnonzero(lungs[box])
     flow = links(sobel_conductance(smooth, lungs, config.kappa)[box], config.tau)
     field = np.zeros(lungs[box].shape, np.float32)
+    room = np.empty_like(field)
     for i, values in enumerate(posterior):
         field.reshape(-1)[inside] = values
-        diffuse_along(field, flow, config.diffusion_steps, talk)
+        diffuse_along(field, flow, config.diffusion_steps, talk, room=room)
         field.reshape(-1).take(inside, out=values, mode="clip")
         talk.advance((i + 1) / len(posterior))
     total = posterior[0].copy()

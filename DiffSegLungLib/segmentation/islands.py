@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..talk import SILENT, Talk
+from ..threads import in_threads
 
 
 def merge_islands(
@@ -31,18 +32,23 @@ def merge_islands(
     """
     from scipy.ndimage import find_objects, label
 
-    out = labels.copy()
-    pending = np.zeros(labels.shape, bool)
-    for class_id in np.unique(labels[labels > 0]):
+    def found(class_and_box: tuple[int, tuple[slice, ...]]) -> NDArray[np.bool_]:
         talk.check()
-        if int(class_id) in keep:
-            continue
-        mask = labels == class_id
-        box = find_objects(mask.astype(np.uint8))[0]
-        islands, _ = label(mask[box])
+        class_id, box = class_and_box
+        islands, _ = label(labels[box] == class_id)
         small = np.bincount(islands.ravel()) < smallest
         small[0] = False
-        pending[box] |= small[islands]
+        return np.asarray(small[islands])
+
+    out = labels.copy()
+    pending = np.zeros(labels.shape, bool)
+    boxes = [
+        (class_id, box)
+        for class_id, box in enumerate(find_objects(labels), start=1)
+        if box is not None and class_id not in keep
+    ]
+    for (_, box), small in zip(boxes, in_threads(found, boxes), strict=True):
+        pending[box] |= small
     _fill_from_outside(out, pending)
     return out
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -61,16 +64,18 @@ class Segmenter:
         """
         config = self.config
         seconds: dict[str, float] = {}
-        with talk.enter("read", seconds):
-            # The CT first: a wrong file is then refused before torch and the model load.
-            volume = ct if isinstance(ct, CT) else CT.read(ct, series=series, name=name)
-            # Where the CT has a name of its own, its file is a copy, and so is that of the mask.
-            called = "The lung mask" if name else ""
-            mask = read_mask(lungs, volume.geometry, called) if isinstance(lungs, (str, Path)) else lungs
-            if needs_bundle(config) and not isinstance(self._bundle, (str, Path)):
-                self.load_bundle()  # it is there: settings that it cannot serve are refused at once
+        with _beside() as beside:
+            # A CT by its header: a wrong file is refused before torch and the model load.
+            begun = partial(beside.submit, _import_beside, with_model=needs_bundle(config))
+            with talk.enter("read", seconds):
+                volume = ct if isinstance(ct, CT) else CT.read(ct, series=series, name=name, begun=begun)
+                # Where the CT has a name of its own, its file is a copy, and so is that of the mask.
+                called = "The lung mask" if name else ""
+                mask = read_mask(lungs, volume.geometry, called) if isinstance(lungs, (str, Path)) else lungs
+                if needs_bundle(config) and not isinstance(self._bundle, (str, Path)):
+                    self.load_bundle()  # it is there: settings that it cannot serve are refused at once
 
-        with ThreadPoolExecutor(2) as beside:  # torch loads and the file is hashed while the lungs are found
+            # The model loads and the file is hashed while the lungs are found.
             loading = beside.submit(self.load_bundle) if needs_bundle(config) else None
             hashing = None
             if isinstance(ct, (str, Path)) and not isinstance(lungs, np.ndarray):
@@ -96,6 +101,26 @@ class Segmenter:
             self._bundle = load_model(self._bundle)
         check_fit(self.config, self._bundle)
         return self._bundle
+
+
+def _import_beside(*, with_model: bool) -> None:
+    """Import what a run needs later; who needs it says what is wrong with it."""
+    import scipy.ndimage  # noqa: F401
+
+    if with_model:
+        from ..model import bundle  # noqa: F401
+
+
+@contextmanager
+def _beside() -> Iterator[ThreadPoolExecutor]:
+    """Two threads beside the run. A run that ends early does not wait for them: an import takes seconds."""
+    pool = ThreadPoolExecutor(2)
+    try:
+        yield pool
+    except BaseException:
+        pool.shutdown(wait=False, cancel_futures=True)
+        raise
+    pool.shutdown()
 
 
 def _while_loading(talk: Talk, loading: Future[Bundle] | None) -> Talk:

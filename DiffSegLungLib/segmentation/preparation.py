@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -108,14 +108,13 @@ def prepare(ct: CT, lungs: NDArray[np.bool_] | None, config: Config, talk: Talk 
     """
     seconds: dict[str, float] = {}
     with talk.enter("lungs", seconds) as stage:
-        # What follows in this stage, the air, takes a tenth of its time.
-        finding = stage.part(0.0, 0.9)
-        chest = segment_lungs(ct, finding) if lungs is None else lungs_from_mask(ct, lungs)
-        air = air_offset(ct, chest)
-        shift_hu = air.shift_hu if config.correct_air else 0.0
+        chest = segment_lungs(ct, stage) if lungs is None else lungs_from_mask(ct, lungs)
 
-    with talk.enter("grid", seconds) as stage:
+    with talk.enter("grid", seconds) as stage, ThreadPoolExecutor(1) as beside:
+        measuring = beside.submit(air_offset, ct, chest)
+        shift_hu = (lambda: measuring.result().shift_hu) if config.correct_air else 0.0
         canonical = working_volume(ct, chest, shift_hu=shift_hu)
+        air = measuring.result()
         stage.advance(0.6)
         ground = _Ground.of(canonical)
 
@@ -135,16 +134,17 @@ class _Ground:
 
     @classmethod
     def of(cls, canonical: Canonical) -> _Ground:
-        return cls(canonical, Lattices.over(canonical.lungs), smoothed(canonical.hu))
+        with ThreadPoolExecutor(1) as beside:
+            smoothing = beside.submit(smoothed, canonical.hu)
+            return cls(canonical, Lattices.over(canonical.lungs), smoothing.result())
 
 
 def _everything(ground: _Ground, talk: Talk) -> tuple[Parenchyma, NDArray[np.bool_], NDArray[np.float32]]:
     """The measured lungs, their cavities, and what every half cell looks like."""
     canonical = ground.canonical
-    with ThreadPoolExecutor(1) as beside:  # vessels and cavities leave cores idle
+    with ThreadPoolExecutor(2) as beside:  # each of the three leaves cores idle
+        vessels = beside.submit(vessel_mask, canonical.hu, canonical.lungs, SPACING_ZYX)
         looking = beside.submit(find_cavities, canonical.hu, canonical.lungs, SPACING_ZYX, canonical.slice_mm)
-        vessels = vessel_mask(canonical.hu, canonical.lungs, SPACING_ZYX)
-        talk.advance(0.4)
         parenchyma = _measured(ground, vessels)
         talk.advance(0.7)
         looks = tissue_probability(parenchyma.half)
@@ -152,9 +152,10 @@ def _everything(ground: _Ground, talk: Talk) -> tuple[Parenchyma, NDArray[np.boo
         return parenchyma, looking.result(), looks
 
 
-def _measured(ground: _Ground, vessels: NDArray[np.bool_]) -> Parenchyma:
+def _measured(ground: _Ground, vessels: NDArray[np.bool_] | Future[NDArray[np.bool_]]) -> Parenchyma:
     canonical, smooth = ground.canonical, ground.smooth
     aeration = measure_aeration(canonical.hu, smooth, ground.lattices.core, canonical.side)
     half = statistics_of_half_cells(canonical, smooth, vessels, aeration, ground.lattices.half)
     cells = statistics_of_cells(half, ground.lattices.cells)
-    return Parenchyma(canonical, smooth, vessels, aeration, ground.lattices.cells, cells, half)
+    seen = vessels.result() if isinstance(vessels, Future) else vessels
+    return Parenchyma(canonical, smooth, seen, aeration, ground.lattices.cells, cells, half)

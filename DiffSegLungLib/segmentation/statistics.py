@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import Future
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -46,7 +48,7 @@ def smoothed(hu: NDArray[np.float32]) -> NDArray[np.float32]:
 def statistics_of_half_cells(
     canonical: Canonical,
     smooth: NDArray[np.float32],
-    vessels: NDArray[np.bool_],
+    vessels: NDArray[np.bool_] | Future[NDArray[np.bool_]],
     aeration: Aeration,
     lattice: Lattice,
 ) -> Cells:
@@ -61,7 +63,8 @@ def statistics_of_half_cells(
     Args:
         canonical: the CT on the working grid, lungs included.
         smooth: :func:`smoothed` of it.
-        vessels: (z, y, x) bool, :func:`.anatomy.vessels.vessel_mask` of it.
+        vessels: (z, y, x) bool, :func:`.anatomy.vessels.vessel_mask` of it; all else is measured first
+            where another thread still looks for them.
         aeration: the patient's healthy level and noise.
         lattice: the half cells of its lungs.
 
@@ -77,12 +80,14 @@ def statistics_of_half_cells(
         values < EMPHYSEMA_HU,
         values > SOLID_HU,
         *(above > limit for limit in RAISED_HU),
-        vessels.ravel()[lattice.voxels],
         (np.clip((values - _surroundings(canonical.hu, lattice.voxels)) / _SKEW_HU, -4, 4)) ** 3,
         fine_energy(canonical.hu, smooth, lattice.voxels),
         ridges(smooth, lattice.voxels),
     ]
     sums = [lattice.sums(), *(lattice.sums(m.astype(np.float32)) for m in maps)]
+    seen = vessels.result() if isinstance(vessels, Future) else vessels
+    share = lattice.sums(seen.ravel()[lattice.voxels].astype(np.float32))
+    sums.insert(1 + STATISTIC_NAMES.index("vessel share"), share)
     narrow, wide = (
         _window_means(lattice, [spread(s, rounds) for s in sums]) for rounds in (_NARROW_ROUNDS, _WIDE_ROUNDS)
     )

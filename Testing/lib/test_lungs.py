@@ -10,11 +10,12 @@ import pytest
 import SimpleITK as sitk
 from analytic_chest import LUNG_ML, AnalyticChest, analytic_chest
 from numpy.typing import NDArray
-from scipy.ndimage import distance_transform_edt
+from scipy.ndimage import binary_closing, distance_transform_edt, label
 
 from DiffSegLungLib.anatomy.air_offset import air_offset
+from DiffSegLungLib.anatomy.lung_border import closed_across
 from DiffSegLungLib.anatomy.lungs import Lungs, lungs_from_mask, segment_lungs
-from DiffSegLungLib.anatomy.shapes import COARSE_MM, dilated, eroded, squared_steps
+from DiffSegLungLib.anatomy.shapes import COARSE_MM, components, dilated, eroded, squared_steps
 from DiffSegLungLib.errors import InputError
 from DiffSegLungLib.io.ct import CT, Geometry, read_mask, resample
 
@@ -390,6 +391,25 @@ def test_short_distances_are_those_of_the_whole_transform(limit: int) -> None:
     assert mask.any()
     whole = np.rint(distance_transform_edt(~mask) ** 2)
     assert np.array_equal(squared_steps(mask, limit), np.minimum(whole, limit + 1))
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_sections_are_closed_as_scipy_closes_them(axis: int) -> None:
+    rng = np.random.default_rng(axis)
+    for share in (0.02, 0.3, 0.9):
+        mask = rng.random((6, 9, 30)) < share
+        sections = [binary_closing(section, iterations=2) for section in np.moveaxis(mask, axis, 0)]
+        np.testing.assert_array_equal(closed_across(mask, axis), np.moveaxis(np.stack(sections), 0, axis))
+
+
+def test_components_are_counted_and_numbered_as_scipy_does() -> None:
+    mask = np.random.default_rng(0).random((9, 20, 30)) < 0.2
+    mask[:2] = False
+    for some in (mask, np.zeros_like(mask), np.ones_like(mask)):
+        labels, counts = components(some)
+        expected, _ = label(some)
+        np.testing.assert_array_equal(labels, expected)
+        np.testing.assert_array_equal(counts, np.bincount(expected.ravel()))
 
 
 def test_a_ball_grows_and_shrinks_to_its_radius() -> None:
