@@ -18,14 +18,13 @@ _UNDECIDED = 0
 _VOXELS = 1 << 18
 """Voxels of the CT that a thread takes at a time."""
 
-_NO_LABEL = np.uint8(255)
-
 
 class Carrier:
     """Takes labels and entropy from the canonical grid to a CT.
 
-    A label is that of the largest of the interpolated posteriors. Where all canonical voxels around a voxel
-    of the CT agree it is theirs, and nothing need be interpolated.
+    A label is that of the largest of the interpolated posteriors, the first where all are 0. Where all
+    canonical voxels around a voxel of the CT are lung and agree it is theirs, and nothing need be
+    interpolated.
 
     Args:
         labels: (z, y, x) uint8 class ids on ``source``, 0 outside the lungs.
@@ -47,7 +46,8 @@ class Carrier:
         source: Geometry,
         target: Geometry,
     ) -> None:
-        high, low = labels, np.where(labels > 0, labels, _NO_LABEL)
+        # What is no lung counts: the only lung around may lie where the interpolation's weight is 0.
+        high, low = labels, labels
         row = np.zeros(labels.shape, np.int32)
         row[labels > 0] = np.arange(1, len(posterior), dtype=np.int32)
         sigma = low_pass_sigma(source, target)
