@@ -275,6 +275,23 @@ def test_on_the_ct_lung_of_no_weight_gives_no_label():
     assert found.ravel().tolist() == expected
 
 
+def test_on_the_ct_two_classes_that_tie_give_the_first():
+    # Two planes alike but for healthy lung and vessels, which change places; the CT's lies half-way.
+    shape = (2, 40, 40)
+    labels = np.full(shape, HEALTHY, np.uint8)
+    labels[1] = VESSEL
+    larger = np.random.default_rng(0).uniform(0.5, 1, 1600).astype(np.float32)
+    posterior = np.zeros((1 + labels.size, len(CLASS_ORDER)), np.float32)
+    first, last = CLASS_ORDER.index(HEALTHY), CLASS_ORDER.index(VESSEL)
+    posterior[1:1601, first] = posterior[1601:, last] = larger
+    posterior[1:1601, last] = posterior[1601:, first] = 1 - larger
+    fusion = Fusion(labels, posterior, np.zeros(shape, np.float32), geometry_of(shape))
+    x, y, z = fusion.geometry.origin
+    target = Geometry((50, 50, 1), (0.77, 0.77, 2.0), (x + 0.3, y + 0.4, z + 1))
+    found, _ = fusion.onto(target, np.ones(target.shape, bool))
+    assert (found == HEALTHY).all()
+
+
 def test_vessels_and_cavities_are_set_last():
     canonical, _ = sick_block()
     vessels, cavities = np.zeros_like(canonical.lungs), np.zeros_like(canonical.lungs)
