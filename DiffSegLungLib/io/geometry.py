@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
@@ -182,7 +183,7 @@ def resample(
         return np.full(target.shape, fill, np.float32 if order == "linear" else array.dtype)
     array, source = array[box], source.crop(box)
     if order == "linear":
-        image = to_image(low_passed(array, source, target), source)
+        image = _low_passed_image(array, source, target)
         method, pixel = sitk.sitkLinear, sitk.sitkFloat32
     else:
         image = to_image(array, source)
@@ -212,10 +213,14 @@ def to_image(array: NDArray[Any], geometry: Geometry) -> sitk.Image:
     elif array.dtype == np.float16:
         array = array.astype(np.float32)
     image = sitk.GetImageFromArray(array)
+    _put(image, geometry)
+    return image
+
+
+def _put(image: sitk.Image, geometry: Geometry) -> None:
     image.SetSpacing(geometry.spacing)
     image.SetOrigin(geometry.origin)
     image.SetDirection(geometry.direction)
-    return image
 
 
 def _part_within(source: Geometry, target: Geometry) -> Box | None:
@@ -245,26 +250,57 @@ def low_pass_sigma(source: Geometry, target: Geometry) -> tuple[float, ...]:
 
 def low_passed(array: NDArray[Any], source: Geometry, target: Geometry) -> NDArray[Any]:
     """The array after the low-pass of :func:`resample`; the array itself where none is needed."""
+    widths = _low_pass_widths(array, source, target)
+    if not widths:
+        return array
+    smooth = array.astype(_smooth_dtype(array))
+    _low_pass(smooth, widths)
+    return smooth
+
+
+def _low_passed_image(array: NDArray[Any], source: Geometry, target: Geometry) -> sitk.Image:
+    """:func:`low_passed` as an image, in whose own voxels it is computed: a large CT has no room for two."""
+    import SimpleITK as sitk
+
+    widths = _low_pass_widths(array, source, target)
+    if not widths:
+        return to_image(array, source)
+    dtype = _smooth_dtype(array)
+    image = sitk.Image(source.size, sitk.sitkInt16 if dtype == np.int16 else sitk.sitkFloat32)
+    _put(image, source)
+    seen = sitk.GetArrayViewFromImage(image)  # to be read only, says SimpleITK: it offers no way to write
+    room = (ctypes.c_char * seen.nbytes).from_address(seen.ctypes.data)
+    smooth = np.frombuffer(room, dtype).reshape(source.shape)
+    smooth[...] = array
+    _low_pass(smooth, widths)
+    return image
+
+
+def _low_pass_widths(array: NDArray[Any], source: Geometry, target: Geometry) -> dict[int, float]:
+    """Standard deviation along each axis that needs the low-pass."""
+    sigma = low_pass_sigma(source, target)
+    return {axis: s for axis, s in enumerate(sigma) if s and array.shape[axis] > 1}
+
+
+def _smooth_dtype(array: NDArray[Any]) -> np.dtype[Any]:
+    """Of the low-pass: HU stay whole numbers, since a float copy of a large CT would not fit."""
+    return np.dtype(np.int16 if array.dtype == np.int16 else np.float32)
+
+
+def _low_pass(smooth: NDArray[Any], widths: dict[int, float]) -> None:
+    """Gaussian low-pass in place, slab by slab."""
     from scipy.ndimage import gaussian_filter1d
 
-    sigma = low_pass_sigma(source, target)
-    axes = [axis for axis in range(3) if sigma[axis] and array.shape[axis] > 1]
-    if not axes:
-        return array
-    # Slab by slab into one buffer of the array's own size: a float copy of a large CT would not fit.
-    dtype = np.int16 if array.dtype == np.int16 else np.float32
-    smooth = array.astype(dtype)
-    for axis in axes:
+    for axis, sigma in widths.items():
         across = 1 if axis == 0 else 0
 
-        def one(along: slice, axis: int = axis, across: int = across) -> None:
+        def one(along: slice, axis: int = axis, sigma: float = sigma, across: int = across) -> None:
             slab = (slice(None),) * across + (along,)
             part = smooth[slab].astype(np.float32)
-            part = gaussian_filter1d(part, sigma[axis], axis=axis, mode="nearest", truncate=3.0)
-            smooth[slab] = np.rint(part) if dtype == np.int16 else part
+            part = gaussian_filter1d(part, sigma, axis=axis, mode="nearest", truncate=3.0)
+            smooth[slab] = np.rint(part) if smooth.dtype == np.int16 else part
 
-        in_threads(one, slabs(0, array.shape[across], 16))
-    return smooth
+        in_threads(one, slabs(0, smooth.shape[across], 16))
 
 
 def bounding_box(mask: NDArray[Any], margin: int = 0) -> Box:

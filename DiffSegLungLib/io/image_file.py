@@ -5,8 +5,9 @@ from __future__ import annotations
 import errno
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,8 +16,8 @@ from numpy.typing import DTypeLike, NDArray
 
 from ..errors import InputError, not_written
 from .geometry import Geometry, to_image
+from .gzip_slabs import SMALLEST, nifti_header, nrrd_header, write_gzip
 from .nifti import check_nifti
-from .nifti_slabs import write_nifti
 from .raw_image import write_raw
 from .refusals import THICKEST_MM, THINNEST_MM, bad_direction, bad_spacing, check_name, unreadable
 from .text_header import check_text_header
@@ -147,26 +148,34 @@ class _Silence:
 _silence = _Silence()
 
 
-def write_image(path: Path, array: NDArray[Any], geometry: Geometry) -> None:
+def write_image(
+    path: Path, array: NDArray[Any], geometry: Geometry, fields: Mapping[str, str] | None = None
+) -> None:
     """Write an array (z, y, x), whole or not at all.
 
     Args:
         path: ending in ``.nii.gz``, ``.nrrd`` or ``.mha``, compressed; or in ``.mhd`` for plain voxels beside
             a header (:mod:`.raw_image`), which a program reads at once.
-        array: bool and float16 become uint8 and float32.
-        geometry: its grid.
+        array: the voxels; bool and float16 become uint8 and float32.
+        geometry: their grid.
+        fields: further keys and values of the header of an ``.nrrd``.
 
     Raises:
-        InputError: code ``not-written``.
+        InputError: code ``not-written``, as on a full disk.
     """
     if array.shape != geometry.shape:
         raise ValueError(f"array of shape {array.shape} on a grid of shape {geometry.shape}")
     kinds: dict[str, np.dtype[Any]] = {"bool": np.dtype(np.uint8), "float16": np.dtype(np.float32)}
-    write_parts(path, geometry, kinds.get(array.dtype.name, array.dtype), lambda planes: array[planes])
+    dtype = kinds.get(array.dtype.name, array.dtype)
+    write_parts(path, geometry, dtype, lambda planes: array[planes], fields)
 
 
 def write_parts(
-    path: Path, geometry: Geometry, dtype: DTypeLike, part: Callable[[slice], NDArray[Any]]
+    path: Path,
+    geometry: Geometry,
+    dtype: DTypeLike,
+    part: Callable[[slice], NDArray[Any]],
+    fields: Mapping[str, str] | None = None,
 ) -> None:
     """Write an image whose planes are made as they are needed; see :func:`write_image`.
 
@@ -175,6 +184,10 @@ def write_parts(
         geometry: the grid of the image.
         dtype: of its voxels.
         part: the values (z, y, x) of some planes, asked for from several threads, each plane once.
+        fields: further keys and values of the header of an ``.nrrd``.
+
+    Raises:
+        InputError: code ``not-written``, as on a full disk.
     """
     if path.suffix == ".mhd":
         planes = (part(slice(z, z + 1)) for z in range(geometry.shape[0]))
@@ -184,27 +197,35 @@ def write_parts(
         except OSError as error:
             raise not_written(path.name, error) from error
         return
-    if not path.name.endswith(".nii.gz") or max(geometry.size) > _MOST_NIFTI:
-        save(path, to_image(np.asarray(part(slice(0, geometry.shape[0])), dtype), geometry))
+    nrrd = path.name.endswith(".nrrd")
+    if not nrrd and (not path.name.endswith(".nii.gz") or max(geometry.size) > _MOST_NIFTI):
+        image = to_image(np.asarray(part(slice(0, geometry.shape[0])), dtype), geometry)
+        with writing(path) as aside:
+            _write_with_itk(aside, image)
         return
-    with writing(path) as aside, aside.open("xb") as stream:
-        write_nifti(stream, geometry, dtype, part)
+    image = to_image(np.zeros(SMALLEST, dtype), replace(geometry, size=SMALLEST))
+    for key, value in (fields or {}).items():
+        image.SetMetaData(key, value)
+    with writing(path) as aside:
+        _write_with_itk(aside, image)
+        smallest = aside.read_bytes()
+        with aside.open("wb") as stream:
+            if nrrd:
+                stream.write(nrrd_header(smallest, geometry.size))
+            first = b"" if nrrd else nifti_header(smallest, geometry.size)
+            write_gzip(stream, first, geometry.shape, dtype, part)
 
 
-def save(path: Path, image: sitk.Image) -> None:
-    """Write a SimpleITK image, whole or not at all.
-
-    Raises:
-        InputError: code ``not-written``, as on a full disk.
-    """
+def _write_with_itk(path: Path, image: sitk.Image) -> None:
     import SimpleITK as sitk
 
-    with writing(path) as aside:
-        try:
-            with quiet():
-                sitk.WriteImage(image, str(aside), useCompression=True, compressionLevel=3)
-        except RuntimeError as error:
-            raise OSError(errno.EIO, "the disk may be full") from error
+    try:
+        with quiet():
+            sitk.WriteImage(image, str(path), useCompression=True, compressionLevel=3)
+    except RuntimeError as error:
+        raise OSError(errno.EIO, "the disk may be full") from error
+    if not path.stat().st_size:  # NIfTI's writer says nothing of a full disk
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def _refuse_wrong_kind(path: Path, name: str) -> None:

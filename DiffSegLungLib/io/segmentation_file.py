@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..classes import CLASSES, TissueClass
-from .geometry import Geometry, to_image
-from .image_file import save
+from .geometry import Geometry
+from .image_file import write_image
 
 CLASS_TAG = "DiffSegLung.class"
 
@@ -35,10 +35,7 @@ def write_segmentation(
         classes: the classes to write.
         algorithm: name and version of what made the labels, exported with DICOM SEG.
     """
-    image = to_image(labels, geometry)
-    for key, value in _header(labels, classes, algorithm).items():
-        image.SetMetaData(key, value)
-    save(Path(path), image)
+    write_image(Path(path), labels, geometry, _header(labels, classes, algorithm))
 
 
 def _header(labels: NDArray[np.uint8], classes: Sequence[TissueClass], algorithm: str) -> dict[str, str]:

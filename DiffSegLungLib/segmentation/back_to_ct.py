@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import product
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,19 +13,19 @@ from ..talk import SILENT, Talk
 from ..threads import in_threads, slabs
 
 Field = NDArray[np.float32]
+Real = TypeVar("Real", np.float32, np.float64)
 
 _UNDECIDED = 0
 _VOXELS = 1 << 18
 """Voxels of the CT that a thread takes at a time."""
 
-_NO_LABEL = np.uint8(255)
-
 
 class Carrier:
     """Takes labels and entropy from the canonical grid to a CT.
 
-    A label is that of the largest of the interpolated posteriors. Where all canonical voxels around a voxel
-    of the CT agree it is theirs, and nothing need be interpolated.
+    A label is that of the largest of the interpolated posteriors, the first where all are 0. Where all
+    canonical voxels around a voxel of the CT are lung and agree it is theirs, and nothing need be
+    interpolated.
 
     Args:
         labels: (z, y, x) uint8 class ids on ``source``, 0 outside the lungs.
@@ -47,7 +47,8 @@ class Carrier:
         source: Geometry,
         target: Geometry,
     ) -> None:
-        high, low = labels, np.where(labels > 0, labels, _NO_LABEL)
+        # What is no lung counts: the only lung around may lie where the interpolation's weight is 0.
+        high, low = labels, labels
         row = np.zeros(labels.shape, np.int32)
         row[labels > 0] = np.arange(1, len(posterior), dtype=np.int32)
         sigma = low_pass_sigma(source, target)
@@ -92,34 +93,40 @@ class Carrier:
         """Labels and entropy (n,) at voxels (z, y, x) of the target."""
         step = np.linalg.inv(self._source.matrix) @ self._target.matrix
         first = self._source.index(self._target.origin)
-        cells, fractions = [], []
+        cells: list[NDArray[np.intp]] = []
+        fractions: list[NDArray[np.float64]] = []
         for axis in range(3):
             place = np.full(len(index[0]), first[axis])
             for along in np.flatnonzero(np.abs(step[2 - axis]) > 1e-12):
                 place += step[2 - axis, along] * index[2 - along]
             cell = np.clip(place.astype(np.intp), 0, self._shape[axis] - 2)
             cells.append(cell)
-            fractions.append(np.clip(place - cell, 0, 1).astype(np.float32))
+            fractions.append(np.clip(place - cell, 0, 1))
         ids = self._agreed[cells[0], cells[1], cells[2]]
         corner = np.ravel_multi_index(tuple(cells), self._shape)
-        doubt = _interpolated(self._entropy, corner, fractions, self._shape)
+        single = [fraction.astype(np.float32) for fraction in fractions]
+        doubt = _interpolated(self._entropy, corner, single, self._shape)
         open_ = np.flatnonzero(ids == _UNDECIDED)
         corner, fractions = corner[open_], [f[open_] for f in fractions]
         ids[open_] = self._classes[self._interpolated_rows(corner, fractions).argmax(axis=1)]
         return ids, np.clip(doubt, 0, 1)
 
-    def _interpolated_rows(self, corner: NDArray[np.intp], fractions: list[Field]) -> Field:
-        """The posterior (n, k) between eight canonical voxels."""
-        total = np.zeros((len(corner), self._posterior.shape[1]), np.float32)
+    def _interpolated_rows(self, corner: NDArray[np.intp], fractions: list[NDArray[np.float64]]) -> Field:
+        """The posterior (n, k) between eight canonical voxels.
+
+        It is summed up in double precision and then rounded, as by ITK: half-way between two voxels that are
+        alike but for the order of two classes both are equal, whatever was added first.
+        """
+        total = np.zeros((len(corner), self._posterior.shape[1]))
         for offset, weight in _corners(fractions, self._shape):
             total += self._posterior[self._row[corner + offset]] * weight[:, None]
-        return total
+        return total.astype(np.float32)
 
 
 _PAIR = (slice(None, -1), slice(1, None))
 
 
-def _corners(fractions: list[Field], shape: tuple[int, ...]) -> list[tuple[int, Field]]:
+def _corners(fractions: list[NDArray[Real]], shape: tuple[int, ...]) -> list[tuple[int, NDArray[Real]]]:
     """Flat offset and trilinear weight (n,) of the eight voxels around points."""
     z, y, x = ((1 - f, f) for f in fractions)
     return [((a * shape[1] + b) * shape[2] + c, z[a] * y[b] * x[c]) for a, b, c in product((0, 1), repeat=3)]

@@ -26,6 +26,8 @@ MOST_REGIONS = 20
 STOP_MM = 40.0
 """What the eye takes in at one stop of a review."""
 
+_PLANES = 8
+
 
 @dataclass(frozen=True)
 class UncertainRegion:
@@ -71,19 +73,14 @@ def uncertain_regions(
         Regions of face-connected voxels of at least :data:`LEAST_ML`; what is wider than a cube of
         :data:`STOP_MM` is cut into such cubes, so that one view shows a region.
     """
-    from scipy import ndimage
-
-    start, undecided = _undecided(entropy, labels)
-    if not undecided.size:
+    position, part = _undecided(entropy, labels)
+    if not len(part):
         return []
-    box = tuple(slice(low, low + n) for low, n in zip(start, undecided.shape, strict=True))
-    entropy, labels = entropy[box], labels[box]
-    parts, _ = ndimage.label(undecided)  # four bytes a voxel: of the box alone
-    position = np.argwhere(undecided)
     voxels = tuple(position.T)
-    part = parts[voxels].astype(np.int64)
-    corner = np.array([[s.start for s in box] for box in ndimage.find_objects(parts)])
-    cube = ((position - corner[part - 1]) * geometry.spacing_zyx // STOP_MM).astype(np.int64)
+    corner = np.full((part.max() + 1, 3), np.iinfo(position.dtype).max, position.dtype)
+    for axis, along in enumerate(voxels):
+        np.minimum.at(corner[:, axis], part, along)
+    cube = ((position - corner[part]) * geometry.spacing_zyx // STOP_MM).astype(np.int64)
     key = np.ravel_multi_index((part, *cube.T), (part.max() + 1, *(cube.max(axis=0) + 1)))
     _, region, size = np.unique(key, return_inverse=True, return_counts=True)
     weight = np.bincount(region, weights=entropy[voxels].astype(np.float64))
@@ -95,7 +92,7 @@ def uncertain_regions(
         first, second = _two_most_frequent(labels[voxels][own])
         regions.append(
             UncertainRegion(
-                index=_deepest(position[own] + start, geometry),
+                index=_deepest(position[own], geometry),
                 volume_ml=float(size[number] * geometry.voxel_ml),
                 entropy=float(weight[number] / size[number]),
                 class_key=first,
@@ -105,15 +102,39 @@ def uncertain_regions(
     return regions
 
 
-def _undecided(entropy: NDArray[Any], labels: NDArray[np.uint8]) -> tuple[list[int], NDArray[np.bool_]]:
-    """First voxel (z, y, x) of the box that holds all undecided lung, and which of the box it is."""
-    lungs = bounding_box(labels)
-    entropy, labels = entropy[lungs], labels[lungs]
-    undecided = np.empty(labels.shape, bool)
-    for planes in slabs(0, len(undecided)):  # comparisons of a large CT's whole grid would not fit
-        undecided[planes] = (entropy[planes] >= UNDECIDED) & (labels[planes] > 0)
-    box = bounding_box(undecided)
-    return [a.start + b.start for a, b in zip(lungs, box, strict=True)], undecided[box]
+def _undecided(
+    entropy: NDArray[Any], labels: NDArray[np.uint8]
+) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """Undecided voxels (n, 3; z, y, x) in flat order, and the face-connected part (n,) of each.
+
+    Parts are numbered from 1 in the order of their first voxels. Slabs that share a plane are looked at one
+    by one: numbers of a large CT's whole grid would not fit.
+    """
+    from scipy.ndimage import label
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    depth, rows, columns = bounding_box(labels)
+    positions = [np.empty((0, 3), np.int32)]
+    parts: list[NDArray[Any]] = [np.empty(0, np.int32)]
+    same = [np.empty((2, 0), np.int32)]
+    count, shared = 0, None
+    for planes in slabs(depth.start, depth.stop, _PLANES):
+        part = (slice(planes.start, min(planes.stop + 1, depth.stop)), rows, columns)
+        number, found = label((entropy[part] >= UNDECIDED) & (labels[part] > 0))
+        number[number > 0] += count
+        if shared is not None:
+            same.append(np.stack((shared, number[0]))[:, shared > 0])
+        own = number[: planes.stop - planes.start]
+        place = np.nonzero(own)
+        first = (planes.start, rows.start, columns.start)
+        positions.append(np.stack(place, axis=1).astype(np.int32) + np.array(first, np.int32))
+        parts.append(own[place])
+        count, shared = count + found, number[-1]
+    one, other = np.concatenate(same, axis=1)
+    bridges = coo_array((np.ones(len(one), bool), (one, other)), shape=(count + 1, count + 1))
+    _, joined = connected_components(bridges, directed=False)  # numbered by the least that they join
+    return np.concatenate(positions), joined[np.concatenate(parts)]
 
 
 def _two_most_frequent(ids: NDArray[np.uint8]) -> tuple[str, str | None]:
@@ -122,7 +143,7 @@ def _two_most_frequent(ids: NDArray[np.uint8]) -> tuple[str, str | None]:
     return BY_ID[first].key, BY_ID[others[0]].key if others else None
 
 
-def _deepest(voxels: NDArray[np.intp], geometry: Geometry) -> tuple[int, int, int]:
+def _deepest(voxels: NDArray[np.int32], geometry: Geometry) -> tuple[int, int, int]:
     """Index (i, j, k) of the voxel, of (n, 3; z, y, x), that lies farthest from the border of all, in mm."""
     from scipy import ndimage
 

@@ -14,7 +14,7 @@ from DiffSegLungLib.errors import Cancelled, InputError
 from DiffSegLungLib.io.ct import Geometry, resample
 from DiffSegLungLib.segmentation.aeration import Aeration, Line
 from DiffSegLungLib.segmentation.edge_diffusion import diffuse, sobel_conductance
-from DiffSegLungLib.segmentation.fusion import CLASS_ORDER, fuse, upsample
+from DiffSegLungLib.segmentation.fusion import CLASS_ORDER, Fusion, fuse, upsample
 from DiffSegLungLib.segmentation.islands import merge_islands
 from DiffSegLungLib.segmentation.likelihood import HU_BINS, hu_likelihood
 from DiffSegLungLib.segmentation.preparation import Parenchyma
@@ -259,6 +259,37 @@ def test_on_the_ct_a_voxel_takes_the_largest_of_all_interpolated_maps(fused, spa
     np.testing.assert_array_equal(labels, expected)
     doubt = resample(fusion.entropy, canonical.geometry, target, order="linear", fill=0)
     np.testing.assert_allclose(entropy, np.where(lungs, doubt, 0), atol=1e-3)
+
+
+def test_on_the_ct_lung_of_no_weight_gives_no_label():
+    # One canonical lung voxel; the CT's voxels along x lie at 2.5, 3, 3.5 … 5.5 of it, all called lung.
+    labels = np.zeros((8, 8, 8), np.uint8)
+    labels[4, 4, 4] = CONSOLIDATION
+    posterior = np.zeros((2, len(CLASS_ORDER)), np.float32)
+    posterior[1, CLASS_ORDER.index(CONSOLIDATION)] = 1
+    fusion = Fusion(labels, posterior, np.zeros(labels.shape, np.float32), geometry_of(labels.shape))
+    x, y, z = fusion.geometry.origin
+    target = Geometry((7, 1, 1), (0.5, 1.0, 2.0), (x + 2.5, y + 4, z + 8))
+    found, _ = fusion.onto(target, np.ones(target.shape, bool))
+    expected = [HEALTHY, HEALTHY, *(CONSOLIDATION,) * 3, HEALTHY, HEALTHY]  # the first class where none is
+    assert found.ravel().tolist() == expected
+
+
+def test_on_the_ct_two_classes_that_tie_give_the_first():
+    # Two planes alike but for healthy lung and vessels, which change places; the CT's lies half-way.
+    shape = (2, 40, 40)
+    labels = np.full(shape, HEALTHY, np.uint8)
+    labels[1] = VESSEL
+    larger = np.random.default_rng(0).uniform(0.5, 1, 1600).astype(np.float32)
+    posterior = np.zeros((1 + labels.size, len(CLASS_ORDER)), np.float32)
+    first, last = CLASS_ORDER.index(HEALTHY), CLASS_ORDER.index(VESSEL)
+    posterior[1:1601, first] = posterior[1601:, last] = larger
+    posterior[1:1601, last] = posterior[1601:, first] = 1 - larger
+    fusion = Fusion(labels, posterior, np.zeros(shape, np.float32), geometry_of(shape))
+    x, y, z = fusion.geometry.origin
+    target = Geometry((50, 50, 1), (0.77, 0.77, 2.0), (x + 0.3, y + 0.4, z + 1))
+    found, _ = fusion.onto(target, np.ones(target.shape, bool))
+    assert (found == HEALTHY).all()
 
 
 def test_vessels_and_cavities_are_set_last():

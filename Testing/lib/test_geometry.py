@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 import SimpleITK as sitk
@@ -9,7 +11,7 @@ from grids import DIRECTIONS, GRIDS, ramp
 from smallchest import image
 
 from DiffSegLungLib.io.ct import Geometry, resample
-from DiffSegLungLib.io.geometry import IDENTITY, bounding_box
+from DiffSegLungLib.io.geometry import IDENTITY, bounding_box, low_passed
 
 
 def test_index_and_world_by_hand() -> None:
@@ -116,6 +118,26 @@ def test_noise_falls_as_the_averaging_predicts() -> None:
     noise = np.random.default_rng(0).normal(0, 100, fine.shape).astype(np.float32)
     moved = resample(noise, fine, coarse, order="linear", fill=0)
     assert moved.std() == pytest.approx(100 * np.sqrt(0.177), rel=0.05)
+
+
+@pytest.mark.parametrize("dtype", [np.int16, np.uint8, np.float32])
+def test_strong_downsampling_is_itk_s_of_the_low_passed_array_without_a_copy_of_it(dtype: type) -> None:
+    fine = Geometry((128, 128, 64), (0.5, 0.6, 0.7), (3.0, 2.0, 1.0), DIRECTIONS["oblique"])
+    coarse = Geometry((20, 20, 18), (3.0, 3.0, 2.0), (3.0, 2.0, 1.0), DIRECTIONS["oblique"])
+    array = np.random.default_rng(0).integers(0, 200, fine.shape).astype(dtype)
+    smooth = low_passed(array, fine, coarse)
+    assert smooth.std() < 0.3 * array.std()
+    tracemalloc.start()
+    found = resample(array, fine, coarse, order="linear", fill=-7)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 0.9 * smooth.nbytes
+    itk = sitk.ResampleImageFilter()
+    itk.SetReferenceImage(image(np.zeros(coarse.shape), coarse.spacing, coarse.origin, coarse.direction))
+    itk.SetDefaultPixelValue(-7)
+    itk.SetOutputPixelType(sitk.sitkFloat32)
+    there = itk.Execute(image(smooth, fine.spacing, fine.origin, fine.direction))
+    np.testing.assert_array_equal(found, sitk.GetArrayFromImage(there))
 
 
 def test_mild_downsampling_is_plain_interpolation() -> None:

@@ -1,4 +1,4 @@
-"""NIfTI written slab by slab: the bytes that ITK would write, from any grid, and read by everyone."""
+"""NIfTI and NRRD written slab by slab: the bytes that ITK would write, from any grid, for every reader."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ import pytest
 import SimpleITK as sitk
 
 from DiffSegLungLib.errors import InputError
-from DiffSegLungLib.io import nifti_slabs
+from DiffSegLungLib.io import gzip_slabs
 from DiffSegLungLib.io.geometry import Geometry, to_image
-from DiffSegLungLib.io.image_file import quiet, read_volume, write_image
+from DiffSegLungLib.io.image_file import quiet, read_volume, write_image, write_parts
 
 OBLIQUE = tuple(float(v) for v in np.linalg.qr(np.random.default_rng(0).normal(size=(3, 3)))[0].ravel())
 
@@ -24,7 +24,7 @@ OBLIQUE = tuple(float(v) for v in np.linalg.qr(np.random.default_rng(0).normal(s
 @pytest.mark.parametrize("piece", [1, 1 << 23])
 def test_a_nifti_holds_the_bytes_that_itk_writes(monkeypatch, tmp_path, dtype, direction, piece):
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
-    monkeypatch.setattr(nifti_slabs, "_BYTES", piece)
+    monkeypatch.setattr(gzip_slabs, "_BYTES", piece)
     geometry = Geometry((7, 6, 40), (0.7, 0.8, 1.25), (-12.5, 3.0, 100.1), direction)
     array = (np.random.default_rng(1).random(geometry.shape) * 3).astype(dtype)
     write_image(tmp_path / "ours.nii.gz", array, geometry)
@@ -35,6 +35,34 @@ def test_a_nifti_holds_the_bytes_that_itk_writes(monkeypatch, tmp_path, dtype, d
     assert own.same_grid(geometry)
     assert not notes
     assert sorted(p.name for p in tmp_path.iterdir()) == ["itk.nii", "ours.nii.gz"]
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.float32, bool])
+@pytest.mark.parametrize("direction", [Geometry((1, 1, 1), (1, 1, 1)).direction, OBLIQUE])
+@pytest.mark.parametrize("piece", [1, 1 << 23])
+def test_an_nrrd_has_the_header_and_the_voxels_that_itk_writes(
+    monkeypatch, tmp_path, dtype, direction, piece
+):
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    monkeypatch.setattr(gzip_slabs, "_BYTES", piece)
+    geometry = Geometry((7, 6, 40), (0.7, 0.8, 1 / 3), (-12.5, 3.0, 100.1), direction)
+    array = (np.random.default_rng(1).random(geometry.shape) * 3).astype(dtype)
+    fields = {"Segment0_Name": "two\nlines and a\\stroke", "sizes": "2 2 2", "A key": "µ := 1"}
+    write_image(tmp_path / "ours.nrrd", array, geometry, fields)
+    image = to_image(array, geometry)
+    for key, value in fields.items():
+        image.SetMetaData(key, value)
+    sitk.WriteImage(image, str(tmp_path / "itk.nrrd"), useCompression=True)
+    (ours, our_voxels), (itk, itk_voxels) = (
+        (tmp_path / name).read_bytes().split(b"\n\n", 1) for name in ("ours.nrrd", "itk.nrrd")
+    )
+    assert ours == itk
+    assert gzip.decompress(our_voxels) == gzip.decompress(itk_voxels)
+    values, own, notes = read_volume(tmp_path / "ours.nrrd")
+    np.testing.assert_array_equal(values, to_numbers(array))
+    assert own.same_grid(geometry)
+    assert not notes
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["itk.nrrd", "ours.nrrd"]
 
 
 def to_numbers(array):
@@ -50,6 +78,18 @@ def test_a_file_is_one_stream_for_readers_that_know_no_other(tmp_path):
     whole = reader.decompress((tmp_path / "a.nii.gz").read_bytes())
     assert reader.eof and not reader.unused_data
     assert whole[352:] == array.tobytes()
+
+
+def test_an_nrrd_is_written_without_a_copy_of_its_volume(monkeypatch, tmp_path):
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    asked = []
+
+    def part(planes: slice) -> np.ndarray:
+        asked.append(planes.stop - planes.start)
+        return np.zeros((asked[-1], 1024, 1024), np.uint8)
+
+    write_parts(tmp_path / "a.nrrd", Geometry((1024, 1024, 40), (1.0, 1.0, 1.0)), np.uint8, part)
+    assert sum(asked) == 40 and max(asked) == 2
 
 
 def test_an_array_of_another_shape_is_refused(tmp_path):

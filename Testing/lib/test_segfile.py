@@ -78,3 +78,13 @@ def test_nothing_is_left_when_the_folder_is_gone(labels: np.ndarray, tmp_path: P
     with pytest.raises(InputError, match="cannot be written"):
         write_segmentation(tmp_path / "gone" / "labels.seg.nrrd", labels, GRID)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_full_disk_leaves_no_segmentation(tiny_disk: Path) -> None:
+    grid = Geometry((64, 64, 24), (1.0, 1.0, 1.0))
+    noise = np.random.default_rng(0).integers(0, 8, grid.shape, np.uint8)
+    (tiny_disk / "other").write_bytes(bytes(48 << 10))
+    with pytest.raises(InputError, match=r"labels\.seg\.nrrd cannot be written") as refusal:
+        write_segmentation(tiny_disk / "labels.seg.nrrd", noise, grid)
+    assert refusal.value.code == "not-written"
+    assert [path.name for path in tiny_disk.iterdir()] == ["other"]

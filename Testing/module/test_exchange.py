@@ -25,8 +25,9 @@ from mrml_scenes import (
     write_worker_output,
 )
 
+from DiffSegLungLib.classes import CLASSES
 from DiffSegLungLib.errors import DiffSegLungError, InputError
-from DiffSegLungLib.io.ct import CT, read_mask
+from DiffSegLungLib.io.ct import CT, read_mask, write_segmentation
 
 
 @pytest.fixture(autouse=True)
@@ -46,6 +47,22 @@ def test_a_volume_is_written_with_its_type_and_every_value(scene, tmp_path: Path
     assert np.array_equal(written, values)
     assert fractions[-1] == 1.0
     assert fractions == sorted(fractions)
+
+
+def test_slicer_opens_the_segmentation_that_a_run_writes(scene, tmp_path: Path) -> None:
+    ct = add_ct(scene, lung_hu(lung_labels()), directions=rotation((20, -35, 50)))
+    labels = lung_labels().astype(np.uint8)
+    write_segmentation(tmp_path / "labels.seg.nrrd", labels, geometry_of(ct))
+    node = slicer.util.loadSegmentation(str(tmp_path / "labels.seg.nrrd"))
+    segments = node.GetSegmentation()
+    assert segments.GetNumberOfSegments() == len(CLASSES)
+    for number, tissue in enumerate(CLASSES):
+        name = segments.GetNthSegmentID(number)
+        assert name == f"Segment_{tissue.key}"
+        assert segments.GetSegment(name).GetName() == tissue.name
+        assert segments.GetSegment(name).GetColor() == pytest.approx(np.array(tissue.colour) / 255, abs=1e-6)
+        there = slicer.util.arrayFromSegmentBinaryLabelmap(node, name, ct)
+        np.testing.assert_array_equal(there > 0, labels == tissue.id)
 
 
 def test_double_precision_becomes_float32(scene, tmp_path: Path) -> None:
