@@ -41,9 +41,8 @@ CUT_SHARE, CUT_SHARE_NARROW = 0.2, 0.8
 """A lone lung is cut on one side where so many more of its rows than on the other end at the border."""
 
 NARROW_MM, VESSEL_HU, INNER_MM = 200.0, -500.0, 5.0
-"""Of 207 crops of 60 to 110 mm through nine scans, the vessels deeper than 5 mm tell the side of 193; bones,
-where there are any, of 71 in 118. With the whole chest in view the bones tell it always, and consolidation
-passes for vessels."""
+"""Of 255 crops of 60 to 110 mm through twelve scans, the vessels deeper than 5 mm tell the side of 236; bones
+that of six in ten. With the whole chest in view the bones tell it always."""
 
 GAS_RANGE_HU = (-960.0, -890.0)
 GAS_WALL_SHARE, LUNG_AROUND_SHARE = 0.35, 0.5
@@ -152,6 +151,7 @@ def _single_side(chest: Chest, lungs: Mask, airway: Mask) -> int:
     if narrow:
         inner = eroded(solid_lung(lungs), INNER_MM)
         vessels = inner & (chest.hu > VESSEL_HU)
+        vessels &= ~opened(vessels, INNER_MM)  # what is thicker is consolidation
         if vessels.any():
             return RIGHT if _middle(inner) < _middle(vessels) else LEFT
     landmark = airway if airway.any() else opened((chest.hu > 150) & chest.field, 2 * COARSE_MM)
