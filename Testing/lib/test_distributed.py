@@ -24,6 +24,7 @@ from DiffSegLungLib.training.store import PreparedVolume
 from DiffSegLungLib.training.trainer import Trainer
 
 SETTINGS = replace(TINY, stage_two=10, full_weight=15, validate_every=60, learning_rate=2e-4)
+KILLED = replace(SETTINGS, checkpoint_minutes=0.0)
 ROOT = Path(__file__).resolve().parents[2]
 
 Entries = list[dict[str, Any]]
@@ -170,6 +171,6 @@ if __name__ == "__main__":
     torch.set_num_threads(1)
     with joined(torch.device("cpu")) as together:
         where = Path(sys.argv[1])
-        learner = trainer(volumes_in(where / f"{together.rank}"), where / "two", SETTINGS, together)
+        learner = trainer(volumes_in(where / f"{together.rank}"), where / "two", KILLED, together)
         torch.save(first_gradients(learner), where / f"gradients{together.rank}.pt")
         learner.fit()

@@ -28,8 +28,10 @@ from DiffSegLungLib.training.trainer import Trainer
 
 TINY = TrainingSettings(
     steps=60, base=8, attention_heads=2, patch=(8, 32, 32), batch=2, stage_two=20, full_weight=30,
-    validate_every=20, workers=0, precision="fp32", learning_rate=1e-3, checkpoint_minutes=0.0,
+    validate_every=20, workers=0, precision="fp32", learning_rate=1e-3, checkpoint_minutes=99.0,
 )  # fmt: skip
+KILLED = replace(TINY, checkpoint_minutes=0.0)
+"""A checkpoint after every step, for a run that is killed; writing them takes as long as the training."""
 
 
 def volume(folder: Path, name: str, patient: str, seed: int) -> PreparedVolume:
@@ -198,11 +200,11 @@ import sys
 from pathlib import Path
 sys.path[:0] = [{str(Path(__file__).parent)!r}]
 import torch
-from test_training import trainer, volume
+from test_training import KILLED, trainer, volume
 torch.set_num_threads(1)
 here = Path({str(tmp_path)!r})
 volumes = [volume(here / f"v{{i}}", f"v{{i}}", f"p{{i % 3}}", i) for i in range(4)]
-trainer(volumes, here / "killed").fit()
+trainer(volumes, here / "killed", KILLED).fit()
 """
     )
     trainer(volumes, tmp_path / "unbroken").fit()
