@@ -71,12 +71,14 @@ class Training:
     """One training that may be started many times, with a temporary folder of its own.
 
     Attributes:
+        popen: how the command is started.
         seen: seconds after its start at which the last run reached each stage.
     """
 
     ct: Path
     home: Path
     steps: int
+    popen: type[subprocess.Popen[bytes]] = subprocess.Popen
     seen: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -108,7 +110,7 @@ class Training:
         self.said = self.home / "said.jsonl"
         before = self.step()
         with self.said.open("wb") as said, (self.home / "told.txt").open("wb") as told:
-            process = subprocess.Popen(
+            process = self.popen(
                 [*command, *OPTIONS, "--steps", str(self.steps)],
                 env=environment, stdout=said, stderr=told, **own_group(),
             )  # fmt: skip

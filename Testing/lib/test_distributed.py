@@ -15,6 +15,7 @@ import psutil
 import pytest
 import torch
 from test_training import TINY, trainer, volume
+from warm_python import WarmPopen
 
 from DiffSegLungLib.errors import InputError
 from DiffSegLungLib.model.library import Library
@@ -35,15 +36,16 @@ def launch(*command: str | Path) -> subprocess.Popen[str]:
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     paths = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": paths}
-    return subprocess.Popen(
+    return WarmPopen(
         [*torchrun, *command], env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
 
 
 def rank(process: subprocess.Popen[str], number: int) -> psutil.Process:
-    """One of the two processes."""
-    children = psutil.Process(process.pid).children(recursive=True)
-    return next(child for child in children if child.environ().get("RANK") == str(number))
+    """One of the two processes, which are started in the order of their ranks."""
+    children = psutil.Process(process.pid).children()
+    assert len(children) == 2
+    return sorted(children, key=lambda child: child.pid)[number]
 
 
 def volumes_in(folder: Path) -> list[PreparedVolume]:

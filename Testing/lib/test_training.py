@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from warm_python import WarmPopen
 
 from DiffSegLungLib.errors import Cancelled, DiffSegLungError, InputError
 from DiffSegLungLib.talk import Talk
@@ -209,7 +210,7 @@ trainer(volumes, here / "killed", KILLED).fit()
     )
     trainer(volumes, tmp_path / "unbroken").fit()
     for kill_at in (1, 2):
-        process = subprocess.Popen([sys.executable, str(script)])
+        process = WarmPopen([sys.executable, str(script)])
         log = tmp_path / "killed" / "log.jsonl"
         while process.poll() is None and not (log.exists() and len(log.read_text().splitlines()) >= kill_at):
             time.sleep(0.02)

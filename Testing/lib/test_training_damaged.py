@@ -17,6 +17,7 @@ import pytest
 from smallchest import chest, image, save
 from test_finetune import refusal
 from test_training import TINY
+from warm_python import WarmPopen
 
 from DiffSegLungLib.commands.cli import main
 from DiffSegLungLib.errors import Cancelled, InputError
@@ -342,7 +343,7 @@ def test_a_training_that_is_stopped_while_preparing_says_how_to_go_on(ct: Path, 
         str(tmp_path / "run"),
         *COMMAND,
     ]
-    with subprocess.Popen([*command, "--json-progress"], stdout=subprocess.PIPE, text=True) as process:
+    with WarmPopen([*command, "--json-progress"], stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert json.loads(process.stdout.readline())["stage"] == "prepare"
         process.send_signal(signal.SIGTERM)
