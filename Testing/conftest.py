@@ -9,12 +9,21 @@ import pytest
 
 LIBRARY_TESTS = Path(__file__).resolve().parent / "lib"
 LONGEST = (
-    *("test_training_kills", "test_batch", "test_training", "test_logic", "test_distributed"),
-    *("test_training_panel", "test_training_damaged", "test_lungs", "test_finetune", "test_widget"),
-    *("test_ablation", "test_evaluation", "test_geometry_invariance", "test_module_file", "test_cavities"),
-    *("test_panes", "test_cli", "test_pipeline", "test_generate_pane", "test_model_manager", "test_cancel"),
+    *("test_lungs", "test_distributed", "test_training", "test_training_kills", "test_module_file"),
+    *("test_finetune", "test_training_damaged", "test_batch", "test_widget", "test_training_panel"),
+    *(
+        "test_pipeline",
+        "test_ablation",
+        "test_geometry_invariance",
+        "test_cavities",
+        "test_cli",
+        "test_logic",
+    ),
+    *("test_evaluation", "test_lesions", "test_cancel", "test_vessels", "test_panes", "test_fidelity"),
+    *("test_model_manager", "test_patterns_d", "test_dicom_passes", "test_training_beside"),
+    *("test_generate_pane", "test_batch_oddities"),
 )
-"""Test files of more than ten seconds, longest first: begun last, one would keep a single core at work."""
+"""Test files of more than six seconds, longest first: begun last, one would keep a single core at work."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -18,6 +18,7 @@ def cancel_at(
     target: Path,
     options: list[str],
     delay_s: float = 0.0,
+    *,
     popen: type[subprocess.Popen[str]] = subprocess.Popen,
 ) -> tuple[float, int]:
     """Send SIGTERM ``delay_s`` after a run reports ``stage``; seconds until its end, and exit code."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 from lung_scene import CENTRE, LUNGS, POSITION, SHAPE, SPACING, Array, ball, scene, tube
@@ -73,6 +75,10 @@ def test_a_cavity_drained_by_a_bronchus_is_still_one() -> None:
     assert found.sum() * VOXEL_ML == pytest.approx(4 / 3 * np.pi * 14**3 / 1000, rel=0.15)
 
 
+def _in_consolidation(what: Array, hu: float) -> Parts:
+    return (ball(25), 20.0), (what, hu)
+
+
 def _honeycombing() -> Array:
     """Cysts of 7 mm, 8.5 mm apart, in a dense block: walls of 1.5 mm."""
     cysts = np.zeros(SHAPE)
@@ -135,26 +141,24 @@ def _holes() -> Array:
 @pytest.mark.parametrize(
     ("name", "parts", "lung_hu"),
     [
-        ("emphysema", (), -965.0),
-        ("bulla without a wall", ((ball(15), -990.0),), -900.0),
-        ("bulla with a wall of 1 mm", ((ball(16), 30.0), (ball(15), -990.0)), -900.0),
-        ("bronchus", ((tube(5.5, (1, 0, 0)), 30.0), (tube(4, (1, 0, 0)), -990.0)), -860.0),
-        ("oblique bronchus", ((tube(5, (1, 1, 0)), 30.0), (tube(3, (1, 1, 0)), -990.0)), -860.0),
-        ("air bronchogram", ((ball(25), 20.0), (tube(2, (1, 1, 1)) * (ball(25) > 0.9), -950.0)), -860.0),
-        ("lobule of healthy lung in consolidation", ((ball(25), 20.0), (ball(10), -820.0)), -860.0),
-        ("honeycombing", ((ball(26), 0.0), (_honeycombing() * (ball(26) > 0.9), -940.0)), -860.0),
-        ("bronchiectasis", _beads(), -860.0),
-        ("wide bronchus in the plane", _bronchus(5, 20, (0, 1, 0)), -860.0),
-        ("wide oblique bronchus", _bronchus(5, 22, (0.5, 1, 0)), -860.0),
-        ("confluent emphysema", ((_holes(), -985.0),), -860.0),
-        ("solid mass", ((ball(15), 30.0),), -860.0),
+        ("emphysema", lambda: (), -965.0),
+        ("bulla without a wall", lambda: ((ball(15), -990.0),), -900.0),
+        ("bulla with a wall of 1 mm", lambda: ((ball(16), 30.0), (ball(15), -990.0)), -900.0),
+        ("bronchus", lambda: ((tube(5.5, (1, 0, 0)), 30.0), (tube(4, (1, 0, 0)), -990.0)), -860.0),
+        ("oblique bronchus", lambda: ((tube(5, (1, 1, 0)), 30.0), (tube(3, (1, 1, 0)), -990.0)), -860.0),
+        ("air bronchogram", lambda: _in_consolidation(tube(2, (1, 1, 1)) * (ball(25) > 0.9), -950.0), -860.0),
+        ("lobule of healthy lung in consolidation", lambda: _in_consolidation(ball(10), -820.0), -860.0),
+        ("honeycombing", lambda: ((ball(26), 0.0), (_honeycombing() * (ball(26) > 0.9), -940.0)), -860.0),
+        ("bronchiectasis", _beads, -860.0),
+        ("wide bronchus in the plane", lambda: _bronchus(5, 20, (0, 1, 0)), -860.0),
+        ("wide oblique bronchus", lambda: _bronchus(5, 22, (0.5, 1, 0)), -860.0),
+        ("confluent emphysema", lambda: ((_holes(), -985.0),), -860.0),
+        ("solid mass", lambda: ((ball(15), 30.0),), -860.0),
     ],
 )
 @pytest.mark.parametrize("mm", [2.0, 5.0, 8.0])
-def test_what_is_no_cavity(
-    name: str, parts: tuple[tuple[Array, float], ...], lung_hu: float, mm: float
-) -> None:
-    hu = scene(*parts, lung_hu=lung_hu, noise_hu=25.0 if mm == 2 else 50.0)
+def test_what_is_no_cavity(name: str, parts: Callable[[], Parts], lung_hu: float, mm: float) -> None:
+    hu = scene(*parts(), lung_hu=lung_hu, noise_hu=25.0 if mm == 2 else 50.0)
     seen = hu if mm == 2 else in_slices(hu, mm, 1.0)
     assert not find_cavities(seen, LUNGS, SPACING, mm).any(), name
 

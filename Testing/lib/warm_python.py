@@ -1,13 +1,13 @@
 """Python processes that need not import torch again: each is forked from one that has imported it already.
 
-Most of a small command's time goes into imports, and the tests start dozens. :class:`WarmPopen` is
-:class:`subprocess.Popen` for commands of this interpreter: its process is a real one, with a pid, a group, an
-environment, pipes and signals of its own, and a child of the process that asks for it; alone the start of the
-interpreter is spared. So are its imports: what is about them, or about how a process begins, takes Popen. In a
-warm process Popen itself is warm, so that what a command starts is as well. Elsewhere than on Linux WarmPopen
-is Popen.
+Three of four seconds of a small command are imports, and the tests start dozens. :class:`WarmPopen` is
+:class:`subprocess.Popen` for commands of this interpreter: its process is a real one, a child of whoever asks
+for it, with a pid, a session, an environment, pipes and signals of its own; spared are the start of the
+interpreter and the imports. A test about these takes Popen, and so does one that looks at an environment from
+outside, where the system tells that of the forking process. In a warm process Popen itself is warm: what a
+command starts is so as well. Elsewhere than on Linux WarmPopen is Popen.
 
-The forking is done by a process that this module runs as, one for each process of the test run.
+This module, run as a program, is what forks: one such process for each process of the test run.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import contextlib
 import ctypes
 import functools
 import gc
+import importlib
 import inspect
 import json
 import os
@@ -102,7 +103,8 @@ def _forker() -> socket.socket:
     """The way to the forking process, which ends when the other end of it is closed."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with theirs:
-        environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
+        paths = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
+        environment = os.environ | {"PYTHONPATH": paths}
         forker = _cold(
             [sys.executable, __file__, str(theirs.fileno())], pass_fds=[theirs.fileno()], env=environment
         )
@@ -167,13 +169,13 @@ def _become(order: dict[str, Any], streams: list[int]) -> NoReturn:
         os.chdir(order["folder"])
         tempfile.tempdir = None
         random.seed()
-        weakref.finalize._registry.clear()  # type: ignore[attr-defined] # temporary folders of the forking process
+        weakref.finalize._registry.clear()  # type: ignore[attr-defined] # others' temporary folders
         paths = os.environ.get("PYTHONPATH", "").split(os.pathsep)
         sys.path[:] = [*(path for path in paths if path), *_home_paths()]
         encoding, _, errors = os.environ.get("PYTHONIOENCODING", "utf-8").partition(":")
-        sys.stdin = open(0, encoding=encoding, closefd=False)  # noqa: PTH123, SIM115
-        sys.stdout = open(1, "w", encoding=encoding, errors=errors or "strict", closefd=False)  # noqa: PTH123, SIM115
-        sys.stderr = open(2, "w", encoding=encoding, errors="backslashreplace", closefd=False, buffering=1)  # noqa: PTH123, SIM115
+        sys.stdin = open(0, encoding=encoding, closefd=False)  # noqa: SIM115
+        sys.stdout = open(1, "w", encoding=encoding, errors=errors or "strict", closefd=False)  # noqa: SIM115
+        sys.stderr = open(2, "w", 1, encoding=encoding, errors="backslashreplace", closefd=False)  # noqa: SIM115
         code = _run(order["command"])
     except BaseException:
         sys.excepthook(*sys.exc_info())  # type: ignore[arg-type]
@@ -215,26 +217,21 @@ def _home_paths() -> tuple[str, ...]:
     return tuple(path for path in sys.path if path not in given and Path(path) != Path(__file__).parent)
 
 
+_IMPORTS = (
+    *("matplotlib.backends.backend_agg", "matplotlib.figure", "pydicom", "scipy.ndimage", "SimpleITK"),
+    *("sklearn.decomposition", "sklearn.mixture", "torch.utils.data"),
+    *("DiffSegLungLib.commands.cli", "DiffSegLungLib.report.page", "DiffSegLungLib.segmentation.pipeline"),
+    *("DiffSegLungLib.training.population", "DiffSegLungLib.training.trainer"),
+)
+
+
 def _import_all() -> None:
     """What commands import, as far as it depends on nothing that they are given."""
-    import matplotlib.backends.backend_agg
-    import matplotlib.figure
-    import pydicom
-    import scipy.ndimage
-    import SimpleITK
-    import sklearn.cluster
-    import sklearn.decomposition
-    import sklearn.mixture
     import torch
-    import torch.utils.data
 
-    import DiffSegLungLib.commands.cli
-    import DiffSegLungLib.report.page
-    import DiffSegLungLib.segmentation.pipeline
-    import DiffSegLungLib.training.population
-    import DiffSegLungLib.training.trainer
-
-    torch.optim.Adam([torch.zeros(1)])  # imports the compiler
+    for name in _IMPORTS:
+        importlib.import_module(name)
+    torch.optim.Adam([torch.zeros(1)])  # imports torch's compiler
     _home_paths()
 
 

@@ -69,7 +69,7 @@ def own_modules() -> Iterator[None]:
 
 @pytest.fixture
 def warm(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Workers are processes that have imported torch already; where a test is about processes, they are not."""
+    """Workers are processes that have imported torch already; not for tests that are about processes."""
     import warm_python
 
     warm_python.start()
