@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 
 import numpy as np
 import pytest
@@ -43,6 +44,11 @@ def test_lumen_and_wall_are_marked(lumen: float, wall: float) -> None:
     assert found.sum() * VOXEL_ML == pytest.approx(4 / 3 * np.pi * (lumen + wall) ** 3 / 1000, rel=0.12)
 
 
+@lru_cache(1)
+def _cavity(lumen: float, wall: float) -> NDArray[np.float32]:
+    return scene((ball(lumen + wall), 30.0), (ball(lumen), -970.0), noise_hu=50.0)
+
+
 @pytest.mark.parametrize("start_mm", [0.0, 3.0])
 @pytest.mark.parametrize(
     ("mm", "lumen", "wall", "least"),
@@ -54,7 +60,7 @@ def test_lumen_and_wall_are_marked(lumen: float, wall: float) -> None:
 def test_cavities_in_thick_slices(
     mm: float, lumen: float, wall: float, least: float, start_mm: float
 ) -> None:
-    hu = scene((ball(lumen + wall), 30.0), (ball(lumen), -970.0), noise_hu=50.0)
+    hu = _cavity(lumen, wall)
     found = find_cavities(in_slices(hu, mm, start_mm), LUNGS, SPACING, mm)
     assert dice(found, ball(lumen + wall) > 0.5) > least
 
@@ -138,6 +144,12 @@ def _holes() -> Array:
     return np.asarray(np.clip(field / field.std() + 1, 0, 1) * ball(30))
 
 
+@lru_cache(1)
+def _made(parts: Callable[[], Parts], lung_hu: float, noise_hu: float) -> NDArray[np.float32]:
+    return scene(*parts(), lung_hu=lung_hu, noise_hu=noise_hu)
+
+
+@pytest.mark.parametrize("mm", [2.0, 5.0, 8.0])
 @pytest.mark.parametrize(
     ("name", "parts", "lung_hu"),
     [
@@ -156,9 +168,8 @@ def _holes() -> Array:
         ("solid mass", lambda: ((ball(15), 30.0),), -860.0),
     ],
 )
-@pytest.mark.parametrize("mm", [2.0, 5.0, 8.0])
 def test_what_is_no_cavity(name: str, parts: Callable[[], Parts], lung_hu: float, mm: float) -> None:
-    hu = scene(*parts(), lung_hu=lung_hu, noise_hu=25.0 if mm == 2 else 50.0)
+    hu = _made(parts, lung_hu, 25.0 if mm == 2 else 50.0)
     seen = hu if mm == 2 else in_slices(hu, mm, 1.0)
     assert not find_cavities(seen, LUNGS, SPACING, mm).any(), name
 
