@@ -10,19 +10,12 @@ import pytest
 
 LIBRARY_TESTS = Path(__file__).resolve().parent / "lib"
 LONGEST = (
-    *("test_lungs", "test_distributed", "test_training", "test_training_kills", "test_module_file"),
-    *("test_finetune", "test_training_damaged", "test_batch", "test_widget", "test_training_panel"),
-    *(
-        "test_pipeline",
-        "test_ablation",
-        "test_geometry_invariance",
-        "test_cavities",
-        "test_cli",
-        "test_logic",
-    ),
-    *("test_evaluation", "test_lesions", "test_cancel", "test_vessels", "test_panes", "test_fidelity"),
-    *("test_model_manager", "test_patterns_d", "test_dicom_passes", "test_training_beside"),
-    *("test_generate_pane", "test_batch_oddities"),
+    *("test_lungs", "test_distributed", "test_training", "test_training_kills", "test_training_damaged"),
+    *("test_batch", "test_finetune", "test_pipeline", "test_module_file", "test_ablation", "test_evaluation"),
+    *("test_geometry_invariance", "test_cavities", "test_training_panel", "test_cli", "test_lesions"),
+    *("test_panes", "test_widget", "test_vessels", "test_patterns_d", "test_dicom_passes", "test_fidelity"),
+    *("test_logic", "test_worker", "test_cancel", "test_training_data", "test_generate"),
+    *("test_training_beside", "test_lesion_cases", "test_trouble", "test_phantom"),
 )
 """Test files of more than six seconds, longest first: begun last, one would keep a single core at work."""
 

@@ -93,7 +93,10 @@ def _fork(order: dict[str, Any], streams: list[int]) -> int:
             [json.dumps(order).encode()],
             [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", streams))],
         )
-        return int(_forker().recv(64))
+        answer = _forker().recv(64)
+        if not answer:
+            raise OSError("The process that forks warm ones has ended.")
+        return int(answer)
     finally:
         prctl(_PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0)
 
