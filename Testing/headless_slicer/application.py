@@ -115,6 +115,7 @@ class Application(Signals):
         self.defaultScenePath = str(folder)
         self.testing = True
         self.renders_paused = 0
+        self._settings: Any = None
 
     def applicationLogic(self) -> Any:
         return self._real.application_logic
@@ -142,7 +143,9 @@ class Application(Signals):
     def userSettings(self) -> Any:
         import qt
 
-        return qt.QSettings()
+        if self._settings is None:  # one for all, as Slicer's: each that goes writes the file
+            self._settings = qt.QSettings()
+        return self._settings
 
     settings = userSettings
     revisionUserSettings = userSettings

@@ -161,13 +161,15 @@ def reset() -> None:
 
 
 def process_events(milliseconds: int = 0) -> None:
-    """Run Qt's event loop once, or for a while."""
+    """Run Qt's event loop once, or for a while, in which it sleeps until something happens."""
     application = ensure_application()
     deadline = QtCore.QDeadlineTimer(milliseconds)
     application.processEvents()
     application.sendPostedEvents(None, QtCore.QEvent.Type.DeferredDelete.value)
+    alarm = QtCore.QTimer(singleShot=True, timerType=QtCore.Qt.TimerType.PreciseTimer)
+    alarm.start(milliseconds)
     while not deadline.hasExpired():
-        application.processEvents(QtCore.QEventLoop.ProcessEventsFlag.AllEvents, 10)
+        application.processEvents(QtCore.QEventLoop.ProcessEventsFlag.WaitForMoreEvents)
 
 
 def grab(widget: InstanceWrapper, path: str | Path, width: int = 400, height: int | None = None) -> Path:

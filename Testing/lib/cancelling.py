@@ -13,7 +13,13 @@ STAGES = ("start", "read", "lungs", "grid", "features", "mixture", "labels", "fu
 
 
 def cancel_at(
-    stage: str, ct: Path, target: Path, options: list[str], delay_s: float = 0.0
+    stage: str,
+    ct: Path,
+    target: Path,
+    options: list[str],
+    delay_s: float = 0.0,
+    *,
+    popen: type[subprocess.Popen[str]] = subprocess.Popen,
 ) -> tuple[float, int]:
     """Send SIGTERM ``delay_s`` after a run reports ``stage``; seconds until its end, and exit code."""
     command = [
@@ -26,7 +32,7 @@ def cancel_at(
         str(target),
         "--json-progress",
     ]
-    with subprocess.Popen([*command, *options], stdout=subprocess.PIPE, text=True) as process:
+    with popen([*command, *options], stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         for line in process.stdout:
             if json.loads(line).get("stage") == stage:

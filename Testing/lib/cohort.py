@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import psutil
 from smallchest import QUICK_SPACING, chest, quick_image, save, write_dicom
+from warm_python import WarmPopen
 
 QUICK = ["--descriptor", "statistics", "--mode", "per-volume", "--components", "4"]
 
@@ -34,10 +35,12 @@ def cohort(folder: Path) -> Path:
 CASES = ["a", "b", "broken", "series", "site_a"]
 
 
-def start_batch(source: Path, target: Path, *options: str, stdin: int | None = None) -> subprocess.Popen[str]:
-    """The command, its protocol on a pipe."""
+def start_batch(
+    source: Path, target: Path, *options: str, stdin: int | None = None, warm: bool = True
+) -> subprocess.Popen[str]:
+    """The command, its protocol on a pipe; ``warm``, neither it nor its cases import what was imported."""
     command = [sys.executable, "-m", "DiffSegLungLib", "batch", str(source), "-o", str(target)]
-    return subprocess.Popen(
+    return (WarmPopen if warm else subprocess.Popen)(
         [*command, *QUICK, "--json-progress", *options],
         stdin=stdin,
         stdout=subprocess.PIPE,

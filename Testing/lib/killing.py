@@ -71,12 +71,14 @@ class Training:
     """One training that may be started many times, with a temporary folder of its own.
 
     Attributes:
+        popen: how the command is started.
         seen: seconds after its start at which the last run reached each stage.
     """
 
     ct: Path
     home: Path
     steps: int
+    popen: type[subprocess.Popen[bytes]] = subprocess.Popen
     seen: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -85,6 +87,7 @@ class Training:
         self.temporary = Path(tempfile.mkdtemp())  # the paths of sockets in it must be short
         weakref.finalize(self, shutil.rmtree, self.temporary, ignore_errors=True)
         self._processes: set[int] = set()
+        self._known: tuple[tuple[int, int], int] = ((0, 0), -1)
 
     def go(
         self, kill: Callable[[Training], bool] = lambda _: False, *, delay_s: float = 0.0, group: bool = True
@@ -103,10 +106,11 @@ class Training:
             "PYTHONPATH": str(ROOT),
         }
         self.seen, self._began, self._began_at = {}, time.monotonic(), time.time()
+        self._heard = 0
         self.said = self.home / "said.jsonl"
         before = self.step()
         with self.said.open("wb") as said, (self.home / "told.txt").open("wb") as told:
-            process = subprocess.Popen(
+            process = self.popen(
                 [*command, *OPTIONS, "--steps", str(self.steps)],
                 env=environment, stdout=said, stderr=told, **own_group(),
             )  # fmt: skip
@@ -134,9 +138,15 @@ class Training:
         return False
 
     def step(self) -> int:
-        """Step of the checkpoint, which must be whole; -1 for none."""
+        """Step of the checkpoint, which must be whole; -1 for none. What was read once is not read again."""
         path = self.run / "checkpoint.pt"
-        return int(torch.load(path, weights_only=True)["step"]) if path.exists() else -1
+        if not path.exists():
+            return -1
+        seen = path.stat()
+        which = (seen.st_ino, seen.st_mtime_ns)
+        if which != self._known[0]:
+            self._known = which, int(torch.load(path, weights_only=True)["step"])
+        return self._known[1]
 
     def assert_whole(self) -> None:
         """Everything that has its final name can be read and fits together."""
@@ -174,9 +184,11 @@ class Training:
         return sorted(name for name in self.files() if Path(name).name.startswith(".part-"))
 
     def _notice(self) -> bool:
-        text = self.said.read_text() if self.said.stat().st_size else ""
-        for stage in re.findall(r'"stage": "(\w+)"', text):
-            self.seen.setdefault(stage, self.for_seconds())
+        if self.said.stat().st_size > self._heard:
+            text = self.said.read_text()
+            self._heard = len(text)
+            for stage in re.findall(r'"stage": "(\w+)"', text):
+                self.seen.setdefault(stage, self.for_seconds())
         if (self.run / "bundle").exists() and self.at("population"):
             self.seen.setdefault("bundle", self.for_seconds())
         return False

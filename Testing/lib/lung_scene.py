@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,7 +46,14 @@ def scene(
     hu = np.full(SHAPE, lung_hu)
     for share, value in parts:
         hu = hu * (1 - share) + value * share
-    noise = gaussian_filter(np.random.default_rng(0).normal(size=SHAPE), (0, 0.6, 0.6))
-    hu = gaussian_filter(hu, (0.4, 0.8, 0.8)) + noise / noise.std() * noise_hu
+    hu = gaussian_filter(hu, (0.4, 0.8, 0.8)) + _noise() * noise_hu
     hu[~LUNGS] = 40
     return hu.astype(np.float32)
+
+
+@cache
+def _noise() -> Array:
+    noise = gaussian_filter(np.random.default_rng(0).normal(size=SHAPE), (0, 0.6, 0.6))
+    noise /= noise.std()
+    noise.flags.writeable = False
+    return noise

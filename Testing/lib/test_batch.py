@@ -193,7 +193,7 @@ def test_ctrl_c_stops_the_case_cleanly_and_keeps_what_is_done(number: int, pair)
 
 def test_two_jobs_run_side_by_side_with_half_the_cores_each(pair) -> None:
     source, target = pair
-    with start_batch(source, target, "--jobs", "2") as process:
+    with start_batch(source, target, "--jobs", "2", warm=False) as process:
         until(process, "one: lungs")
         together = psutil.Process(process.pid).children()
         threads = [child.environ().get("ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS") for child in together]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import lru_cache
+
 import numpy as np
 import pytest
 from lung_scene import CENTRE, LUNGS, POSITION, SHAPE, SPACING, Array, ball, scene, tube
@@ -41,6 +44,11 @@ def test_lumen_and_wall_are_marked(lumen: float, wall: float) -> None:
     assert found.sum() * VOXEL_ML == pytest.approx(4 / 3 * np.pi * (lumen + wall) ** 3 / 1000, rel=0.12)
 
 
+@lru_cache(1)
+def _cavity(lumen: float, wall: float) -> NDArray[np.float32]:
+    return scene((ball(lumen + wall), 30.0), (ball(lumen), -970.0), noise_hu=50.0)
+
+
 @pytest.mark.parametrize("start_mm", [0.0, 3.0])
 @pytest.mark.parametrize(
     ("mm", "lumen", "wall", "least"),
@@ -52,7 +60,7 @@ def test_lumen_and_wall_are_marked(lumen: float, wall: float) -> None:
 def test_cavities_in_thick_slices(
     mm: float, lumen: float, wall: float, least: float, start_mm: float
 ) -> None:
-    hu = scene((ball(lumen + wall), 30.0), (ball(lumen), -970.0), noise_hu=50.0)
+    hu = _cavity(lumen, wall)
     found = find_cavities(in_slices(hu, mm, start_mm), LUNGS, SPACING, mm)
     assert dice(found, ball(lumen + wall) > 0.5) > least
 
@@ -71,6 +79,10 @@ def test_a_cavity_drained_by_a_bronchus_is_still_one() -> None:
     drain = tube(1.5, (0, 1, 0)) * (POSITION[1] > CENTRE[1])
     found = find_cavities(scene((ball(14), 30.0), (ball(9), -990.0), (drain, -950.0)), LUNGS, SPACING)
     assert found.sum() * VOXEL_ML == pytest.approx(4 / 3 * np.pi * 14**3 / 1000, rel=0.15)
+
+
+def _in_consolidation(what: Array, hu: float) -> Parts:
+    return (ball(25), 20.0), (what, hu)
 
 
 def _honeycombing() -> Array:
@@ -132,29 +144,32 @@ def _holes() -> Array:
     return np.asarray(np.clip(field / field.std() + 1, 0, 1) * ball(30))
 
 
+@lru_cache(1)
+def _made(parts: Callable[[], Parts], lung_hu: float, noise_hu: float) -> NDArray[np.float32]:
+    return scene(*parts(), lung_hu=lung_hu, noise_hu=noise_hu)
+
+
+@pytest.mark.parametrize("mm", [2.0, 5.0, 8.0])
 @pytest.mark.parametrize(
     ("name", "parts", "lung_hu"),
     [
-        ("emphysema", (), -965.0),
-        ("bulla without a wall", ((ball(15), -990.0),), -900.0),
-        ("bulla with a wall of 1 mm", ((ball(16), 30.0), (ball(15), -990.0)), -900.0),
-        ("bronchus", ((tube(5.5, (1, 0, 0)), 30.0), (tube(4, (1, 0, 0)), -990.0)), -860.0),
-        ("oblique bronchus", ((tube(5, (1, 1, 0)), 30.0), (tube(3, (1, 1, 0)), -990.0)), -860.0),
-        ("air bronchogram", ((ball(25), 20.0), (tube(2, (1, 1, 1)) * (ball(25) > 0.9), -950.0)), -860.0),
-        ("lobule of healthy lung in consolidation", ((ball(25), 20.0), (ball(10), -820.0)), -860.0),
-        ("honeycombing", ((ball(26), 0.0), (_honeycombing() * (ball(26) > 0.9), -940.0)), -860.0),
-        ("bronchiectasis", _beads(), -860.0),
-        ("wide bronchus in the plane", _bronchus(5, 20, (0, 1, 0)), -860.0),
-        ("wide oblique bronchus", _bronchus(5, 22, (0.5, 1, 0)), -860.0),
-        ("confluent emphysema", ((_holes(), -985.0),), -860.0),
-        ("solid mass", ((ball(15), 30.0),), -860.0),
+        ("emphysema", lambda: (), -965.0),
+        ("bulla without a wall", lambda: ((ball(15), -990.0),), -900.0),
+        ("bulla with a wall of 1 mm", lambda: ((ball(16), 30.0), (ball(15), -990.0)), -900.0),
+        ("bronchus", lambda: ((tube(5.5, (1, 0, 0)), 30.0), (tube(4, (1, 0, 0)), -990.0)), -860.0),
+        ("oblique bronchus", lambda: ((tube(5, (1, 1, 0)), 30.0), (tube(3, (1, 1, 0)), -990.0)), -860.0),
+        ("air bronchogram", lambda: _in_consolidation(tube(2, (1, 1, 1)) * (ball(25) > 0.9), -950.0), -860.0),
+        ("lobule of healthy lung in consolidation", lambda: _in_consolidation(ball(10), -820.0), -860.0),
+        ("honeycombing", lambda: ((ball(26), 0.0), (_honeycombing() * (ball(26) > 0.9), -940.0)), -860.0),
+        ("bronchiectasis", _beads, -860.0),
+        ("wide bronchus in the plane", lambda: _bronchus(5, 20, (0, 1, 0)), -860.0),
+        ("wide oblique bronchus", lambda: _bronchus(5, 22, (0.5, 1, 0)), -860.0),
+        ("confluent emphysema", lambda: ((_holes(), -985.0),), -860.0),
+        ("solid mass", lambda: ((ball(15), 30.0),), -860.0),
     ],
 )
-@pytest.mark.parametrize("mm", [2.0, 5.0, 8.0])
-def test_what_is_no_cavity(
-    name: str, parts: tuple[tuple[Array, float], ...], lung_hu: float, mm: float
-) -> None:
-    hu = scene(*parts, lung_hu=lung_hu, noise_hu=25.0 if mm == 2 else 50.0)
+def test_what_is_no_cavity(name: str, parts: Callable[[], Parts], lung_hu: float, mm: float) -> None:
+    hu = _made(parts, lung_hu, 25.0 if mm == 2 else 50.0)
     seen = hu if mm == 2 else in_slices(hu, mm, 1.0)
     assert not find_cavities(seen, LUNGS, SPACING, mm).any(), name
 

@@ -15,6 +15,7 @@ import psutil
 import pytest
 import torch
 from test_training import TINY, trainer, volume
+from warm_python import WarmPopen
 
 from DiffSegLungLib.errors import InputError
 from DiffSegLungLib.model.library import Library
@@ -24,6 +25,7 @@ from DiffSegLungLib.training.store import PreparedVolume
 from DiffSegLungLib.training.trainer import Trainer
 
 SETTINGS = replace(TINY, stage_two=10, full_weight=15, validate_every=60, learning_rate=2e-4)
+KILLED = replace(SETTINGS, checkpoint_minutes=0.0)
 ROOT = Path(__file__).resolve().parents[2]
 
 Entries = list[dict[str, Any]]
@@ -34,15 +36,16 @@ def launch(*command: str | Path) -> subprocess.Popen[str]:
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     paths = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": paths}
-    return subprocess.Popen(
+    return WarmPopen(
         [*torchrun, *command], env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
 
 
 def rank(process: subprocess.Popen[str], number: int) -> psutil.Process:
-    """One of the two processes."""
-    children = psutil.Process(process.pid).children(recursive=True)
-    return next(child for child in children if child.environ().get("RANK") == str(number))
+    """One of the two processes, which are started in the order of their ranks."""
+    children = psutil.Process(process.pid).children()
+    assert len(children) == 2
+    return sorted(children, key=lambda child: child.pid)[number]
 
 
 def volumes_in(folder: Path) -> list[PreparedVolume]:
@@ -170,6 +173,6 @@ if __name__ == "__main__":
     torch.set_num_threads(1)
     with joined(torch.device("cpu")) as together:
         where = Path(sys.argv[1])
-        learner = trainer(volumes_in(where / f"{together.rank}"), where / "two", SETTINGS, together)
+        learner = trainer(volumes_in(where / f"{together.rank}"), where / "two", KILLED, together)
         torch.save(first_gradients(learner), where / f"gradients{together.rank}.pt")
         learner.fit()

@@ -23,7 +23,7 @@ from DiffSegLungLib.errors import Cancelled
 from DiffSegLungLib.model.bundle import Bundle
 from DiffSegLungLib.model.library import Library, load_model
 from DiffSegLungLib.talk import Talk
-from DiffSegLungLib.training import finetune, teaching
+from DiffSegLungLib.training import finetune, population, teaching
 from DiffSegLungLib.training import trainer as trainer_module
 from DiffSegLungLib.training.dataset import PatchDataset, PatchSettings, split_by_patient
 from DiffSegLungLib.training.early_stop import EarlyStop, score
@@ -41,12 +41,13 @@ LIVELY = [*QUICK, "--learning-rate", "5e-3"]
 
 
 def hurry(patch: pytest.MonkeyPatch) -> None:
-    """Averages follow at once, a teacher is taught in passing, and the log has a line every 10 steps."""
+    """Averages follow at once, teaching is short, the log has a line every 10 steps, lesions are few."""
     patch.setitem(finetune.DEFAULTS, "ema", 0.5)
     patch.setattr(teaching, "_STEPS", 40)
     patch.setattr(trainer_module, "LOG_EVERY", 10)
     patch.setattr(trainer_module, "TEACHING_PATCHES", 24)
     patch.setattr(trainer_module, "_VALIDATION_PATCHES", 12)
+    patch.setattr(population, "POPULATION_LESIONS", 2)
 
 
 @pytest.fixture(autouse=True)

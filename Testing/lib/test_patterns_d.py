@@ -69,9 +69,9 @@ def test_densities_and_extent(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_same_seed_same_voxels_and_other_than_the_other_families(kind: str) -> None:
-    lesion = paint(kind, 1)
-    assert np.array_equal(lesion.hu, paint(kind, 1).hu)
-    assert np.array_equal(lesion.labels, paint(kind, 1).labels)
+    lesion, again = paint(kind, 1), paint(kind, 1)
+    assert np.array_equal(lesion.hu, again.hu)
+    assert np.array_equal(lesion.labels, again.labels)
     assert not np.array_equal(lesion.labels, paint(kind, 2).labels)
     for family in ("b", "c"):
         assert not np.array_equal(lesion.labels, paint(kind, 1, family).labels)

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from warm_python import WarmPopen
 
 from DiffSegLungLib.errors import Cancelled, DiffSegLungError, InputError
 from DiffSegLungLib.talk import Talk
@@ -28,8 +29,10 @@ from DiffSegLungLib.training.trainer import Trainer
 
 TINY = TrainingSettings(
     steps=60, base=8, attention_heads=2, patch=(8, 32, 32), batch=2, stage_two=20, full_weight=30,
-    validate_every=20, workers=0, precision="fp32", learning_rate=1e-3, checkpoint_minutes=0.0,
+    validate_every=20, workers=0, precision="fp32", learning_rate=1e-3, checkpoint_minutes=99.0,
 )  # fmt: skip
+KILLED = replace(TINY, checkpoint_minutes=0.0)
+"""A checkpoint after every step, for a run that is killed; writing them takes as long as the training."""
 
 
 def volume(folder: Path, name: str, patient: str, seed: int) -> PreparedVolume:
@@ -198,16 +201,16 @@ import sys
 from pathlib import Path
 sys.path[:0] = [{str(Path(__file__).parent)!r}]
 import torch
-from test_training import trainer, volume
+from test_training import KILLED, trainer, volume
 torch.set_num_threads(1)
 here = Path({str(tmp_path)!r})
 volumes = [volume(here / f"v{{i}}", f"v{{i}}", f"p{{i % 3}}", i) for i in range(4)]
-trainer(volumes, here / "killed").fit()
+trainer(volumes, here / "killed", KILLED).fit()
 """
     )
     trainer(volumes, tmp_path / "unbroken").fit()
     for kill_at in (1, 2):
-        process = subprocess.Popen([sys.executable, str(script)])
+        process = WarmPopen([sys.executable, str(script)])
         log = tmp_path / "killed" / "log.jsonl"
         while process.poll() is None and not (log.exists() and len(log.read_text().splitlines()) >= kill_at):
             time.sleep(0.02)

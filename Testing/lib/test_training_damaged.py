@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,13 +18,16 @@ import pytest
 from smallchest import chest, image, save
 from test_finetune import refusal
 from test_training import TINY
+from warm_python import WarmPopen
 
+from DiffSegLungLib.anatomy.lungs import Lungs, segment_lungs
 from DiffSegLungLib.commands.cli import main
 from DiffSegLungLib.errors import Cancelled, InputError
+from DiffSegLungLib.io.ct import CT, Geometry
 from DiffSegLungLib.io.owners import own_mark
 from DiffSegLungLib.io.whole_file import writing
 from DiffSegLungLib.talk import Talk
-from DiffSegLungLib.training import run_folder
+from DiffSegLungLib.training import population, run_folder, store, trainer
 from DiffSegLungLib.training.dataset import split_by_patient
 from DiffSegLungLib.training.run import TrainingRequest, _begun, train
 from DiffSegLungLib.training.run_folder import RunFolder
@@ -33,6 +37,25 @@ SETTINGS = replace(TINY, base=16, attention_heads=4, steps=2)
 COMMAND = ["--size", "small", "--patch", "8", "32", "32", "--batch", "2", "--workers", "0", "--steps", "2",
            "--stage-two", "20", "--full-weight", "30", "--learning-rate", "1e-3"]  # fmt: skip
 DEEP = "[" * 100_000
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _lungs_found_once() -> Iterator[None]:
+    """The lungs of a CT that is prepared many times are found the first time; no number here needs care."""
+    found: dict[tuple[bytes, Geometry], Lungs] = {}
+
+    def remembered(ct: CT) -> Lungs:
+        key = ct.hu.tobytes(), ct.geometry
+        if key not in found:
+            found[key] = segment_lungs(ct)
+        return found[key]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(store, "segment_lungs", remembered)
+        patch.setattr(trainer, "_STATISTICS_PATCHES", 8)
+        patch.setattr(trainer, "_VALIDATION_PATCHES", 4)
+        patch.setattr(population, "POPULATION_LESIONS", 2)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -342,7 +365,7 @@ def test_a_training_that_is_stopped_while_preparing_says_how_to_go_on(ct: Path, 
         str(tmp_path / "run"),
         *COMMAND,
     ]
-    with subprocess.Popen([*command, "--json-progress"], stdout=subprocess.PIPE, text=True) as process:
+    with WarmPopen([*command, "--json-progress"], stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert json.loads(process.stdout.readline())["stage"] == "prepare"
         process.send_signal(signal.SIGTERM)

@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 import torch
 from killing import OPTIONS, Training, differences, make_ct
+from warm_python import WarmPopen
 
 from DiffSegLungLib.io.owners import own_mark
 from DiffSegLungLib.running.process_tree import own_group
@@ -29,7 +30,7 @@ STEPS = 24
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has neither SIGKILL nor process groups")
 def test_a_training_killed_at_every_stage_ends_like_the_unbroken_one(tmp_path: Path) -> None:
     ct = make_ct(tmp_path / "ct", 2)
-    unbroken, killed = Training(ct, tmp_path / "unbroken", STEPS), Training(ct, tmp_path / "killed", STEPS)
+    unbroken, killed = (Training(ct, tmp_path / name, STEPS, WarmPopen) for name in ("unbroken", "killed"))
     unbroken.go()
     assert unbroken.leftovers() == []
 
@@ -60,7 +61,7 @@ def test_a_request_to_stop_to_the_whole_group_leaves_a_checkpoint(tmp_path: Path
     ct, run = make_ct(tmp_path / "ct", 2), tmp_path / "run"
     command = [sys.executable, "-m", "DiffSegLungLib", "train", str(ct), "--out", str(run), *OPTIONS]
     command += ["--steps", "4000", "--checkpoint-minutes", "99"]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, **own_group()) as process:
+    with WarmPopen(command, stdout=subprocess.DEVNULL, **own_group()) as process:
         while not (run / "log.jsonl").is_file():
             assert process.poll() is None
             time.sleep(0.01)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -66,7 +68,17 @@ def own_modules() -> Iterator[None]:
 
 
 @pytest.fixture
-def use_trainer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+def warm(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Workers are processes that have imported torch already; not for tests that are about processes."""
+    import warm_python
+
+    warm_python.start()
+    ours = SimpleNamespace(**{**vars(subprocess), "Popen": warm_python.WarmPopen})
+    monkeypatch.setattr("DiffSegLungLib.running.child.subprocess", ours)
+
+
+@pytest.fixture
+def use_trainer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, warm: None) -> Callable[..., None]:
     """Puts a swift trainer in place of the library's command, with its options, or the real one again."""
     from swift_trainer import swift_trainer
 
@@ -88,7 +100,7 @@ def memory(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def remembered(tmp_path: Path, memory: Path) -> Iterator[pytest.MonkeyPatch]:
+def remembered(tmp_path: Path, memory: Path, warm: None) -> Iterator[pytest.MonkeyPatch]:
     """Segmentations that another test has had are not computed again, until ``undo`` is called."""
     from remembering_worker import remembering_worker
 

@@ -28,7 +28,7 @@ def tiny(tmp_path) -> str:
 
 
 @pytest.fixture
-def desk(host):
+def desk(host, warm):
     """A panel with a small chest under a transform, and its lungs as a segment."""
     made = Desk(host, DiffSegLungLogic())
     made.ct = add_chest()

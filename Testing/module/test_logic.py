@@ -35,16 +35,15 @@ def leftovers() -> list[Path]:
 
 
 def workers() -> list[psutil.Process]:
-    return [
-        child for child in psutil.Process().children(recursive=True) if "DiffSegLungLib" in command(child)
-    ]
+    """Living processes below this one that are in no session of its own: every command begins a new one."""
+    return [child for child in psutil.Process().children(recursive=True) if apart(child)]
 
 
-def command(process: psutil.Process) -> str:
+def apart(process: psutil.Process) -> bool:
     try:
-        return " ".join(process.cmdline())
-    except psutil.Error:
-        return ""
+        return process.status() != psutil.STATUS_ZOMBIE and os.getsid(process.pid) != os.getsid(0)
+    except (psutil.Error, ProcessLookupError):
+        return False
 
 
 def spin_until(condition, timeout_s=30.0):
@@ -68,7 +67,7 @@ def nothing_left(before: set[str]) -> bool:
     return node_ids() == before and leftovers() == [] and workers() == []
 
 
-def test_a_run_gives_a_segmentation_with_everything_attached(logic):
+def test_a_run_gives_a_segmentation_with_everything_attached(logic, warm):
     volume = add_chest()
     fractions = []
     task = logic.segment(volume, settings=QUICK, waitForCompletion=False)
@@ -96,7 +95,7 @@ def test_a_run_gives_a_segmentation_with_everything_attached(logic):
     assert leftovers() == []
 
 
-def test_lungs_can_be_a_segment(logic):
+def test_lungs_can_be_a_segment(logic, warm):
     volume = add_chest()
     lungs = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", "mine")
     lungs.SetReferenceImageGeometryParameterFromVolumeNode(volume)
@@ -250,7 +249,7 @@ def test_no_volumes_are_refused(logic):
         logic.segmentVolumes([])
 
 
-def test_the_device_test_says_what_it_ran_on(logic):
+def test_the_device_test_says_what_it_ran_on(logic, warm):
     assert "cpu" in logic.testDevice("cpu").lower()
 
 

@@ -13,7 +13,7 @@ sys.path.append(str(Path(__file__).resolve().parents[1] / "lib"))
 
 
 @pytest.fixture
-def desk(host, tmp_path, monkeypatch):
+def desk(host, tmp_path, monkeypatch, warm):
     from modelfiles import make
 
     monkeypatch.setenv("DIFFSEGLUNG_MODELS", str(tmp_path / "models"))

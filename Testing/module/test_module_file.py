@@ -124,7 +124,7 @@ def test_slicer_loads_before_it_what_the_module_works_with(module):
     }  # fmt: skip
 
 
-def test_the_self_test_passes(module):
+def test_the_self_test_passes(module, warm):
     slicer.selfTests["DiffSegLung"](msec=0)
     names = {node.GetName() for node in slicer.util.getNodesByClass("vtkMRMLSegmentationNode")}
     assert "DiffSegLungPhantom lung tissue" in names

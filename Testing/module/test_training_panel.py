@@ -6,7 +6,6 @@ import json
 from pathlib import Path
 
 import numpy as np
-import psutil
 import pytest
 import qt
 import SimpleITK as sitk
@@ -359,7 +358,7 @@ def test_a_trainer_that_dies_leaves_what_can_be_resumed(opened, use_trainer):
     use_trainer(pause_s=0.05, lines=30)
     desk = opened()
     train_until(desk, 40)
-    for process in psutil.Process().children(recursive=True):
+    for process in desk.workers():
         process.kill()
     wait_idle(desk)
     assert desk.panel.messages.kind == "error" and "ended unexpectedly" in desk.panel.messages.text

@@ -257,7 +257,7 @@ def test_a_damaged_result_file_is_said(scene, ct, folder: Path) -> None:
         assert refused.value.code == "damaged-result"
 
 
-def test_a_result_is_not_shown_on_voxels_that_it_was_not_made_from(host) -> None:
+def test_a_result_is_not_shown_on_voxels_that_it_was_not_made_from(warm, host) -> None:
     volume = add_chest()
     begun = node_ids()
     task = DiffSegLungLogic().segment(volume, settings=QUICK, waitForCompletion=False)

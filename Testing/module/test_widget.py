@@ -212,7 +212,7 @@ def test_the_card_is_shown_on_demand(desk):
 # Apply and Cancel
 
 
-def test_a_run_from_apply_to_results(real_desk):
+def test_a_run_from_apply_to_results(warm, real_desk):
     desk = real_desk
     desk.parameters.inputVolume = add_chest("Chest")
     height = desk.ui.applyButton.height
@@ -350,7 +350,7 @@ def test_nothing_is_asked_or_installed_at_start(desk):
     assert desk.host.packages.installed == []
 
 
-def test_the_device_test_says_how_it_went(desk):
+def test_the_device_test_says_how_it_went(warm, desk):
     desk.choose(desk.ui.deviceComboBox, "Processor (CPU)")
     desk.ui.testDeviceButton.click()
     assert desk.ui.applyButton.text == "Cancel"
