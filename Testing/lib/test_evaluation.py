@@ -15,7 +15,7 @@ from DiffSegLungLib.commands.cli import main
 from DiffSegLungLib.evaluation import harness
 from DiffSegLungLib.evaluation.ablation import run as ablation
 from DiffSegLungLib.evaluation.folder import EvaluationFolder, file_name
-from DiffSegLungLib.evaluation.pool import Outcome
+from DiffSegLungLib.evaluation.pool import TaskOutcome
 from DiffSegLungLib.evaluation.real import KERNEL_PAIRS, NEAR_HEALTHY, PROGRESSION
 from DiffSegLungLib.evaluation.real_tables import kernel_rows, real_tables
 from DiffSegLungLib.evaluation.sources import imported
@@ -65,7 +65,7 @@ def test_an_evaluation_measures_once_and_goes_on(
     assert main([*arguments, "DiffSegLung,HU bands"]) == 0
     assert file.stat().st_mtime == 1
     # In this process now: the first time it went well in another.
-    monkeypatch.setattr(harness, "perform", lambda tasks, work, **_: [Outcome(t, work(t)) for t in tasks])
+    monkeypatch.setattr(harness, "perform", lambda tasks, work, **_: [TaskOutcome(t, work(t)) for t in tasks])
     assert main([*arguments, "HU bands"]) == 0
     again = json.loads(file.read_text())
     assert list(again["methods"]) == ["HU bands"]
