@@ -94,7 +94,7 @@ def _trachea_hu(ct: CT, airway: NDArray[np.bool_]) -> float:
     lumen, hu = airway[box], ct.hu[box]
     # Along the tube blur does no harm, across it does: depth is measured across, i.e. not along the axis
     # that lies closest to the patient's.
-    along = 2 - int(np.argmax(np.abs(ct.geometry.matrix[2] / np.asarray(ct.geometry.spacing))))
+    along = ct.geometry.craniocaudal
     spacing = [s for axis, s in enumerate(ct.geometry.spacing_zyx) if axis != along]
     values: list[NDArray[Any]] = []
     for k in range(lumen.shape[along]):

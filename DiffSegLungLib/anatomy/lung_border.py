@@ -49,7 +49,7 @@ def lungs_at_full_resolution(
     unseen = dilated(np.pad(~chest.field, 2, constant_values=True), 2 * COARSE_MM)[2:-2, 2:-2, 2:-2][around]
     side = np.zeros(ct.hu.shape, np.uint8)
     lumen = np.zeros(ct.hu.shape, bool)
-    axis = 2 - int(np.argmax(np.abs(np.reshape(ct.geometry.direction, (3, 3))[2])))  # craniocaudal
+    axis = ct.geometry.craniocaudal
     box = _box_of((solid > 0) | airway, chest.geometry, ct.geometry)
     first, end = box[axis].start, box[axis].stop
 

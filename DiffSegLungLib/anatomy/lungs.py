@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from ..errors import InputError
 from ..io.ct import CT, Geometry, resample
 from ..io.geometry import Box, bounding_box
-from ..io.padding import AIR
 from ..talk import SILENT, Talk
 from ..threads import in_threads
 from .airways import airway_lumen
@@ -25,6 +24,10 @@ from .thorax import Chest, chest_of, with_cut_lungs
 from .unusual import unusual_lungs
 
 __all__ = ["Lungs", "lungs_from_mask", "segment_lungs"]
+
+TISSUE_HU, LEAST_CM2, ROOM_HU = -300.0, 20.0, -900.0
+"""A slice with less tissue than a newborn's chest, nine tenths of which are darker than lung with vessels,
+shows air and at most the table."""
 
 CHILD_MM, CHILD_ML, CHILD_SCALE = 230.0, 400.0, 2.0
 """A narrower field of view with fewer ml of lung than these may show a child."""
@@ -94,10 +97,24 @@ def segment_lungs(ct: CT, talk: Talk = SILENT) -> Lungs:
 
 
 def _scanned(ct: CT) -> Box:
-    """The slices that hold more than padding: beside slices of it, lung that a scan cuts looks like room."""
-    held = np.flatnonzero([bool((part != AIR).any()) for part in ct.hu])
-    within = slice(int(held[0]), int(held[-1]) + 1) if held.size else slice(None)
-    return within, slice(None), slice(None)
+    """The part between the first and the last slice that shows more than air or padding.
+
+    Beside slices of those, lung that a scan cuts looks like room.
+    """
+    axis = ct.geometry.craniocaudal
+    slices = np.moveaxis(ct.hu, axis, 0)
+    voxel_cm2 = ct.geometry.voxel_ml * 10.0 / ct.geometry.spacing_zyx[axis]
+
+    def shown(one: NDArray[Any]) -> bool:
+        return bool(
+            np.count_nonzero(one > TISSUE_HU) * voxel_cm2 >= LEAST_CM2 or np.percentile(one, 90) > ROOM_HU
+        )
+
+    first = next((k for k in range(len(slices)) if shown(slices[k])), 0)
+    last = next((k for k in reversed(range(first, len(slices))) if shown(slices[k])), len(slices) - 1)
+    box = [slice(None)] * 3
+    box[axis] = slice(first, last + 1)
+    return box[0], box[1], box[2]
 
 
 def _set_into(part: NDArray[Any], ct: CT, box: Box) -> NDArray[Any]:

@@ -54,6 +54,11 @@ class Geometry:
         return (k, j, i)
 
     @property
+    def craniocaudal(self) -> int:
+        """Axis of arrays (z, y, x) that lies closest to the patient's long axis: 0 in axial CT."""
+        return 2 - int(np.argmax(np.abs(np.reshape(self.direction, (3, 3))[2])))
+
+    @property
     def spacing_zyx(self) -> tuple[float, float, float]:
         """Spacing in mm in the order of the array's axes."""
         i, j, k = self.spacing

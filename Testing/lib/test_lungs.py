@@ -182,10 +182,15 @@ def test_padding_in_the_last_slice_is_no_lung(chest: AnalyticChest) -> None:
     assert dice(found.mask, truth) > 0.97
 
 
-def test_slices_of_padding_beside_a_cut_lung_change_nothing(chest: AnalyticChest) -> None:
+@pytest.mark.parametrize("noise", [0, 12])
+def test_slices_of_padding_or_room_beside_a_cut_lung_change_nothing(
+    chest: AnalyticChest, noise: float
+) -> None:
     box = (slice(40, 80), slice(None), slice(None))
     cut = chest.ct.geometry.crop(box)
     hu = np.pad(chest.ct.hu[box], ((3, 2), (0, 0), (0, 0)), constant_values=-1024)
+    if noise:
+        hu[[0, 1, 2, -2, -1]] = np.random.default_rng(0).normal(-1000, noise, (5, *hu.shape[1:]))
     nx, ny, nz = cut.size
     x, y, z = cut.world([-3, 0, 0])
     longer = replace(cut, size=(nx, ny, nz + 5), origin=(float(x), float(y), float(z)))
