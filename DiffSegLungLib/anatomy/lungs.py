@@ -17,7 +17,16 @@ from ..threads import in_threads
 from .airways import airway_lumen
 from .dense_lung import dense_lung
 from .lung_border import lungs_at_full_resolution, sampled
-from .lung_shape import LEFT, RIGHT, aerated_lung, enclosed_tissue, lung_sides, nearest_side, solid_lung
+from .lung_shape import (
+    LEFT,
+    RIGHT,
+    aerated_lung,
+    enclosed_tissue,
+    is_narrow,
+    lung_sides,
+    nearest_side,
+    solid_lung,
+)
 from .regions import regions_of, side_of, third_of
 from .shapes import COARSE_MM, dilated
 from .thorax import Chest, chest_of, with_cut_lungs
@@ -28,6 +37,9 @@ __all__ = ["Lungs", "lungs_from_mask", "segment_lungs"]
 TISSUE_HU, LEAST_CM2, ROOM_HU = -300.0, 20.0, -900.0
 """A slice with less tissue than a newborn's chest, nine tenths of which are darker than lung with vessels,
 shows air and at most the table."""
+
+MORE_THAN = 1.05
+"""In a narrow field of view lung may be open to two sides and more, and found only if it is looked for."""
 
 CHILD_MM, CHILD_ML, CHILD_SCALE = 230.0, 400.0, 2.0
 """A narrower field of view with fewer ml of lung than these may show a child."""
@@ -93,7 +105,13 @@ def segment_lungs(ct: CT, talk: Talk = SILENT) -> Lungs:
         least_ml = 0.9 * _ml(best, ct) if best else 0.0
         if enlarged and least_ml < _ml(enlarged, ct) < CHILD_ML:
             best = enlarged
-    return best or _search(ct, again, cut=True)
+    if best is None:
+        return _search(ct, again, cut=True)
+    if is_narrow(chest_of(ct)):
+        more = _tried(ct, again, cut=True)
+        if more and _ml(more, ct) > MORE_THAN * _ml(best, ct):
+            best = more
+    return best
 
 
 def _scanned(ct: CT) -> Box:
@@ -124,9 +142,9 @@ def _set_into(part: NDArray[Any], ct: CT, box: Box) -> NDArray[Any]:
     return whole
 
 
-def _tried(ct: CT, talk: Talk, enlarged: float = 1.0) -> Lungs | None:
+def _tried(ct: CT, talk: Talk, enlarged: float = 1.0, *, cut: bool = False) -> Lungs | None:
     try:
-        return _search(ct, talk, enlarged)
+        return _search(ct, talk, enlarged, cut=cut)
     except InputError:
         return None
 

@@ -329,6 +329,17 @@ def test_dark_lung_beside_the_wall_is_no_gas_of_the_bowel(
 
 
 @pytest.mark.realct
+def test_a_narrow_field_of_view_between_the_lungs_loses_neither(real_data: Path) -> None:
+    ct = CT.read(real_data / "ct" / "lung-pet-ct-dx_a0002_b70f.nii.gz")
+    whole = segment_lungs(ct).mask
+    rows, columns = np.nonzero(whole.any(axis=0))
+    y, x = ((a.min() + a.max()) // 2 for a in (rows, columns))
+    box = (slice(None), slice(y - 123, y + 123), slice(x - 123, x + 123))  # 160 mm
+    found = segment_lungs(CT(ct.hu[box], ct.geometry.crop(box)))
+    assert dice(found.mask, whole[box]) > 0.98
+
+
+@pytest.mark.realct
 def test_a_wedge_of_padding_above_a_cut_lung_does_not_let_it_out(real_data: Path) -> None:
     """A volume turned by 6 degrees is padded aslant: thinner than a coarse cube where the wedge ends."""
     ct = CT.read(real_data / "ct" / "cptac-pda_c3l-00189_lung.nii.gz")
