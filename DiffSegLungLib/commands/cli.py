@@ -44,6 +44,7 @@ exit codes: 0 done, 2 bad input, 3 cancelled, 4 out of memory, 1 anything else""
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code."""
     if argv is None:
+        _open_what_is_closed()
         _print_whatever_comes()
     arguments = list(sys.argv[1:] if argv is None else argv) or ["--help"]
     try:
@@ -86,6 +87,16 @@ def _leave(code: int) -> None:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)
+
+
+def _open_what_is_closed() -> None:
+    """Standard streams that lead nowhere for a program begun without: files would get their numbers."""
+    while (number := os.open(os.devnull, os.O_RDWR)) <= 2:
+        pass
+    os.close(number)
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115 - for good
 
 
 def _print_whatever_comes() -> None:

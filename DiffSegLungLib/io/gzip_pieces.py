@@ -11,6 +11,9 @@ from gzip import BadGzipFile
 from io import BufferedReader
 
 _PACKED, _PIECE = 1 << 20, 4 << 20
+_HEAD = 4096
+"""So many bytes of the beginning stay at hand together, whatever members they come in."""
+
 _NOT_DEFLATE = ("header", "data check", "length check", "unknown compression method")
 """What zlib says where the deflated data are sound and what gzip wraps around them is not."""
 
@@ -81,6 +84,9 @@ class Unpacked:
             if not self._waiting:
                 raise EOFError("the file ends within its content")
             piece = self._unpacked()
+            if piece and self._begin == 0 and len(self._piece) < _HEAD:
+                self._piece += piece
+                return True
             if piece:
                 self._begin, self._piece, self._at = self._begin + len(self._piece), piece, 0
                 return True

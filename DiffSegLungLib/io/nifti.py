@@ -181,15 +181,19 @@ def _header(raw: bytes, name: str) -> NiftiHeader:
     size = dim[1 : 1 + axes] if 1 <= axes <= 7 else ()
     if not size or min(size) < 1 or bits < 1 or not 0 <= offset < 1 << 40:
         raise unreadable(name)
+    dtype = _KINDS[kind].newbyteorder(order) if kind in _KINDS else None
+    voxels_at = max(int(offset), length)  # an offset of 0 or within the header means its end, as in ITK
     voxels = 1
     for n in size:
         voxels *= n
+    if dtype is not None:
+        bits = 8 * dtype.itemsize  # the type decides, as in ITK, where the number of bits says another size
     return NiftiHeader(
         size=tuple(size),
         spacing=(pixdim[1], pixdim[2], pixdim[3]) if axes >= 3 else (1.0, 1.0, 1.0),
-        voxels_at=int(offset),
-        bytes_needed=int(offset) + voxels * bits // 8,
-        dtype=_KINDS[kind].newbyteorder(order) if kind in _KINDS else None,
+        voxels_at=voxels_at,
+        bytes_needed=voxels_at + voxels * bits // 8,
+        dtype=dtype,
         scaled=slope[0] != 0 and slope != [1.0, 0.0],
         qform=_quaternion_affine(form, pixdim) if codes[0] > 0 else None,
         sform=np.reshape(form[6:], (3, 4)) if codes[1] > 0 else None,

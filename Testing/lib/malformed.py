@@ -130,6 +130,13 @@ def _nifti(*edits: tuple[int, str, tuple[float, ...]]) -> Builder:
     return build
 
 
+def _half_as_its_bits_say(folder: Path) -> Path:
+    """Half of the voxels, which are int16, in a file that gives 8 bits a voxel."""
+    path = _nifti((72, "h", (8,)))(folder)
+    path.write_bytes(path.read_bytes()[: 352 + chest().size])
+    return path
+
+
 def _empty_folder(folder: Path) -> Path:
     (folder / "scans").mkdir()
     return folder / "scans"
@@ -253,6 +260,7 @@ MALFORMED: tuple[Malformed, ...] = (
     Malformed("text named .dcm", "unreadable", _bytes("scan.dcm", b"hello, this is no image")),
     Malformed("half a .nii", "truncated", _cut(".nii", False)),
     Malformed("half a .nii.gz", "truncated", _cut(".nii.gz", True)),
+    Malformed("half a .nii with a wrong number of bits", "truncated", _half_as_its_bits_say),
     Malformed("half a .nrrd", "truncated", _cut(".nrrd", False)),
     Malformed("half a compressed .nrrd", "truncated", _cut(".nrrd", True)),
     Malformed("half a .mha", "truncated", _cut(".mha", False)),

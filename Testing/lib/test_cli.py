@@ -279,3 +279,17 @@ def test_an_output_that_lacks_letters_fails_no_command(tmp_path: Path, arguments
     )
     assert (ended.returncode, ended.stderr) == (0, b"")
     assert rb"\u" in ended.stdout
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a shell that closes standard streams")
+@pytest.mark.parametrize(
+    ("closed", "talk"), [(">&-", "--quiet"), ("2>&-", "--quiet"), ("<&- >&- 2>&-", "--json-progress")]
+)
+def test_a_program_without_standard_streams_gets_its_result_and_exit_code(
+    closed: str, talk: str, small_ct: Path, tmp_path: Path
+) -> None:
+    command = [sys.executable, "-m", "DiffSegLungLib", "segment", str(small_ct), "-o", "result", *QUICK]
+    shell = ["sh", "-c", f'exec "$@" {closed}', "sh", *command, talk]
+    ended = subprocess.run(shell, check=False, capture_output=True, text=True, cwd=tmp_path)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert {path.name for path in (tmp_path / "result").iterdir()} == set(OUTPUT_FILES)

@@ -332,6 +332,27 @@ def test_a_nifti_is_read_as_itk_reads_it(kind: type, suffix: str, change: str, t
     assert geometry == Geometry.of(image)
 
 
+def test_the_type_of_a_nifti_decides_where_its_number_of_bits_says_another_size(tmp_path: Path) -> None:
+    path = tmp_path / "a.nii"
+    values = np.random.default_rng(1).integers(0, 100, (5, 6, 7)).astype(np.int16)
+    write_image(path, values, Geometry((7, 6, 5), (0.7, 0.8, 1.25)))
+    raw = bytearray(path.read_bytes())
+    for bits in (8, 32):
+        struct.pack_into("<h", raw, 72, bits)
+        path.write_bytes(raw)
+        np.testing.assert_array_equal(read_volume(path)[0], values)
+
+
+@pytest.mark.parametrize("offset", [0.0, 100.0, 348.0])
+def test_no_byte_of_a_nifti_header_is_taken_for_a_voxel(offset: float, tmp_path: Path) -> None:
+    path = tmp_path / "a.nii"
+    write_image(path, np.full((5, 6, 7), 77, np.int16), Geometry((7, 6, 5), (0.7, 0.8, 1.25)))
+    raw = bytearray(path.read_bytes())
+    struct.pack_into("<f", raw, 108, offset)
+    path.write_bytes(raw)
+    np.testing.assert_array_equal(read_volume(path)[0], sitk.GetArrayFromImage(sitk.ReadImage(str(path))))
+
+
 def swapped_nifti(raw: bytes | bytearray, dtype: np.dtype) -> bytearray:
     """A NIfTI-1 file as a computer of the other byte order would have written it."""
     other = bytearray(raw)

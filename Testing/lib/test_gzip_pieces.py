@@ -71,3 +71,13 @@ def test_damage_within_the_content_is_zlibs(tmp_path: Path) -> None:
     damaged = PACKED[:2_000_000] + b"\xff" * 64 + PACKED[2_000_064:]
     with pytest.raises((zlib.error, gzip.BadGzipFile)):
         unpacked(tmp_path / "damaged.gz", damaged)
+
+
+def test_the_beginning_stays_at_hand_whatever_members_it_comes_in(tmp_path: Path) -> None:
+    members = [CONTENT[a:b] for a, b in ((0, 100), (100, 400), (400, 9000), (9000, 20000))]
+    (tmp_path / "four.gz").write_bytes(b"".join(gzip.compress(member) for member in members))
+    with (tmp_path / "four.gz").open("rb") as file:
+        stream = Unpacked(file)
+        assert stream.read(540) == CONTENT[:540]
+        stream.seek(352)
+        assert stream.read(30_000) == CONTENT[352:20_000]
