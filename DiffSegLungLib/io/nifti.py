@@ -94,6 +94,9 @@ def check_nifti(
         with path.open("rb") as file:
             stream = Unpacked(file) if packed else file
             header = _header(stream.read(540), name)
+            if not all(np.isfinite(s) and s > 0 for s in header.spacing):
+                raise bad_spacing(name, _shown(header.spacing))
+            notes = _orientation_notes(header, name)
             # Unpacked to its end, a compressed file also verifies its checksum.
             stream.seek(header.voxels_at)
             values = _room(header)
@@ -107,9 +110,7 @@ def check_nifti(
         raise truncated(name)
     if bad:
         raise not_finite(bad, name)
-    if not all(np.isfinite(s) and s > 0 for s in header.spacing):
-        raise bad_spacing(name, _shown(header.spacing))
-    return values, _orientation_notes(header, name)
+    return values, notes
 
 
 def _shown(spacing: Iterable[float]) -> str:

@@ -343,6 +343,18 @@ def test_the_type_of_a_nifti_decides_where_its_number_of_bits_says_another_size(
         np.testing.assert_array_equal(read_volume(path)[0], values)
 
 
+@pytest.mark.parametrize("place", [80, 280])  # of the spacing and of the matrix form
+def test_nothing_begins_for_a_nifti_whose_header_is_refused(place: int, tmp_path: Path) -> None:
+    path = tmp_path / "a.nii"
+    write_image(path, np.zeros((5, 6, 7), np.int16), Geometry((7, 6, 5), (4.0, 4.0, 4.0)))
+    raw, begun = bytearray(path.read_bytes()), []
+    struct.pack_into("<f", raw, place, np.nan)
+    path.write_bytes(raw)
+    with pytest.raises(InputError):
+        CT.read(path, begun=lambda: begun.append(True))
+    assert not begun
+
+
 @pytest.mark.parametrize("offset", [0.0, 100.0, 348.0])
 def test_no_byte_of_a_nifti_header_is_taken_for_a_voxel(offset: float, tmp_path: Path) -> None:
     path = tmp_path / "a.nii"
