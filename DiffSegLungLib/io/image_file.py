@@ -209,10 +209,13 @@ def write_parts(
     with writing(path) as aside:
         _write_with_itk(aside, image)
         smallest = aside.read_bytes()
+        try:
+            first = b"" if nrrd else nifti_header(smallest, geometry.size)
+        except EOFError as error:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from error
         with aside.open("wb") as stream:
             if nrrd:
                 stream.write(nrrd_header(smallest, geometry.size))
-            first = b"" if nrrd else nifti_header(smallest, geometry.size)
             write_gzip(stream, first, geometry.shape, dtype, part)
 
 
@@ -224,7 +227,9 @@ def _write_with_itk(path: Path, image: sitk.Image) -> None:
             sitk.WriteImage(image, str(path), useCompression=True, compressionLevel=3)
     except RuntimeError as error:
         raise OSError(errno.EIO, "the disk may be full") from error
-    if not path.stat().st_size:  # NIfTI's writer says nothing of a full disk
+    if (
+        not path.stat().st_size
+    ):  # NIfTI's writer says nothing of a full disk, nor of one that takes a few bytes
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
