@@ -48,7 +48,7 @@ def test_a_training_killed_at_every_stage_ends_like_the_unbroken_one(tmp_path: P
         if "checkpoint.pt" in death.half_written:
             break
     assert "checkpoint.pt" in death.half_written
-    assert killed.go(lambda t: t.step() >= 16, group=False).stage == "train"
+    assert killed.go(lambda t: t.at("train") and t.step() >= 16, group=False).stage == "train"
     assert killed.go(lambda t: t.at("bundle")).stage == "bundle"
     assert killed.go().stage == "end"
     assert differences(killed, unbroken) == []

@@ -20,6 +20,7 @@ from DiffSegLungPanel.steps.request import Request
 from DiffSegLungPanel.steps.segmentation_steps import requireNodes
 from DiffSegLungPanel.work.tasks import Task
 from DiffSegLungPanel.work.temporary import temporaryFolder
+from headless_slicer.views import Views
 from mrml_scenes import add_ct, finish, lung_hu, lung_labels, put_under, write_worker_output
 from small_volume import QUICK, add_chest
 
@@ -175,6 +176,13 @@ def test_a_reference_to_another_kind_of_node_is_as_good_as_none(scene, ct, node,
     assert scene.IsNodePresent(ct)
 
 
+@pytest.fixture
+def own_views(host, monkeypatch) -> None:
+    """Views of the test's own, where what it does leaves them of no use to any other."""
+    monkeypatch.setattr(host, "views", Views(host.real))
+
+
+@pytest.mark.usefixtures("own_views")
 def test_display_nodes_that_were_deleted_are_made_anew(host, scene, ct, node, folder: Path) -> None:
     """With views open: Slicer's own keep the address of a display node that was deleted, and follow it."""
     host.render_3d(folder / "view.png")
