@@ -184,7 +184,8 @@ def resample(
         raise ValueError(f"array of shape {array.shape} on a grid of shape {source.shape}")
     box = _part_within(source, target)
     # Nothing to carry: the source lies elsewhere, or holds nothing, as the map of an absent class.
-    if box is None or not any(bool((plane != fill).any()) for plane in array[box]):
+    level = np.asarray(fill)  # numpy 2.0.2 crashes on part of a uint8 array and a number that it cannot hold
+    if box is None or not any(bool((plane != level).any()) for plane in array[box]):
         return np.full(target.shape, fill, np.float32 if order == "linear" else array.dtype)
     array, source = array[box], source.crop(box)
     if order == "linear":
