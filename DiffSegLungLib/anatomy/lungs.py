@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from ..errors import InputError
 from ..io.ct import CT, Geometry, resample
 from ..io.geometry import Box, bounding_box
+from ..io.padding import AIR
 from ..talk import SILENT, Talk
 from ..threads import in_threads
 from .airways import airway_lumen
@@ -36,7 +37,7 @@ __all__ = ["Lungs", "lungs_from_mask", "segment_lungs"]
 
 TISSUE_HU, LEAST_CM2, ROOM_HU = -300.0, 20.0, -900.0
 """A slice with less tissue than a newborn's chest, nine tenths of which are darker than lung with vessels,
-shows air and at most the table."""
+shows air and at most the table; padding is left out."""
 
 MORE_THAN = 1.05
 """In a narrow field of view lung may be open to two sides and more, and found only if it is looked for."""
@@ -124,9 +125,10 @@ def _scanned(ct: CT) -> Box:
     voxel_cm2 = ct.geometry.voxel_ml * 10.0 / ct.geometry.spacing_zyx[axis]
 
     def shown(one: NDArray[Any]) -> bool:
-        return bool(
-            np.count_nonzero(one > TISSUE_HU) * voxel_cm2 >= LEAST_CM2 or np.percentile(one, 90) > ROOM_HU
-        )
+        if np.count_nonzero(one > TISSUE_HU) * voxel_cm2 >= LEAST_CM2:
+            return True
+        measured = one[one != AIR]
+        return measured.size > 0 and bool(np.percentile(measured, 90) > ROOM_HU)
 
     first = next((k for k in range(len(slices)) if shown(slices[k])), 0)
     last = next((k for k in reversed(range(first, len(slices))) if shown(slices[k])), len(slices) - 1)

@@ -202,6 +202,16 @@ def test_slices_of_padding_or_room_beside_a_cut_lung_change_nothing(
     assert not found.regions[-2:].any()
 
 
+def test_a_small_field_of_view_in_wide_padding_loses_no_slice(chest: AnalyticChest) -> None:
+    """Padding is no darkness of the slice: here it is nine tenths of it, and the lung has no vessels."""
+    box = (slice(20, 90), slice(50, 90), slice(60, 100))
+    hu = np.full(chest.ct.hu.shape, -1024, chest.ct.hu.dtype)[box[0]]
+    hu[:, box[1], box[2]] = chest.ct.hu[box]
+    whole = CT(hu, chest.ct.geometry.crop((box[0], slice(None), slice(None))))
+    narrow = segment_lungs(CT(chest.ct.hu[box], chest.ct.geometry.crop(box)))
+    assert dice(segment_lungs(whole).mask[:, box[1], box[2]], narrow.mask) > 0.95
+
+
 def test_a_strip_of_one_lung_knows_its_side(chest: AnalyticChest) -> None:
     box = (slice(None), slice(None), slice(0, 60))  # ribs and half of the right lung
     found = segment_lungs(CT(chest.ct.hu[box], chest.ct.geometry.crop(box)))
