@@ -1,7 +1,7 @@
-"""Confidence intervals by drawing lesions with replacement, the same draws for every method.
+"""Confidence intervals by drawing units with replacement: lesions, or patients and then their slices.
 
-The percentile bootstrap (Efron and Tibshirani 1993): 1000 draws, 2.5 and 97.5 percentiles. Equal draws make
-the difference of two methods a paired one.
+The percentile bootstrap (Efron and Tibshirani 1993): 1000 draws, 2.5 and 97.5 percentiles, the same draws for
+every method: that makes the difference of two methods a paired one.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def pooled_dice(units: Sequence[dict[str, Any]], stream: int = 0) -> Estimate:
         stream: draws of different streams are independent: one stream a class.
     """
     tp, fp, fn = (_column(units, name) for name in ("tp_ml", "fp_ml", "fn_ml"))
-    return _drawn(len(units), lambda d: _ratio(2 * tp[d].sum(-1), (2 * tp + fp + fn)[d].sum(-1)), stream)
+    return _drawn(len(units), lambda d: ratio(2 * tp[d].sum(-1), (2 * tp + fp + fn)[d].sum(-1)), stream)
 
 
 def mean(values: Sequence[float | None]) -> Estimate:
@@ -65,6 +65,25 @@ def median(values: Sequence[float | None]) -> Estimate:
     """Median of the finite values."""
     kept = _finite(values)
     return _drawn(len(kept), lambda d: np.median(kept[d], axis=-1))
+
+
+def two_stage(counts: Sequence[Values], statistic: Callable[[Values], Values]) -> Estimate:
+    """A statistic of summed counts, drawing patients first and then slices within each that was drawn.
+
+    Args:
+        counts: of each patient, (slices, ...): what was counted in every slice.
+        statistic: takes sums (..., of counts) with any leading axes to values with those axes.
+    """
+    if not counts:
+        return summarised(float("nan"), np.full(DRAWS, np.nan))
+    rng = np.random.default_rng([_SEED, len(counts)])
+    drawn = np.zeros((DRAWS, *counts[0].shape[1:]))
+    for patients in rng.integers(0, len(counts), (len(counts), DRAWS)):
+        for number, own in enumerate(counts):
+            at = np.flatnonzero(patients == number)
+            drawn[at] += own[rng.integers(0, len(own), (len(at), len(own)))].sum(axis=1)
+    whole = np.sum([own.sum(axis=0) for own in counts], axis=0)
+    return summarised(float(statistic(whole)), statistic(drawn))
 
 
 def average(estimates: Sequence[Estimate]) -> Estimate:
@@ -97,9 +116,11 @@ def _drawn(count: int, statistic: Callable[[NDArray[np.intp]], Values], stream: 
     return summarised(float(statistic(np.arange(count))), np.asarray(statistic(chosen), float))
 
 
-def _ratio(above: Values, below: Values) -> Values:
-    ratio = np.divide(above, below, out=np.full(np.shape(below), np.nan), where=np.asarray(below) > 0)
-    return np.asarray(ratio)
+def ratio(above: Values, below: Values) -> Values:
+    """Quotients; NaN where the divisor is 0."""
+    return np.asarray(
+        np.divide(above, below, out=np.full(np.shape(below), np.nan), where=np.asarray(below) > 0)
+    )
 
 
 def _column(units: Sequence[dict[str, Any]], name: str) -> Values:

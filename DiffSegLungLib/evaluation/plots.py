@@ -14,8 +14,8 @@ from .suite_results import DISEASES, MEAN, SuiteResults
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-_COLOURS = ("#16325c", "#d95f02", "#1b9e77", "#7570b3", "#e7298a", "#66a61e", "#a6761d", "#888888", "#5ab4d6")
-_DPI = 110
+COLOURS = ("#16325c", "#d95f02", "#1b9e77", "#7570b3", "#e7298a", "#66a61e", "#a6761d", "#888888", "#5ab4d6")
+DPI = 110
 
 
 def draw_plots(results: SuiteResults, suite: str, folder: Path) -> list[tuple[str, str]]:
@@ -31,20 +31,20 @@ def draw_plots(results: SuiteResults, suite: str, folder: Path) -> list[tuple[st
         ("size", f"Dice of every lesion of {results.methods[0]} against its volume", _sizes(results)),
     ):
         if figure is not None:
-            figure.savefig(folder / f"{name}-{suite}.png", dpi=_DPI)
+            figure.savefig(folder / f"{name}-{suite}.png", dpi=DPI)
             drawn.append((f"{name}-{suite}.png", caption))
     return drawn
 
 
 def _dice(results: SuiteResults) -> Figure:
     keys = [*(k for k in results.classes if k in DISEASES), MEAN]
-    figure, axes = _new(9.5, 4.6)
+    figure, axes = new_axes(9.5, 4.6)
     width = 0.8 / max(len(results.methods), 1)
     for number, method in enumerate(results.methods):
         estimates = [results.dice(method, key) for key in keys]
         value, low, high = (np.array([getattr(e, n) for e in estimates]) for n in ("value", "low", "high"))
         x = np.arange(len(keys)) - 0.4 + (number + 0.5) * width
-        axes.bar(x, value, 0.86 * width, color=_COLOURS[number % len(_COLOURS)], label=method)
+        axes.bar(x, value, 0.86 * width, color=COLOURS[number % len(COLOURS)], label=method)
         spread = np.maximum((value - low, high - value), 0)  # draws that are all alike differ by rounding
         axes.errorbar(x, value, spread, fmt="none", ecolor="#222", elinewidth=0.9, capsize=2)
     axes.set_xticks(range(len(keys)), ["mean of four" if k == MEAN else BY_KEY[k].name for k in keys])
@@ -63,11 +63,11 @@ def _calibration(results: SuiteResults) -> Figure | None:
     voxels = right + wrong
     rate = np.divide(wrong, voxels, out=np.full(DOUBT_BINS, np.nan), where=voxels >= 100)
     middle = (np.arange(DOUBT_BINS) + 0.5) / DOUBT_BINS
-    figure, axes = _new(5.6, 4.0)
+    figure, axes = new_axes(5.6, 4.0)
     axes.bar(
         middle, voxels / max(voxels.sum(), 1), 0.9 / DOUBT_BINS, color="#cdd6e4", label="share of the voxels"
     )
-    axes.plot(middle, rate, "o-", color=_COLOURS[0], ms=4, label="share that is wrong")
+    axes.plot(middle, rate, "o-", color=COLOURS[0], ms=4, label="share that is wrong")
     axes.set_xlabel("entropy of the class posterior")
     axes.set_ylabel("share")
     axes.set_xlim(0, 1)
@@ -80,7 +80,7 @@ def _sizes(results: SuiteResults) -> Figure | None:
     lesions = [u for u in results.lesions(results.methods[0]) if u["kind"]]
     if not lesions:
         return None
-    figure, axes = _new(6.4, 4.4)
+    figure, axes = new_axes(6.4, 4.4)
     for key in (k for k in results.classes if k in DISEASES):
         own = [u for u in lesions if u["class_key"] == key]
         dice = [2 * u["tp_ml"] / (2 * u["tp_ml"] + u["fp_ml"] + u["fn_ml"]) for u in own]
@@ -98,7 +98,8 @@ def _sizes(results: SuiteResults) -> Figure | None:
     return figure
 
 
-def _new(width: float, height: float) -> tuple[Figure, Any]:
+def new_axes(width: float, height: float) -> tuple[Figure, Any]:
+    """An empty chart of so many inches."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width, height), layout="constrained")

@@ -105,7 +105,7 @@ def each_panel(
             plane=plane,
             position=_position(world, axis),
             ct=_rgb(grey),
-            overlay=_tint(grey, _enlarge(cut_labels, step, order=0)),
+            overlay=tint(grey, _enlarge(cut_labels, step, order=0)),
             uncertainty=uncertainty,
         )
 
@@ -129,7 +129,7 @@ def draw_montage(
         shown = (index, box[1], box[2])
         world = geometry.world(_grid_index(index, 0, lungs.shape, axes, flips))
         grey, ids = _grey(hu[shown], spacing[1:]), _enlarge(labels[shown], spacing[1:], order=0)
-        pictures.append((_position(world, 0), _tint(grey, ids)))
+        pictures.append((_position(world, 0), tint(grey, ids)))
     return pictures
 
 
@@ -213,7 +213,7 @@ def _rgb(values: NDArray[Any]) -> Picture:
     return np.asarray((stacked * 255).round().clip(0, 255), np.uint8)
 
 
-def _tint(grey: NDArray[np.float32], ids: NDArray[np.uint8]) -> Picture:
+def tint(grey: NDArray[np.float32], ids: NDArray[np.uint8]) -> Picture:
     """Labels over the CT: a translucent fill, and a line round every pathology."""
     colours = np.zeros((256, 3), np.float32)
     fill = np.full(256, _FILL, np.float32)
