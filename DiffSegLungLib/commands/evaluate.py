@@ -16,7 +16,7 @@ from ..running.session import CASES_KEPT
 if TYPE_CHECKING:
     from ..running.session import Session, Work
 
-_SUITES = ("phantom", "lesions", "real", "ablation", "all")
+_SUITES = ("phantom", "lesions", "real", "regions", "lungs", "ablation", "all")
 
 _SPELLED = (
     *("data", "output", "cases", "methods", "undistilled", "config", "preset", "descriptor", "mode"),
@@ -33,7 +33,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--suite",
         choices=_SUITES,
         default="phantom",
-        help="generated chests, lesions in real lungs, real CT without labels, ablations (%(default)s)",
+        help="generated chests, lesions in real lungs, real CT without labels, real slices that were read "
+        "square by square, lung masks, ablations (%(default)s)",
     )
     parser.add_argument("--data", type=Path, metavar="DIR", help="folder that is searched for CT")
     parser.add_argument(

@@ -17,9 +17,18 @@ from .folder import EvaluationFolder, digest_of
 from .methods import chosen_names
 from .metrics import require_monai
 from .pool import perform
+from .readings import READINGS, ReadCT, find_readings, no_readings
 from .sources import source_digest
-from .suites import TRUTH_SUITES, CaseTask, Measurement, plan
-from .writing import ablation_section, describe_run, real_section, truth_section, write_evaluation
+from .suites import TRUTH_SUITES, WITHOUT_MODEL, CaseTask, Measurement, plan
+from .writing import (
+    ablation_section,
+    describe_run,
+    lungs_section,
+    real_section,
+    regions_section,
+    truth_section,
+    write_evaluation,
+)
 
 if TYPE_CHECKING:
     from ..model.bundle import Bundle
@@ -28,8 +37,17 @@ if TYPE_CHECKING:
 GRACE_S = 6.0
 """What a cancelled evaluation needs to end its processes."""
 
-_SHARES = {"phantom": 6.0, "lesions": 60.0, "real": 14.0, "ablation": 40.0}
+_SHARES = {"phantom": 6.0, "lesions": 60.0, "real": 14.0, "regions": 3.0, "lungs": 4.0, "ablation": 40.0}
+_MEASURED_BY = {
+    "real": "evaluation/real.py",
+    "regions": "evaluation/squares.py",
+    "lungs": "evaluation/lung_mask.py",
+}
+"""The file whose imports the numbers of a suite depend on; all others depend on ``suites.py``."""
+
 _LOCK = "evaluate"
+
+NEEDING_MONAI = {*TRUTH_SUITES, "real", "ablation"}
 
 
 @dataclass(frozen=True)
@@ -94,15 +112,21 @@ def run_evaluation(request: EvaluationRequest, session: Session, ablations: Abla
             output folder that cannot be written or that another evaluation is writing into.
         Cancelled: asked to stop; finished cases stay.
     """
-    from ..segmentation.pipeline import Segmenter
-
     session.plan({"start": 1.0, **{suite: _SHARES[suite] for suite in request.suites}})
     session.grace_s = GRACE_S
     session.check("start")
-    require_monai()
+    if set(request.suites) & NEEDING_MONAI:
+        require_monai()
+    read = find_readings(request.sources) if set(request.suites) & {"regions", "lungs"} else []
+    if request.suites == ("regions",) and not read:
+        raise no_readings(request.sources)
     volumes = _volumes(request, session)
-    bundle = Segmenter(request.bundle, request.config).load_bundle()
-    names = chosen_names(request.methods, bundle, request.undistilled)
+    bundle = None
+    if not set(request.suites) <= set(WITHOUT_MODEL):
+        from ..segmentation.pipeline import Segmenter
+
+        bundle = Segmenter(request.bundle, request.config).load_bundle()
+    names = () if bundle is None else chosen_names(request.methods, bundle, request.undistilled)
     folder = EvaluationFolder(request.output.absolute())
     session.output = _only_one(request.output)
     folder.prepare()
@@ -111,8 +135,10 @@ def run_evaluation(request: EvaluationRequest, session: Session, ablations: Abla
         session.check(suite)
         if suite == "ablation":
             evaluation.ablate(ablations, volumes)
+        elif suite == "regions" and not read:
+            session.display.note(no_readings(request.sources).message)
         else:
-            evaluation.measure(suite, volumes)
+            evaluation.measure(suite, volumes, read)
     session.display.result(str(folder.table), f"Tables: {folder.table}\nNumbers: {folder.numbers}")
 
 
@@ -124,7 +150,7 @@ class _Evaluation:
         request: EvaluationRequest,
         session: Session,
         folder: EvaluationFolder,
-        bundle: Bundle,
+        bundle: Bundle | None,
         names: tuple[str, ...],
     ) -> None:
         from ..model.library import load_model
@@ -132,15 +158,15 @@ class _Evaluation:
         self._request = request
         self._session = session
         self._folder = folder
-        self._model = {"name": bundle.name, "sha256": bundle.sha256}
+        self._model = None if bundle is None else {"name": bundle.name, "sha256": bundle.sha256}
         self._work = Measurement(names, request.bundle, request.config, folder.pictures, request.undistilled)
         self._plain_model = "" if request.undistilled is None else load_model(request.undistilled).sha256
         self._sources = {suite: _source(suite) for suite in request.suites}
         self._inputs: dict[Path, str] = {}
 
-    def measure(self, suite: str, volumes: Sequence[Path]) -> None:
+    def measure(self, suite: str, volumes: Sequence[Path], read: Sequence[ReadCT]) -> None:
         """Measure the cases of a suite that are not done, then write its tables."""
-        tasks = [self._identified(task) for task in plan(suite, volumes, self._request.cases)]
+        tasks = [self._identified(task) for task in plan(suite, volumes, self._request.cases, read)]
         records = {task.name: self._done(task) for task in tasks}
         missing = [task for task in tasks if records[task.name] is None]
         failures = []
@@ -177,23 +203,18 @@ class _Evaluation:
             training=self._request.train,
             talk=replace(self._session.talk.at("ablation"), progress=named),
         )
-        run = describe_run(self._request.command, self._model, self._request.jobs)
-        self._keep("ablation", ablation_section(table, run))
+        self._keep("ablation", ablation_section(table, self._described("ablation")))
 
     def _identified(self, task: CaseTask) -> CaseTask:
         """The task with the fingerprint of all that its numbers depend on."""
-        path = task.path
-        if path is not None and path not in self._inputs:
-            self._inputs[path] = str(fingerprint(path)["sha256"])
-        content = "" if path is None else self._inputs[path]
-        source = "" if path is not None and task.source == path else repr(task.source)
-        parts = (
-            self._sources[task.suite],
-            self._model["sha256"],
-            self._request.config.to_json(),
-            content,
-            source,
-        )
+        for path in task.files:
+            if path not in self._inputs:
+                self._inputs[path] = str(fingerprint(path)["sha256"])
+        content = "".join(self._inputs[path] for path in task.files)
+        source = "" if isinstance(task.source, Path) else repr(task.source)
+        parts: tuple[str, ...] = (self._sources[task.suite], content, source)
+        if task.suite not in WITHOUT_MODEL and self._model is not None:
+            parts += (self._model["sha256"], self._request.config.to_json())
         rivals = (self._work.methods, self._plain_model) if task.suite in TRUTH_SUITES else ()
         return replace(task, fingerprint=digest_of(task.suite, task.name, rivals, *parts))
 
@@ -212,14 +233,21 @@ class _Evaluation:
             raise InputError(
                 "no-case", f"None of the cases of the suite {suite} could be measured.", "See above why."
             )
-        run = describe_run(self._request.command, self._model, self._request.jobs)
-        run |= {"failed": len(failures)}
+        run = self._described(suite) | {"failed": len(failures)}
         if _source(suite) != self._sources[suite]:
             self._session.display.note("The library was changed meanwhile; the same command measures again.")
         if suite in TRUTH_SUITES:
             self._keep(suite, truth_section(records, run, suite, self._folder))
+        elif suite == "regions":
+            self._keep(suite, regions_section(records, run, self._folder))
+        elif suite == "lungs":
+            self._keep(suite, lungs_section(records, run))
         else:
             self._keep(suite, real_section(records, run))
+
+    def _described(self, suite: str) -> dict[str, Any]:
+        model = None if suite in WITHOUT_MODEL else self._model
+        return describe_run(self._request.command, model, self._request.jobs)
 
     def _keep(self, suite: str, section: dict[str, Any]) -> None:
         write_evaluation(self._folder, self._folder.read_suites() | {suite: section})
@@ -227,12 +255,12 @@ class _Evaluation:
 
 def _source(suite: str) -> str:
     """Digest of the code that the numbers of a suite depend on."""
-    return source_digest("evaluation/real.py" if suite == "real" else "evaluation/suites.py")
+    return source_digest(_MEASURED_BY.get(suite, "evaluation/suites.py"))
 
 
 def _volumes(request: EvaluationRequest, session: Session) -> list[Path]:
     """The CT, where a suite needs any."""
-    needing = [suite for suite in request.suites if suite != "phantom"]
+    needing = [suite for suite in request.suites if suite not in ("phantom", "regions")]
     if not needing:
         return []
     if not request.sources:
@@ -241,12 +269,18 @@ def _volumes(request: EvaluationRequest, session: Session) -> list[Path]:
             f"The suite {needing[0]} needs CT and got none.",
             "Name a folder with --data, or CT files.",
         )
-    # A data set's folder also holds masks and the like; its CT lie in a folder of their own.
-    sources = [
-        s / "ct" if (s / "index.csv").is_file() and (s / "ct").is_dir() else s for s in request.sources
-    ]
-    found = find_cases(sources, leave_out=request.output, going_on=lambda: session.check("start"))
+    found = find_cases(
+        [_folder_of_ct(source) for source in request.sources],
+        leave_out=request.output,
+        going_on=lambda: session.check("start"),
+    )
     return [case.path for case in found]
+
+
+def _folder_of_ct(source: Path) -> Path:
+    """A data set's folder also holds masks and the like; its CT lie in a folder of their own."""
+    is_data_set = any((source / name).is_file() for name in ("index.csv", READINGS))
+    return source / "ct" if is_data_set and (source / "ct").is_dir() else source
 
 
 def _only_one(output: Path) -> OutputFolder:

@@ -15,14 +15,20 @@ from typing import Any, TypeVar
 from ..config import Config
 from ..errors import InputError
 from ..lesions.patterns import Family
-from .known_truth import FULL_CHEST, CaseKey, lesion_plan, make_case, phantom_cases
+from .known_truth import FULL_CHEST, CaseKey, LabelledCase, lesion_plan, make_case, phantom_cases
+from .lung_mask import MaskCase, measure_generated, measure_lungs
 from .methods import Methods
+from .readings import ReadCT
 from .real import REPEATED, measure_real
+from .squares import measure_regions
 
 TRUTH_SUITES = ("phantom", "lesions")
 """Suites whose truth is known."""
 
-SUITES = (*TRUTH_SUITES, "real", "ablation")
+WITHOUT_MODEL = ("lungs",)
+"""Suites that measure what happens before any model is asked."""
+
+SUITES = (*TRUTH_SUITES, "real", "regions", "lungs", "ablation")
 
 PHANTOMS = 4
 PHANTOM_FAMILY: Family = "c"
@@ -36,38 +42,53 @@ class CaseTask:
     """One case of a suite.
 
     Attributes:
-        suite: ``phantom``, ``lesions`` or ``real``.
+        suite: one of :data:`SUITES` but ``ablation``.
         name: unique in the suite.
-        source: the CT file, or the seed of a phantom, or the key of a case with lesions.
+        source: the CT file, alone or with what is known of it, or the seed of a phantom, or the key of a case
+            with lesions.
         group: what is loaded once for several cases.
         fingerprint: of everything that its numbers depend on.
     """
 
     suite: str
     name: str
-    source: CaseKey | Path | int
+    source: CaseKey | ReadCT | MaskCase | Path | int
     group: str
     fingerprint: str = ""
 
     @property
     def path(self) -> Path | None:
         """The CT file, if there is one."""
-        if isinstance(self.source, CaseKey):
+        if isinstance(self.source, CaseKey | ReadCT | MaskCase):
             return self.source.volume
         return self.source if isinstance(self.source, Path) else None
 
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """All files whose content its numbers depend on, the CT first."""
+        files: tuple[Path, ...] = () if self.path is None else (self.path,)
+        if isinstance(self.source, MaskCase):
+            drawn = () if self.source.lungs is None else (self.source.lungs,)
+            files += drawn + self.source.contours
+        return files
 
-def plan(suite: str, volumes: Sequence[Path], cases: int | None) -> list[CaseTask]:
+
+def plan(
+    suite: str, volumes: Sequence[Path], cases: int | None, read: Sequence[ReadCT] = ()
+) -> list[CaseTask]:
     """The cases of a suite, those of one volume together, large volumes first.
 
     Args:
-        suite: one of :data:`TRUTH_SUITES`, or ``real``.
-        volumes: CT files or DICOM folders; the phantom needs none.
+        suite: one of :data:`SUITES` but ``ablation``.
+        volumes: CT files or DICOM folders; the phantom and the readings need none.
         cases: at most so many, evenly spread; None for all.
+        read: the CT of which there are readings.
 
     Raises:
         InputError: two volumes have the same name.
     """
+    if suite == "regions":
+        volumes = [one.volume for one in read]
     names = [stem(path) for path in volumes]
     twice = sorted(name for name in set(names) if names.count(name) > 1)
     if twice:
@@ -75,8 +96,18 @@ def plan(suite: str, volumes: Sequence[Path], cases: int | None) -> list[CaseTas
             "same-name", f"Several CT are named {twice[0]}.", "Rename them, or name a folder that holds one."
         )
     if suite == "phantom":
-        return [CaseTask(suite, f"chest #{seed}", seed, str(seed)) for seed in range(cases or PHANTOMS)]
+        return _phantoms(suite, cases)
     ordered = sorted(volumes, key=_bytes, reverse=True)
+    known = {one.volume: one for one in read}
+    if suite == "regions":
+        return [CaseTask(suite, stem(path), known[path], str(path)) for path in spread(ordered, cases)]
+    if suite == "lungs":
+        masks = [
+            MaskCase(path, drawn_lungs(path), contours(path), known.get(path))
+            for path in spread(ordered, cases)
+        ]
+        own = [CaseTask(suite, stem(mask.volume), mask, str(mask.volume)) for mask in masks]
+        return own + _phantoms(suite, cases)
     if suite == "real":
         return [CaseTask(suite, stem(path), path, str(path)) for path in spread(ordered, cases)]
     whole = [path for path in ordered if stem(path) in FULL_CHEST]
@@ -92,7 +123,7 @@ class Measurement:
         methods: names of the methods to compare where the truth is known.
         bundle: the model.
         config: the settings of the product.
-        pictures: folder for overviews of real CT.
+        pictures: folder for pictures of real CT.
         undistilled: a model trained by noise prediction alone, for the rival that needs one.
     """
 
@@ -110,6 +141,11 @@ class Measurement:
         return {"fingerprint": task.fingerprint, **taken, **measured}
 
     def _measured(self, task: CaseTask) -> dict[str, Any]:
+        if isinstance(task.source, MaskCase):
+            return measure_lungs(task.source)
+        if isinstance(task.source, ReadCT):
+            picture = self.pictures / f"{task.suite}-{task.name}.png"
+            return measure_regions(task.source, self.bundle, self.config, picture=picture)
         if isinstance(task.source, Path):
             return measure_real(
                 task.source,
@@ -123,6 +159,9 @@ class Measurement:
             case = make_case(task.source)
         else:
             case = next(phantom_cases([task.source], family=PHANTOM_FAMILY))
+        return measure_generated(case) if task.suite == "lungs" else self._compared(task, case)
+
+    def _compared(self, task: CaseTask, case: LabelledCase) -> dict[str, Any]:
         return {
             "volume": task.name if task.path is None else stem(task.path),
             "family": case.family,
@@ -134,10 +173,26 @@ class Measurement:
 
 def drawn_lungs(ct: Path) -> Path | None:
     """A lung mask beside the data, ``lung_masks/STEM*``, in the CT's folder or the one above."""
-    for folder in (ct.parent, ct.parent.parent):
-        for found in sorted((folder / "lung_masks").glob(f"{stem(ct)}*")):
-            return found
-    return None
+    return next((path for path in _beside(ct, "lung_masks") if path.name.startswith(stem(ct))), None)
+
+
+def contours(ct: Path) -> tuple[Path, ...]:
+    """Contours of disease beside the data, in ``contours`` in the CT's folder or the one above.
+
+    They are named after the CT, ``STEM*``, or after its patient: ``PATIENT_tumour`` belongs to
+    ``PATIENT_phase40``.
+    """
+    patient = stem(ct).rpartition("_")[0]
+    return tuple(
+        path
+        for path in _beside(ct, "contours")
+        if path.name.startswith(stem(ct)) or (patient and stem(path).rpartition("_")[0] == patient)
+    )
+
+
+def _beside(ct: Path, folder: str) -> list[Path]:
+    """The files of a folder of that name in the CT's folder, then of the one above."""
+    return [path for place in (ct.parent, ct.parent.parent) for path in sorted((place / folder).glob("*"))]
 
 
 def stem(path: Path) -> str:
@@ -165,6 +220,10 @@ def chosen_suites(name: str) -> tuple[str, ...]:
             "bad-arguments", f"There is no suite {name!r}.", f"Suites are {', '.join(SUITES)} and all."
         )
     return (name,)
+
+
+def _phantoms(suite: str, cases: int | None) -> list[CaseTask]:
+    return [CaseTask(suite, f"chest #{seed}", seed, str(seed)) for seed in range(cases or PHANTOMS)]
 
 
 @lru_cache(maxsize=1)

@@ -14,10 +14,13 @@ from .. import __version__
 from ..io.whole_file import writing
 from ..segmentation.provenance import now
 from .folder import FORMAT, EvaluationFolder, write_json
+from .lung_mask_tables import lung_numbers, lung_tables
 from .markdown import markdown_table
 from .plots import draw_plots
 from .pool import cores
 from .real_tables import real_tables
+from .square_results import SquareResults
+from .square_tables import draw_roc, square_tables
 from .suite_results import MEAN, TISSUES, SuiteResults
 from .suites import SUITES
 from .truth_tables import truth_tables
@@ -28,6 +31,8 @@ _TITLES = {
     "phantom": "Generated chests",
     "lesions": "Lesions in real lungs",
     "real": "Real CT without labels",
+    "regions": "Real slices that were read square by square",
+    "lungs": "The lung mask",
     "ablation": "Ablations",
 }
 
@@ -36,9 +41,10 @@ _HEAD = """\
 
 Written by `diffseglung evaluate`; `make evaluation DATA=...` writes it anew. What was measured in other
 ways stands in [measurements.md](measurements.md). Nothing here was measured against expert labels: the
-lesions and the generated chests are **synthetic**, and no label of a patient exists for the real CT. The
-families of lesions and their seeds are held out from training and tuning; the lungs they are inserted into
-are not: the signs of healthy lung were measured on them too.
+lesions and the generated chests are **synthetic**, and what is known of real disease are readings of squares
+of 20 mm (suite `regions`), which are as good as their readers. The families of lesions and their seeds are
+held out from training and tuning; the lungs they are inserted into are not: the signs of healthy lung were
+measured on them too.
 
 How to read it:
 
@@ -51,6 +57,12 @@ How to read it:
   HD95 (MONAI) is then measured between the lesion and the whole of these components.
 - False pathology is the share of lesion-free lung that got the label of any pathology. Voxels that
   were denser than -600 HU before (vessels, walls), and a patient's own disease, are not scored.
+- A square that was read (`regions`) is called sick where all diseases fill at least 25 % of its labelled
+  voxels, and gets the disease with the largest share. Of less than 10 % labelled, a sick square counts as
+  missed, a healthy one not at all. Codes for vessels, no lung and no agreement are not scored. Intervals:
+  patients (one CT each) are drawn, then slices within each.
+- Outside the ribs (`lungs`) is what lies beyond the convex outline of the ribs in an axial section, shoulder
+  blades left out: a lower bound, since what lies between two ribs counts as inside.
 """
 
 _GOALS = (
@@ -62,12 +74,19 @@ _GOALS = (
 )
 
 
-def describe_run(command: str, model: Record, jobs: int) -> Record:
-    """What every table is headed by, in plain values."""
+def describe_run(command: str, model: Record | None, jobs: int) -> Record:
+    """What every table is headed by, in plain values.
+
+    Args:
+        command: what the user typed.
+        model: ``name`` and ``sha256``; None where none took part.
+        jobs: cases at a time.
+    """
+    named = {"name": "", "sha256": ""} if model is None else model
     return {
         "command": command,
-        "model": model["name"],
-        "sha256": model["sha256"],
+        "model": named["name"],
+        "sha256": named["sha256"],
         "diffseglung": __version__,
         "commit": commit(),
         "created": now(),
@@ -84,10 +103,7 @@ def truth_section(records: Sequence[Record], run: Record, suite: str, folder: Ev
     parts = [_tables(truth_tables(results), run)]
     if suite == "lesions":
         parts.insert(0, _tables([("Goals", _goals(results, results.methods[0]))], run))
-    parts += [
-        f"![{caption}](evaluation/{name})\n\n{caption}.\n"
-        for name, caption in draw_plots(results, suite, folder.plots)
-    ]
+    parts += [_picture(*drawn) for drawn in draw_plots(results, suite, folder.plots)]
     return _section(suite, run, "\n".join(parts), results.numbers(), records)
 
 
@@ -95,6 +111,21 @@ def real_section(records: Sequence[Record], run: Record) -> Record:
     """The suite of real CT, as an entry of ``evaluation.json``."""
     run = run | _extent(records)
     return _section("real", run, _tables(real_tables(list(records)), run), {}, records)
+
+
+def regions_section(records: Sequence[Record], run: Record, folder: EvaluationFolder) -> Record:
+    """The suite of readings, as an entry of ``evaluation.json``; draws its ROC."""
+    run = run | _extent(records)
+    results = SquareResults(records)
+    name, caption = draw_roc(results, folder.plots)
+    body = _tables(square_tables(results), run) + _picture(name, caption)
+    return _section("regions", run, body, results.numbers(), records)
+
+
+def lungs_section(records: Sequence[Record], run: Record) -> Record:
+    """The suite of lung masks, as an entry of ``evaluation.json``."""
+    run = run | _extent(records)
+    return _section("lungs", run, _tables(lung_tables(records), run), lung_numbers(records), records)
 
 
 def ablation_section(table: Path, run: Record) -> Record:
@@ -140,6 +171,10 @@ def _tables(tables: Sequence[tuple[str, str]], run: Record) -> str:
     return "\n".join(f"**{caption}**\n\n{_short_head(run)}\n\n{table}" for caption, table in tables)
 
 
+def _picture(name: str, caption: str) -> str:
+    return f"![{caption}](evaluation/{name})\n\n{caption}.\n"
+
+
 def _long_head(run: Record) -> str:
     place = f"{run['cores']} cores of {run['processor']}, {_count(run['jobs'], 'case')} at a time"
     source = f"diffseglung {run['diffseglung']}" + (f", commit {run['commit']}" if run["commit"] else "")
@@ -148,7 +183,7 @@ def _long_head(run: Record) -> str:
         lesions = f", {run['lesions']} lesions" if run["lesions"] else ""
         failed = f", {run['failed']} failed" if run.get("failed") else ""
         extent = f" {_count(run['cases'], 'case')}{lesions}{failed}, {_duration(run['wall_s'])} of wall time."
-    model = f"Model {run['model']} (SHA-256 {run['sha256'][:12]})"
+    model = f"Model {run['model']} (SHA-256 {run['sha256'][:12]})" if run["model"] else "Without a model"
     return f"`{run['command']}`\n\n{model}; {source}; {run['created']}; {place}.{extent}"
 
 
@@ -156,7 +191,8 @@ def _short_head(run: Record) -> str:
     lesions = f", {run['lesions']} lesions" if run.get("lesions") else ""
     command = run["command"]
     command = command if len(command) <= 140 else f"{command[:138]} …"
-    return f"<sub>`{command}`: {run['model']} {run['sha256'][:12]}, {run['created'][:10]}{lesions}</sub>"
+    model = f"{run['model']} {run['sha256'][:12]}, " if run["model"] else ""
+    return f"<sub>`{command}`: {model}{run['created'][:10]}{lesions}</sub>"
 
 
 def _goals(results: SuiteResults, method: str) -> str:
