@@ -14,6 +14,7 @@ from ..model.library import BUILT_IN, Library
 from ..running.session import CASES_KEPT
 
 if TYPE_CHECKING:
+    from ..evaluation.harness import Ablations
     from ..running.session import Session, Work
 
 _SUITES = ("phantom", "lesions", "real", "regions", "lungs", "ablation", "all")
@@ -87,7 +88,6 @@ def work(options: argparse.Namespace, config: Config) -> Work:
 
     def evaluate(session: Session) -> None:
         session.kept = CASES_KEPT
-        from ..evaluation.ablation.run import run_ablation
         from ..evaluation.harness import EvaluationRequest, run_evaluation
         from ..evaluation.suites import chosen_suites
 
@@ -105,9 +105,16 @@ def work(options: argparse.Namespace, config: Config) -> Work:
             train=options.train,
             command=spelled(options),
         )
-        run_evaluation(request, session, run_ablation)
+        run_evaluation(request, session, _ablations)
 
     return evaluate
+
+
+def _ablations() -> Ablations:
+    """What measures the ablations; it needs torch, which the lung mask does without."""
+    from ..evaluation.ablation.run import run_ablation
+
+    return run_ablation
 
 
 def spelled(options: argparse.Namespace) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -99,13 +99,13 @@ class Ablations(Protocol):
         """Measure every switch and write the tables; the path of ``ablation.md``."""
 
 
-def run_evaluation(request: EvaluationRequest, session: Session, ablations: Ablations) -> None:
+def run_evaluation(request: EvaluationRequest, session: Session, ablations: Callable[[], Ablations]) -> None:
     """Measure every case that is not measured yet; write the tables.
 
     Args:
         request: what to measure.
         session: the command's life.
-        ablations: what measures the suite ``ablation``.
+        ablations: gives what measures the suite ``ablation``.
 
     Raises:
         InputError: no CT where a suite needs one, an unknown method, a model or settings that cannot work, an
@@ -134,7 +134,7 @@ def run_evaluation(request: EvaluationRequest, session: Session, ablations: Abla
     for suite in request.suites:
         session.check(suite)
         if suite == "ablation":
-            evaluation.ablate(ablations, volumes)
+            evaluation.ablate(ablations(), volumes)
         elif suite == "regions" and not read:
             session.display.note(no_readings(request.sources).message)
         else:

@@ -140,7 +140,10 @@ def _read(folder: Path) -> Iterator[ReadCT]:
             raise _bad(f"names {name}, which is not there")
         if not isinstance(slices, dict):
             raise _bad(f"gives no mapping of slices to squares for {name}")
-        yield ReadCT(volume, {_number(key, name): _squares(key, slices[key], name) for key in slices})
+        read = {_number(key, name): _squares(key, slices[key], name) for key in slices}
+        if not any(read.values()):
+            raise _bad(f"gives no square of {name}")
+        yield ReadCT(volume, read)
 
 
 def _number(key: str, name: str) -> int:

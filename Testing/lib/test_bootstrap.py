@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from DiffSegLungLib.evaluation.bootstrap import average, mean, median, pooled_dice, verdict
+from DiffSegLungLib.evaluation.bootstrap import average, mean, median, pooled_dice, two_stage, verdict
 
 
 def units(*counts: tuple[float, float, float]) -> list[dict[str, float]]:
@@ -57,3 +57,24 @@ def test_the_mean_of_classes_is_tighter_where_they_are_drawn_independently() -> 
     both = average([one, other])
     assert both.value == pytest.approx(one.value)
     assert both.high - both.low < 0.85 * (one.high - one.low)
+
+
+def share(counts: np.ndarray) -> np.ndarray:
+    return np.asarray(counts[..., 0] / counts.sum(-1))
+
+
+def test_patients_are_drawn_before_slices() -> None:
+    # Equal patients of equal slices have no spread, one patient has that of its slices: the normal law.
+    equal = [np.array([[3.0, 1.0]] * 5)] * 4
+    assert (two_stage(equal, share).low, two_stage(equal, share).high) == pytest.approx((0.75, 0.75))
+    slices = np.random.default_rng(1).binomial(20, 0.3, 200)
+    alone = two_stage([np.stack([slices, 20 - slices], axis=1).astype(float)], share)
+    half = 1.96 * (slices / 20).std() / np.sqrt(200)
+    assert alone.value == pytest.approx(slices.sum() / 4000)
+    assert (alone.low, alone.high) == pytest.approx((alone.value - half, alone.value + half), abs=0.004)
+    # Two patients that differ: a quarter of the draws holds one of them alone.
+    apart = [np.array([[10.0, 0.0]] * 50), np.array([[0.0, 10.0]] * 50)]
+    found = two_stage(apart, share)
+    assert (found.low, found.value, found.high) == (0, 0.5, 1)
+    assert (found.draws == 0).mean() == pytest.approx(0.25, abs=0.04)
+    assert np.isnan(two_stage([], share).value)
