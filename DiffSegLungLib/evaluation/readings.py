@@ -104,10 +104,12 @@ def find_readings(sources: Sequence[Path]) -> list[ReadCT]:
         sources: CT files, or folders.
 
     Raises:
-        InputError: readings are not in the form, or name a CT that is missing.
+        InputError: a source is missing; readings are not in the form, or name a CT that is missing.
     """
     found: dict[Path, ReadCT] = {}
     for source in (source.absolute() for source in sources):
+        if not source.exists():
+            raise InputError("no-such-file", f"There is nothing named {source.name}.", "Check the path.")
         folders = (source, source.parent) if source.is_dir() else (source.parent, source.parent.parent)
         for folder in folders:
             if (folder / READINGS).is_file():

@@ -107,7 +107,7 @@ def plan(
             for path in spread(ordered, cases)
         ]
         own = [CaseTask(suite, stem(mask.volume), mask, str(mask.volume)) for mask in masks]
-        return own + _phantoms(suite, cases)
+        return own + _phantoms(suite, cases, "generated chest")
     if suite == "real":
         return [CaseTask(suite, stem(path), path, str(path)) for path in spread(ordered, cases)]
     whole = [path for path in ordered if stem(path) in FULL_CHEST]
@@ -222,8 +222,8 @@ def chosen_suites(name: str) -> tuple[str, ...]:
     return (name,)
 
 
-def _phantoms(suite: str, cases: int | None) -> list[CaseTask]:
-    return [CaseTask(suite, f"chest #{seed}", seed, str(seed)) for seed in range(cases or PHANTOMS)]
+def _phantoms(suite: str, cases: int | None, called: str = "chest") -> list[CaseTask]:
+    return [CaseTask(suite, f"{called} #{seed}", seed, str(seed)) for seed in range(cases or PHANTOMS)]
 
 
 @lru_cache(maxsize=1)

@@ -218,6 +218,9 @@ def test_a_folder_without_readings_is_refused_alone_and_passed_over_among_others
     alone = ["evaluate", str(small_ct), "--suite", "regions", "-o", out, "--json-progress"]
     assert main(alone) == 2
     assert said(capfd)[-1]["error"]["code"] == "no-readings"
+    gone = ["evaluate", "--data", str(tmp_path / "gone"), "--suite", "regions", "-o", out, "--json-progress"]
+    assert main(gone) == 2
+    assert said(capfd)[-1]["error"]["code"] == "no-such-file"
     monkeypatch.setattr(suites, "chosen_suites", lambda _: ("regions", "lungs"))
     monkeypatch.setattr(suites, "_phantoms", lambda *_: [])
     assert main(["evaluate", str(small_ct), "--suite", "all", "-o", out, "--json-progress"]) == 0
