@@ -108,9 +108,9 @@ def run_evaluation(request: EvaluationRequest, session: Session, ablations: Call
         ablations: gives what measures the suite ``ablation``.
 
     Raises:
-        InputError: no CT or no readings where a suite needs them, readings in another form, an unknown method,
-            a model or settings that cannot work, an output folder that cannot be written or that another
-            evaluation is writing into.
+        InputError: no CT or no readings where a suite needs them, readings in another form, an unknown
+            method, a model or settings that cannot work, an output folder that cannot be written or that
+            another evaluation is writing into.
         Cancelled: asked to stop; finished cases stay.
     """
     session.plan({"start": 1.0, **{suite: _SHARES[suite] for suite in request.suites}})

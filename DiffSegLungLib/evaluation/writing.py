@@ -118,8 +118,8 @@ def regions_section(records: Sequence[Record], run: Record, folder: EvaluationFo
     run = run | _extent(records)
     results = SquareResults(records)
     name, caption = draw_roc(results, folder.plots)
-    body = _tables(square_tables(results), run) + _picture(name, caption)
-    return _section("regions", run, body, results.numbers(), records)
+    parts = [_tables(square_tables(results), run), _picture(name, caption)]
+    return _section("regions", run, "\n".join(parts), results.numbers(), records)
 
 
 def lungs_section(records: Sequence[Record], run: Record) -> Record:

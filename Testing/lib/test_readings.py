@@ -182,7 +182,8 @@ def test_the_suite_of_readings_from_its_folder_to_its_tables(
     assert main(arguments) == 0
     text = (out / "evaluation.md").read_text()
     assert "## Real slices that were read square by square" in text
-    assert "(evaluation/roc-regions.png)" in text
+    assert "|\n\n![ROC" in text
+    assert "](evaluation/roc-regions.png)" in text
     assert (out / "evaluation" / "roc-regions.png").is_file()
     assert (out / "pictures" / "regions-chest.png").is_file()
     (file,) = (out / "cases").iterdir()
