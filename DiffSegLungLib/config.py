@@ -36,6 +36,7 @@ class Config:
         kappa: edge scale of the diffusion, HU/mm (6).
         tau: time step of the explicit diffusion, at most 1/6 (6).
         diffusion_steps: number of explicit diffusion steps; 0 switches it off (6).
+        sensitivity: how readily lung is called diseased, 0..1; 0.5 is the calibrated operating point (6).
         island_ml: connected islands below this volume join their surroundings, ml (6).
         seed: seed of the noise and of the mixture's starts.
         device: where the network runs.
@@ -57,6 +58,7 @@ class Config:
     kappa: float = 50.0
     tau: float = 1.0 / 6.0
     diffusion_steps: int = 8
+    sensitivity: float = 0.5
     island_ml: float = 0.1
     seed: int = 0
     device: Device = "auto"
@@ -153,6 +155,7 @@ _LIMITS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "kappa": (lambda v: _number(v) and v > 0, "a number above 0, in HU/mm"),
     "tau": (lambda v: _number(v) and 0 < v <= 1 / 6, "a number above 0 and at most 1/6"),
     "diffusion_steps": (lambda v: _whole(v) and 0 <= v <= 1000, "a whole number from 0 to 1000"),
+    "sensitivity": (lambda v: _number(v) and 0 <= v <= 1, "a number from 0 to 1"),
     "island_ml": (lambda v: _number(v) and v >= 0, "a number from 0 on, in ml"),
     "seed": (lambda v: _whole(v) and 0 <= v < 2**32, "a whole number from 0 to 4294967295"),
     "device": _one_of(Device),

@@ -29,6 +29,10 @@ THIN_MM, THICK_MM = 2.5, 4.0
 MOSTLY_GAS = (0.5, 0.2)
 """Share of the lumen's core that is as dark as gas, in slices so thin and so thick; linear in between."""
 
+WIDE_ML, MOST_ML = 30.0, 300.0
+"""From the first on, thick slices are no excuse for a lumen that is not mostly gas; beyond the second it is a
+lung or a lobe (the whole right lung of a prone CT with gaps of 10 mm passed for a cavity)."""
+
 LEVELS_HU = (-500.0, -600.0, -700.0, -780.0)
 """Where lumina are cut from the lung, one level after another: half-way between lung and tissue first, so
 that a wall of one voxel closes; lower for walls that thick slices average with lung."""
@@ -149,12 +153,14 @@ def _gas(
     cores, count = label(_eroded(open_air, NECK_MM, scene.spacing_zyx))
     sizes = np.bincount(cores.ravel(), minlength=count + 1)
     share = float(np.interp(scene.slice_mm, (THIN_MM, THICK_MM), MOSTLY_GAS))
+    volumes = sizes * float(np.prod(scene.spacing_zyx)) / 1000
 
     def lumina() -> Iterator[tuple[int, Box]]:
         for number, part in enumerate(find_objects(cores), start=1):
-            if sizes[number] >= 3:
+            if sizes[number] >= 3 and volumes[number] <= MOST_ML:
                 values = scene.hu[part][cores[part] == number]
-                darkest, mostly = np.quantile(values, (0.05, share))
+                dark_share = share if volumes[number] < WIDE_ML else MOSTLY_GAS[0]
+                darkest, mostly = np.quantile(values, (0.05, dark_share))
                 if darkest <= GAS_HU and mostly <= dark:
                     yield number, part
 

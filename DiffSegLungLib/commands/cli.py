@@ -243,6 +243,12 @@ def _add_settings(parser: argparse.ArgumentParser) -> None:
         "--config", type=Path, metavar="JSON", help="file with settings; options here win over it"
     )
     _add_bundle(group)
+    group.add_argument(
+        "--sensitivity",
+        type=float,
+        metavar="S",
+        help="how readily lung is called diseased, 0 to 1: 0.25 cautious, 0.5 balanced, 0.75 sensitive",
+    )
     group.add_argument("--descriptor", choices=get_args(Descriptor), help="what describes a piece of lung")
     group.add_argument(
         "--mode", choices=get_args(Mode), help="mixture of this CT alone, or the model's, adapted"
@@ -299,7 +305,7 @@ def config_from(options: argparse.Namespace) -> Config:
         entries = _read_settings(options.config)
     if options.preset is not None:
         entries["preset"] = options.preset
-    for name in ("descriptor", "mode", "components", "seed", "device"):
+    for name in ("sensitivity", "descriptor", "mode", "components", "seed", "device"):
         if getattr(options, name) is not None:
             entries[name] = getattr(options, name)
     if options.timesteps is not None:

@@ -9,6 +9,7 @@ OUTPUT_FILES = (
     "labels.nii.gz",
     "regions.nii.gz",
     "entropy.nii.gz",
+    "evidence.nii.gz",
     "report.html",
     "table.csv",
     "result.json",
@@ -21,6 +22,8 @@ RAW_FILES = (
     "regions.raw",
     "entropy.mhd",
     "entropy.raw",
+    "evidence.mhd",
+    "evidence.raw",
     "result.json",
 )
 """What ``segment --raw`` writes instead."""

@@ -17,7 +17,7 @@ from .diffusion_features import diffusion_features
 from .fusion import Fusion, fuse
 from .naming import Assignment, cell_posterior, interpolated, name_components
 from .provenance import describe_grid, describe_model, describe_software, now
-from .result import Result
+from .result import Result, drawn
 from .statistics import STATISTIC_COLUMNS
 
 if TYPE_CHECKING:
@@ -52,11 +52,13 @@ def decide(prepared: Prepared, bundle: Bundle | None, config: Config, talk: Talk
         clustered = cluster_cells(prepared, cells, bundle, config)
     with talk.enter("fusion", seconds) as stage:
         fused = fuse_cells(prepared, clustered, config, stage.part(0.0, 0.8))
-        labels, entropy = fused.onto(prepared.ct.geometry, prepared.lungs.regions, stage)
+        evidence, entropy = fused.onto(prepared.ct.geometry, prepared.lungs.regions, stage)
+        labels = drawn(evidence, config, prepared.ct.geometry)
     return Result(
         ct=prepared.ct,
         lungs=prepared.lungs,
         labels=labels,
+        evidence=evidence,
         entropy=entropy,
         components=clustered.assignment.evidence,
         shift_hu=prepared.shift_hu,

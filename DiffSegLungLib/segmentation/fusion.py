@@ -3,18 +3,30 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..classes import CAVITY, CONSOLIDATION, FIBROSIS, HEALTHY, VESSEL
+from ..classes import CONSOLIDATION, FIBROSIS, HEALTHY
 from ..grid.canonical import SPACING_ZYX
 from ..io.geometry import bounding_box
 from ..talk import SILENT, Talk
 from ..threads import in_threads, shares
-from .back_to_ct import Carrier
+from .back_to_ct import Carrier, ClassMap
 from .edge_diffusion import diffuse_along, links, sobel_conductance
+from .evidence import (
+    ALWAYS_CAVITY,
+    ALWAYS_VESSEL,
+    MOST_LEAN,
+    OR_HEALTHY,
+    OR_VESSEL,
+    SPAN,
+    draw_labels,
+    encode,
+    least_voxels,
+)
 from .islands import merge_islands
 from .likelihood import voxel_likelihood
 from .shell import take_from_below
@@ -28,37 +40,63 @@ if TYPE_CHECKING:
 
 Field = NDArray[np.float32]
 
-CLASS_ORDER = (*TISSUES, CAVITY, VESSEL)
-"""Class id of each channel of :attr:`Fusion.posterior`."""
+DISEASES = TISSUES[1:]
+"""Class id of each column of the posterior but the first."""
 
 VESSEL_HU = -500.0
 """What is denser than this in healthy lung is a vessel, an airway's wall or the hilum."""
 
 _DENSE_SHARE = 0.6
 _FLOOR = np.float32(1e-3)
+_LEAST_P = np.float32(1e-6)
+_OTHERWISE = tuple(1 + kind for kind in (OR_HEALTHY, OR_VESSEL, ALWAYS_VESSEL, ALWAYS_CAVITY))
 
 
 @dataclass(frozen=True)
 class Fusion:
-    """What fusion decided on the canonical grid.
+    """What fusion found on the canonical grid, before anything is called diseased.
 
     Attributes:
-        labels: (z, y, x) uint8 class ids, 0 outside the lungs.
-        posterior: (1 + m, 7) float32, a row of zeros, then one for each of m lung voxels in flat order: its
-            probability of each class of :data:`CLASS_ORDER`, sum 1; the largest entry is the label's.
-        entropy: (z, y, x) float32, entropy of the tissue posterior over its maximum, 0..1.
+        posterior: (1 + m, 5) float32, a row of zeros, then one for each of m lung voxels in flat order: its
+            probability of each class of :data:`signs.TISSUES`, sum 1.
+        disease: (z, y, x) uint8, the class of disease that a voxel has if it has any; 0 outside the lungs.
+        otherwise: (z, y, x) uint8, 1 more than :data:`evidence.OR_HEALTHY` and so on, what it is if not; 0
+            outside the lungs.
+        entropy: (z, y, x) float32, entropy of the posterior over its maximum, 0..1.
         geometry: the canonical grid.
     """
 
-    labels: NDArray[np.uint8]
     posterior: Field
+    disease: NDArray[np.uint8]
+    otherwise: NDArray[np.uint8]
     entropy: Field
     geometry: Geometry
 
+    @property
+    def lean(self) -> Field:
+        """Log-odds of disease (z, y, x), within ± :data:`evidence.MOST_LEAN`; 0 outside the lungs."""
+        field = np.zeros(self.disease.shape, np.float32)
+        healthy = self.posterior[1:, TISSUES.index(HEALTHY)]
+        odds = np.log(np.maximum(1 - healthy, _LEAST_P)) - np.log(np.maximum(healthy, _LEAST_P))
+        field[self.disease > 0] = odds.clip(-MOST_LEAN, MOST_LEAN)
+        return field
+
+    def labels(self, config: Config) -> NDArray[np.uint8]:
+        """Labels (z, y, x) uint8 on the canonical grid."""
+        return draw_labels(self.evidence, config.sensitivity, least_voxels(config.island_ml, self.geometry))
+
+    @cached_property
+    def evidence(self) -> NDArray[np.uint16]:
+        """:func:`evidence.encode` of every voxel of the canonical grid."""
+        inside = self.disease > 0
+        found = np.zeros(inside.shape, np.uint16)
+        found[inside] = encode(self.lean[inside], self.disease[inside], self.otherwise[inside] - 1)
+        return found
+
     def onto(
         self, target: Geometry, lungs: NDArray[Any], talk: Talk = SILENT
-    ) -> tuple[NDArray[np.uint8], NDArray[np.float16]]:
-        """Carry the result to the CT's own grid.
+    ) -> tuple[NDArray[np.uint16], NDArray[np.float16]]:
+        """Carry evidence and entropy to the CT's own grid.
 
         Args:
             target: the CT's geometry.
@@ -66,20 +104,42 @@ class Fusion:
             talk: asked whether to stop before every few slices.
 
         Returns:
-            Labels uint8 and normalised entropy float16 (z, y, x).
+            Evidence uint16 for :func:`evidence.draw_labels`, and entropy float16, (z, y, x).
 
         Raises:
             Cancelled: asked to stop.
         """
-        carrier = Carrier(
-            labels=self.labels,
-            posterior=self.posterior,
-            entropy=self.entropy,
-            classes=CLASS_ORDER,
-            source=self.geometry,
-            target=target,
+        evidence, entropy = np.zeros(lungs.shape, np.uint16), np.zeros(lungs.shape, np.float16)
+        kept = np.zeros((len(self.posterior), len(_OTHERWISE)), np.float32)
+        kept[np.arange(1, len(kept)), self.otherwise[self.otherwise > 0] - 1] = 1
+        maps = (
+            ClassMap(self.disease, self._of_diseases(), DISEASES, self.geometry, target),
+            ClassMap(self.otherwise, kept, _OTHERWISE, self.geometry, target),
         )
-        return carrier.carry(lungs, talk)
+
+        def receive(
+            part: tuple[slice, ...],
+            place: tuple[NDArray[np.intp], ...],
+            ids: list[NDArray[np.uint8]],
+            fields: list[Field],
+        ) -> None:
+            lean, doubt = fields
+            evidence[part][place] = encode(lean, ids[0], ids[1] - 1)
+            entropy[part][place] = np.clip(doubt, 0, 1)
+
+        Carrier(maps, (self.lean, self.entropy), self.geometry, target).carry(lungs, receive, talk)
+        return evidence, entropy
+
+    def _of_diseases(self) -> Field:
+        """The posterior's columns of :data:`DISEASES`, so that the largest of a row is that of the map."""
+        rows = np.ascontiguousarray(self.posterior[:, 1:])
+        wanted = np.zeros(len(rows), np.intp)
+        wanted[1:] = np.searchsorted(DISEASES, self.disease[self.disease > 0])
+        largest = rows.argmax(axis=1)
+        changed = np.flatnonzero(wanted != largest)  # islands that joined another disease change places
+        old, new = largest[changed], wanted[changed]
+        rows[changed, old], rows[changed, new] = rows[changed, new], rows[changed, old]
+        return rows
 
 
 def fuse(
@@ -119,18 +179,34 @@ def fuse(
     entropy[lungs] = _entropy(posterior)
     talk.check()
 
-    winner = _largest(posterior)
-    label = np.array(TISSUES, np.uint8)[winner]
-    label[(label == HEALTHY) & (smooth[lungs] > VESSEL_HU) & ~shell] = VESSEL
+    inside = smooth[lungs]
+    kind = np.full(len(inside), OR_HEALTHY, np.uint8)
+    kind[(inside > VESSEL_HU) & ~shell] = OR_VESSEL
     # What runs through consolidation or fibrosis cannot be told from vessels.
-    label[parenchyma.vessels[lungs] & ~dense] = VESSEL
-    label[cavities[lungs]] = CAVITY
-    labels = np.zeros(lungs.shape, np.uint8)
-    labels[lungs] = label
-    voxel_ml = float(np.prod(SPACING_ZYX)) / 1000
-    labels = merge_islands(labels, round(config.island_ml / voxel_ml), keep=(VESSEL,), talk=talk)
+    kind[parenchyma.vessels[lungs] & ~dense] = ALWAYS_VESSEL
+    kind[cavities[lungs]] = ALWAYS_CAVITY
+    otherwise = np.zeros(lungs.shape, np.uint8)
+    otherwise[lungs] = kind + 1
+    rows = np.zeros((1 + len(kind), len(TISSUES)), np.float32)
+    for i, values in enumerate(posterior):
+        rows[1:, i] = values
+    disease = np.zeros(lungs.shape, np.uint8)
+    disease[lungs] = np.array(DISEASES, np.uint8)[_largest(posterior[1:])]
+    _merge_diseases(disease, posterior[0], lungs, config, talk)
     talk.advance(0.9)
-    return Fusion(labels, _agreeing(posterior, winner, labels[lungs]), entropy, parenchyma.canonical.geometry)
+    return Fusion(rows, disease, otherwise, entropy, parenchyma.canonical.geometry)
+
+
+def _merge_diseases(
+    disease: NDArray[np.uint8], healthy: Field, lungs: NDArray[np.bool_], config: Config, talk: Talk
+) -> None:
+    """Small islands of one disease in another join it, wherever any sensitivity may see disease; in place."""
+    possible = np.zeros(lungs.shape, bool)
+    possible[lungs] = healthy < 1 / (1 + np.exp(-SPAN))
+    voxel_ml = float(np.prod(SPACING_ZYX)) / 1000
+    seen = np.where(possible, disease, np.uint8(0))
+    merged = merge_islands(seen, round(config.island_ml / voxel_ml), talk=talk)
+    disease[possible] = merged[possible]
 
 
 def cell_prior(cells: Cells, cell_posterior: Field, lungs: NDArray[np.bool_]) -> list[Field]:
@@ -203,20 +279,6 @@ def _largest(posterior: list[Field]) -> NDArray[np.intp]:
         winner[values > best] = i
         np.maximum(best, values, out=best)
     return winner
-
-
-def _agreeing(posterior: list[Field], winner: NDArray[np.intp], label: NDArray[np.uint8]) -> Field:
-    """Rows of :attr:`Fusion.posterior` that agree with the final labels (m,)."""
-    rows = np.zeros((1 + len(label), len(CLASS_ORDER)), np.float32)
-    for i, values in enumerate(posterior):
-        rows[1:, i] = values
-    channel = np.zeros(max(CLASS_ORDER) + 1, np.intp)
-    channel[list(CLASS_ORDER)] = np.arange(len(CLASS_ORDER))
-    wanted = channel[label]  # changes places with the largest
-    changed = np.flatnonzero(wanted != winner)
-    at, old, new = changed + 1, winner[changed], wanted[changed]
-    rows[at, old], rows[at, new] = rows[at, new], rows[at, old]
-    return rows
 
 
 def _entropy(posterior: list[Field]) -> Field:

@@ -6,7 +6,7 @@ import json
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from ..anatomy.lungs import Lungs
 from ..anatomy.regions import side_of, third_of
 from ..config import Config
 from ..io.ct import CT, write_image, write_segmentation
+from ..io.geometry import Geometry
 from ..io.image_file import write_parts
 from ..io.whole_file import writing
 from ..report.page import summary_text, write_report
@@ -25,6 +26,7 @@ from ..report.pictures import draw_montage, draw_panels
 from ..report.quantify import Quantities, Tally
 from ..talk import SILENT, Talk
 from ..threads import in_threads, slabs
+from .evidence import draw_labels, least_voxels
 from .uncertainty import UncertainRegion, uncertain_regions
 
 FORMAT = 1
@@ -44,6 +46,7 @@ class Result:
         ct: the CT as read (its HU are not air-corrected).
         lungs: the lung mask and its regions.
         labels: (z, y, x) uint8 class ids on the CT's grid, 0 outside the lungs.
+        evidence: (z, y, x) uint16 there, for :func:`.evidence.draw_labels`; 0 outside the lungs.
         entropy: (z, y, x) float16, entropy of the class posterior, 0 certain .. 1 undecided.
         components: what every component of the mixture looks like and which tissue it is, ready for JSON.
         shift_hu: air-offset correction that was added to every HU.
@@ -56,6 +59,7 @@ class Result:
     ct: CT
     lungs: Lungs
     labels: NDArray[np.uint8]
+    evidence: NDArray[np.uint16]
     entropy: NDArray[np.float16]
     components: tuple[dict[str, Any], ...]
     shift_hu: float
@@ -75,6 +79,18 @@ class Result:
     def uncertain(self) -> list[UncertainRegion]:
         """Where to look first."""
         return uncertain_regions(self.entropy, self.labels, self.ct.geometry)
+
+    def redrawn(self, sensitivity: float) -> Result:
+        """The result that a run with another sensitivity gives, without that run.
+
+        Raises:
+            InputError: code ``bad-setting``, a sensitivity outside 0..1.
+        """
+        config = replace(self.config, sensitivity=sensitivity)
+        labels = drawn(self.evidence, config, self.ct.geometry)
+        return replace(
+            self, labels=labels, config=config, provenance={**self.provenance, "config": asdict(config)}
+        )
 
     def summary(self) -> str:
         """The class table as plain text."""
@@ -100,6 +116,7 @@ class Result:
             self._write_segmentation,
             self._write_labels,
             self._write_regions,
+            self._write_evidence,
         )
         steps = (self._find_uncertain, self._write_raw) if raw else people
         begin, stage = time.monotonic(), talk.at("output")
@@ -126,6 +143,9 @@ class Result:
     def _write_regions(self, folder: Path) -> None:
         write_image(folder / "regions.nii.gz", self.lungs.regions, self.ct.geometry)
 
+    def _write_evidence(self, folder: Path) -> None:
+        write_image(folder / "evidence.nii.gz", self.evidence, self.ct.geometry)
+
     def _write_entropy(self, folder: Path) -> None:
         path = folder / "entropy.nii.gz"
         write_parts(path, self.ct.geometry, np.float32, self._rounded_entropy)
@@ -138,6 +158,7 @@ class Result:
         """The maps as plain voxels, for a program that reads them at once."""
         write_image(folder / "labels.mhd", self.labels, self.ct.geometry)
         write_image(folder / "regions.mhd", self.lungs.regions, self.ct.geometry)
+        write_image(folder / "evidence.mhd", self.evidence, self.ct.geometry)
         write_parts(folder / "entropy.mhd", self.ct.geometry, np.float32, self._rounded_entropy)
 
     def _find_uncertain(self, folder: Path) -> None:
@@ -166,6 +187,11 @@ class Result:
         text = json.dumps(_finite(content), indent=2, allow_nan=False)
         with writing(folder / "result.json") as aside:
             aside.write_text(text + "\n", encoding="utf-8")
+
+
+def drawn(evidence: NDArray[np.uint16], config: Config, geometry: Geometry) -> NDArray[np.uint8]:
+    """Labels (z, y, x) uint8 that the settings draw from evidence on a grid."""
+    return draw_labels(evidence, config.sensitivity, least_voxels(config.island_ml, geometry))
 
 
 def _finite(value: Any) -> Any:

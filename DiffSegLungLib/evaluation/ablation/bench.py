@@ -21,6 +21,7 @@ from ...model.mixture import KINDS
 from ...segmentation.decision import cluster_cells, fuse_cells
 from ...segmentation.fusion import Fusion
 from ...segmentation.preparation import Parenchyma, Prepared, prepare
+from ...segmentation.result import drawn
 from ...training.dataset import level_and_spread, z_scored
 from ..agreement import Truth
 from ..rivals.descriptions import encoder_features
@@ -85,8 +86,10 @@ class Bench:
 
     def measure(self, switch: Switch) -> dict[str, Any]:
         """Numbers of :meth:`agreement.Truth.measure` with a switch set."""
+        config = replace(self._config, **switch.changes)
         lungs = self.lungs[self.truth.box]
-        return self.truth.measure(*self.fused(switch).onto(self.truth.geometry, lungs))
+        evidence, entropy = self.fused(switch).onto(self.truth.geometry, lungs)
+        return self.truth.measure(drawn(evidence, config, self.truth.geometry), entropy)
 
     @cached_property
     def lungs(self) -> NDArray[np.bool_]:
