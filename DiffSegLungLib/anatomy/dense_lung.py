@@ -105,7 +105,7 @@ def _with_hazy_lung(chest: Chest, lung: Mask) -> Mask:
     keep = counts * VOXEL_ML >= LEAST_ML
     touching = np.bincount(labels[dilated(lung, COARSE_MM)], minlength=len(counts)) > 0
     touching[0] = False
-    return lung | (keep & touching)[labels]
+    return np.asarray(lung | (keep & touching)[labels])
 
 
 def _pleural_space(

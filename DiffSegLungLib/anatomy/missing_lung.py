@@ -236,7 +236,7 @@ class _OneLung:
 def _towards_the_middle(mask: Mask, side: int) -> Mask:
     """What lies in every row of a mask beyond its last voxel on the way to the middle of the chest."""
     wide = np.flip(mask, 2) if side == RIGHT else mask
-    beyond = wide.any(axis=2)[:, :, None] & ~np.logical_or.accumulate(wide, axis=2)
+    beyond = wide.any(axis=2, keepdims=True) & ~np.logical_or.accumulate(wide, axis=2)
     return np.flip(beyond, 2) if side == RIGHT else beyond
 
 
