@@ -32,8 +32,9 @@ END_DEPTH_MM, END_MM = 7.5, 12.5
 """How deep in the mirror image a core has to lie, and half its thickness, between lung and at its ends. Of
 fourteen patients, only three with masses have any."""
 
-GROWN_MM, END_GROWN_MM = 25.0, 60.0
+GROWN_MM, END_GROWN_MM = 30.0, 60.0
 FORWARD_MM, END_FORWARD_MM = {RIGHT: 60.0, LEFT: 0.0}, {RIGHT: 60.0, LEFT: 20.0}
+BESIDE_HEART_MM = 60.0
 ROUNDED_MM, PLEURA_MM, SMOOTHING_MM = 8.5, 6.5, 5.0
 """Columns do not reach the round sides of a mass; beyond the mirror image of the pleura nothing is added."""
 
@@ -125,6 +126,7 @@ class _OneLung:
         tissue: what may be diseased lung.
         clear: where a core may lie.
         outer: where something may be added.
+        beside_heart: columns (x) farther to the side than what the heart dents.
         side: 1 right, 2 left.
         behind: the row of the other lung's middle.
         higher_mm: how far in front its diaphragm stands above the other lung's.
@@ -137,6 +139,7 @@ class _OneLung:
     tissue: Mask
     clear: Mask
     outer: Mask
+    beside_heart: Mask
     side: int
     behind: int
     higher_mm: float
@@ -164,6 +167,7 @@ class _OneLung:
             tissue,
             clear,
             outer,
+            away_mm >= DENT_MM,
             side,
             behind,
             _higher(own, expected, behind),
@@ -205,7 +209,8 @@ class _OneLung:
     def _room(self, forward_mm: float) -> Mask:
         """Where something may be added, so far in front of the other lung's middle and behind it."""
         room = self.outer.copy()
-        room[:, : max(0, self.behind - round(forward_mm / COARSE_MM))] = False
+        for where, mm in ((self.beside_heart, BESIDE_HEART_MM), (~self.beside_heart, forward_mm)):
+            room[:, : max(0, self.behind - round(mm / COARSE_MM)), where] = False
         return room
 
     def _like(self, core: Mask) -> Mask:
