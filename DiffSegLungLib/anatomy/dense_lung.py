@@ -18,8 +18,8 @@ from .thorax import Chest
 
 ANGLES = 240
 BONE_HU = 160.0
-FAT_HU, TISSUE_HU = -40.0, 140.0
-"""Disease lies between fat and bone."""
+FAT_HU, TISSUE_HU = (-150.0, -40.0), 140.0
+"""Disease lies between fat and bone, or between aerated lung and fat."""
 
 RIB_PITCH_MM, RIB_PITCH_DEG = 15.0, 6.0
 """Between two ribs a ray finds none; within this much up, down and aside there is one."""
@@ -39,6 +39,8 @@ FRONT_DEG, BACK_DEG, LONE_DEG = 50.0, 20.0, 60.0
 and from a lone lung those that do not lead outwards, since the heart may lie on them."""
 
 THIN_MM, LEAST_ML = 4.0, 2.0
+HAZY_MM = 5.0
+"""Where aerated lung borders on tissue, what lies half-way is thinner than twice this."""
 
 
 @dataclass(frozen=True)
@@ -71,9 +73,9 @@ def dense_lung(chest: Chest, sides: NDArray[np.uint8]) -> Mask:
         bool (z, y, x) on the coarse grid, disjoint from the aerated lung.
     """
     rays = _rays(sides)
-    tissue = (chest.hu > FAT_HU) & (chest.hu < TISSUE_HU) & ~chest.exterior
+    tissue = tissue_of(chest)
     hu, outside = rays.along(chest.hu), rays.along(chest.exterior)
-    lung = sides > 0
+    lung = _with_hazy_lung(chest, sides > 0)
     # What the first pass finds is lung to the rays of the second.
     for _ in range(2):
         room, at_wall = _pleural_space(rays.along(lung), hu, outside, rays.to_the_side)
@@ -88,6 +90,22 @@ def dense_lung(chest: Chest, sides: NDArray[np.uint8]) -> Mask:
     return np.asarray(
         (dense | (closed(lung, SMOOTHING_MM) & dilated(dense, SMOOTHING_MM) & soft)) & (sides == 0)
     )
+
+
+def tissue_of(chest: Chest) -> Mask:
+    """What may be dense lung by its HU, coarse: neither aerated nor fat nor bone."""
+    hazy = (chest.hu >= chest.threshold) & (chest.hu < FAT_HU[0])
+    return (hazy | ((chest.hu > FAT_HU[1]) & (chest.hu < TISSUE_HU))) & ~chest.exterior
+
+
+def _with_hazy_lung(chest: Chest, lung: Mask) -> Mask:
+    """Lung, and what touches it and is neither aerated nor as dense as fat: nothing else in a chest is."""
+    hazy = (chest.hu >= chest.threshold) & (chest.hu < FAT_HU[0]) & ~chest.exterior & ~lung
+    labels, counts = components(opened(hazy, HAZY_MM))
+    keep = counts * VOXEL_ML >= LEAST_ML
+    touching = np.bincount(labels[dilated(lung, COARSE_MM)], minlength=len(counts)) > 0
+    touching[0] = False
+    return np.asarray(lung | (keep & touching)[labels])
 
 
 def _pleural_space(

@@ -202,15 +202,15 @@ def enclosed_tissue(chest: Chest, lung: Mask) -> Mask:
     seen = np.zeros(lung[box].shape, np.uint8)
     for direction in product((-1, 0, 1), repeat=3):
         if any(direction):
-            seen += _seen_along(lung[box], direction)
+            seen += seen_along(lung[box], direction, SIGHT_MM)
     tissue = (chest.hu[box] < CONTRAST_HU) & ~chest.exterior[box] & ~lung[box]
     found[box] = opened(tissue & (seen >= ENCLOSING_DIRECTIONS), COARSE_MM)
     return found
 
 
-def _seen_along(mask: Mask, direction: tuple[int, ...]) -> Mask:
-    """Voxels from which the mask is met within :data:`SIGHT_MM` against a direction of the grid."""
-    reach = int(SIGHT_MM / (COARSE_MM * np.linalg.norm(direction)))
+def seen_along(mask: Mask, direction: tuple[int, ...], reach_mm: float) -> Mask:
+    """Voxels from which a coarse mask (z, y, x) is met within so many mm against a direction of the grid."""
+    reach = int(reach_mm / (COARSE_MM * np.linalg.norm(direction)))
     seen, covered = mask, 1
     while covered < reach:
         step = min(covered, reach - covered)

@@ -28,6 +28,7 @@ from .lung_shape import (
     nearest_side,
     solid_lung,
 )
+from .missing_lung import missing_lung
 from .regions import regions_of, side_of, third_of
 from .shapes import COARSE_MM, dilated
 from .thorax import Chest, chest_of, with_cut_lungs
@@ -185,10 +186,13 @@ def _search(ct: CT, talk: Talk, enlarged: float = 1.0, *, cut: bool = False) -> 
     if dense.any():
         box = bounding_box((solid > 0) | dense)
         solid[box][dense[box]] = nearest_side(solid[box])[dense[box]]
+    missing = missing_lung(chest, solid)
+    lung_after_all = (missing.sides > 0) & ~dilated(airway, COARSE_MM)
+    solid[lung_after_all] = missing.sides[lung_after_all]
     talk.advance(0.75)
     labels, lumen = lungs_at_full_resolution(seen, chest, solid, aerated, airway)
     talk.advance(0.95)
-    notes = unusual_lungs(chest, solid, aerated, enlarged)
+    notes = unusual_lungs(chest, solid, aerated, missing.doubts, enlarged)
     return Lungs(regions_of(labels, ct.geometry), lumen, notes)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -16,10 +18,15 @@ EXPIRATION_HU = -700.0
 """Median of a lung in full inspiration: -900 to -800 HU; breathing freely: down to -730 HU."""
 
 CUT_CM2 = 10.0
+STEP_ML = 50.0
 
 
 def unusual_lungs(
-    chest: Chest, sides: NDArray[np.uint8], aerated: Mask, enlarged: float = 1.0
+    chest: Chest,
+    sides: NDArray[np.uint8],
+    aerated: Mask,
+    doubts: Sequence[tuple[float, int, str]] = (),
+    enlarged: float = 1.0,
 ) -> tuple[str, ...]:
     """Notes for the user on lungs that were found, one sentence each.
 
@@ -27,6 +34,7 @@ def unusual_lungs(
         chest: the chest.
         sides: uint8 coarse (z, y, x), 0 outside, 1 right and 2 left lung, solid.
         aerated: bool coarse, the aerated part.
+        doubts: what may be lung and was left out: ml, side, and part of the lung.
         enlarged: how many times as large as it is the chest was looked at.
     """
     notes = []
@@ -45,6 +53,12 @@ def unusual_lungs(
     if places:
         notes.append(
             f"The field of view cuts the lungs {' and '.join(places)}: only the part it shows is measured."
+        )
+    for ml, side, part in doubts:
+        rounded = max(1, round(ml / enlarged**3 / STEP_ML)) * STEP_ML
+        notes.append(
+            f"About {rounded:.0f} ml at the {part} of the {SIDES[side]} lung may be diseased lung that was "
+            "left out, or fluid; if it is lung, draw it, or take any segmentation as lungs (--lungs)."
         )
     middle = float(np.median(chest.hu[aerated])) if aerated.any() else -1000.0
     if middle > EXPIRATION_HU:

@@ -93,8 +93,9 @@ class Result:
         )
 
     def summary(self) -> str:
-        """The class table as plain text."""
-        return summary_text(self.tables)
+        """The class table and notes on what is unusual about CT and lungs, as plain text."""
+        notes = (f"Note: {note}" for note in (*self.ct.notes, *self.lungs.notes))
+        return "\n".join((summary_text(self.tables), *notes))
 
     def save(self, folder: str | Path, talk: Talk = SILENT, *, raw: bool = False) -> None:
         """Write every output file into an existing folder, replacing files of the same name.

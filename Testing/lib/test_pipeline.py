@@ -53,6 +53,12 @@ def test_every_lung_voxel_has_a_class_and_no_other_has(result: Result) -> None:
     assert set(np.unique(result.labels)) <= {0, *(c.id for c in CLASSES)}
 
 
+def test_the_summary_ends_with_what_is_unusual(result: Result) -> None:
+    noted = replace(result, lungs=replace(result.lungs, notes=("One.", "Two.")))
+    plain = replace(result, lungs=replace(result.lungs, notes=()))
+    assert noted.summary() == f"{plain.summary()}\nNote: One.\nNote: Two."
+
+
 def test_the_entropy_is_a_share_and_lives_in_the_lungs(result: Result) -> None:
     assert result.entropy.dtype == np.float16
     assert result.entropy.min() >= 0.0

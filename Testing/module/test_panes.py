@@ -1,5 +1,6 @@
 """Results and refinement in the panel: numbers, charts, 3D, uncertainty, export, and edits."""
 
+import json
 import time
 
 import numpy as np
@@ -160,6 +161,21 @@ def test_numbers_say_which_region_they_are_of_and_how_the_ct_was_corrected(desk)
     desk.node.SetAttribute("DiffSegLung.airShiftHU", "nan")
     desk.panel.update()
     assert "corrected" not in desk.ui.densityLabel.text
+
+
+def test_what_was_unusual_about_the_lungs_stands_below_the_numbers(desk):
+    stored = json.loads(desk.node.GetAttribute("DiffSegLung.provenance"))
+    doubt = "About 300 ml at the base of the right lung may be diseased lung that was left out."
+    for notes, shown in (
+        ([doubt, "Air reads -1000 HU."], doubt),
+        (["Air reads -1000 HU."], ""),  # the line of densities says how the air was corrected
+        ("damaged", ""),
+    ):
+        desk.node.SetAttribute("DiffSegLung.provenance", json.dumps({**stored, "notes": notes}))
+        desk.panel.update()
+        assert desk.ui.notesLabel.text == shown
+    desk.parameters.outputSegmentation = None
+    assert desk.ui.notesLabel.text == ""
 
 
 def test_the_slices_jump_to_the_uncertain_region(desk):

@@ -13,7 +13,7 @@ from DiffSegLungLib.errors import DiffSegLungError
 
 from ..scene import results
 from ..scene.parameters import DiffSegLungParameters
-from ..scene.result_nodes import SHIFT
+from ..scene.result_nodes import SHIFT, notesOf
 from ..scene.surfaces import hideIn3D, isShownIn3D, surfaceSteps
 from ..work.tasks import Task
 from .contract import Widgets
@@ -80,6 +80,9 @@ class ResultsPane:
         found = results.resultsOf(node) if node is not None else None
         region = self._parameters.region if self._parameters is not None else ""
         self._table.show(found, region, _airShift(node) if node is not None else 0.0)
+        notes = notesOf(node) if node is not None else []
+        self._ui.notesLabel.text = "\n".join(notes)
+        self._ui.notesLabel.visible = bool(notes)
         self._ui.volumeChartButton.enabled = found is not None and found.volumeChart is not None
         self._ui.histogramChartButton.enabled = found is not None and found.histogramChart is not None
         self._ui.show3DButton.checked = node is not None and isShownIn3D(node)

@@ -124,6 +124,14 @@ def stored(segmentationNode: slicer.vtkMRMLSegmentationNode, attribute: str) -> 
         return None
 
 
+def notesOf(segmentationNode: slicer.vtkMRMLSegmentationNode) -> list[str]:
+    """What the user should know about the CT and its lungs; none where nothing that can be read is stored."""
+    found = stored(segmentationNode, PROVENANCE)
+    notes = found.get("notes") if isinstance(found, dict) else None
+    # The last one says how the air was corrected, which the line of densities does as well.
+    return [note for note in notes if isinstance(note, str)][:-1] if isinstance(notes, list) else []
+
+
 def _own(segmentationNode: slicer.vtkMRMLSegmentationNode, role: str) -> slicer.vtkMRMLNode | None:
     node = segmentationNode.GetNodeReference(ROLE + role)
     if node is None or not node.IsA(_CLASSES[role]):

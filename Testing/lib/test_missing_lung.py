@@ -1,0 +1,120 @@
+"""Diseased lung that aerated lung does not show: kept where the shape of the chest tells, named where not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+from analytic_chest import AnalyticChest, analytic_chest
+from numpy.typing import NDArray
+
+from DiffSegLungLib.anatomy.lungs import Lungs, segment_lungs
+from DiffSegLungLib.io.ct import CT
+
+
+@pytest.fixture(scope="module")
+def chest() -> AnalyticChest:
+    return analytic_chest()
+
+
+@pytest.fixture(scope="module")
+def healthy(chest: AnalyticChest) -> Lungs:
+    return segment_lungs(chest.ct)
+
+
+def share(inner: NDArray[np.bool_], outer: NDArray[np.bool_]) -> float:
+    """How much of a region lies within another."""
+    return float((inner & outer).sum() / inner.sum())
+
+
+def lower_lobe(chest: AnalyticChest) -> NDArray[np.bool_]:
+    """553 ml at the base of the left lung, down to the diaphragm, from the spine to the ribs."""
+    _x, y, z = chest.position
+    return chest.left & (z < -20) & (y > -20)
+
+
+@pytest.mark.parametrize(
+    ("centre", "radius", "least"),
+    [
+        ((50, 35, 0), 42.0, 0.85),  # on the mediastinum, 0.53 before
+        ((-50, 35, 0), 42.0, 0.95),  # 0.53
+        ((72, 40, -75), 45.0, 0.8),  # on the diaphragm, 0.10
+        ((-72, 40, -75), 45.0, 0.8),  # 0.09
+        ((72, 20, 85), 40.0, 0.85),  # at the apex, 0.32
+    ],
+)
+def test_a_mass_without_lung_towards_the_middle_stays_inside(
+    chest: AnalyticChest, healthy: Lungs, centre: tuple[float, float, float], radius: float, least: float
+) -> None:
+    mass = chest.ball(centre, radius) & (chest.right | chest.left)
+    found = segment_lungs(chest.painted(mass, 35))
+    assert share(mass, found.mask) > least
+    assert not (found.mask & chest.trachea).any()
+    # What is added beyond the healthy lungs is a rim: a fifth of the mass at most.
+    assert (found.mask & ~healthy.mask).sum() < 0.2 * mass.sum()
+
+
+def test_a_consolidated_lower_lobe_stays_inside(chest: AnalyticChest, healthy: Lungs) -> None:
+    lobe = lower_lobe(chest)
+    found = segment_lungs(chest.painted(lobe, 40))
+    assert share(lobe, found.side == 2) > 0.65  # nothing before
+    assert (found.mask & ~healthy.mask).sum() < 0.05 * lobe.sum()
+
+
+def test_lung_denser_than_aerated_and_less_dense_than_fat_stays_inside(chest: AnalyticChest) -> None:
+    lobe = lower_lobe(chest)
+    found = segment_lungs(chest.painted(lobe, -300))
+    assert share(lobe, found.side == 2) > 0.85  # nothing before
+    assert not found.notes
+
+
+def test_fluid_stays_outside_and_is_named(chest: AnalyticChest) -> None:
+    fluid = lower_lobe(chest)
+    found = segment_lungs(chest.painted(fluid, 8))
+    assert share(fluid, found.mask) < 0.05
+    (note,) = found.notes
+    assert note.startswith("About 350 ml at the base of the left lung may be diseased lung")
+    assert "--lungs" in note
+
+
+def test_a_raised_diaphragm_stays_outside_and_is_named(chest: AnalyticChest) -> None:
+    liver = chest.right & (chest.position[2] < -50)
+    found = segment_lungs(chest.painted(liver, 55))
+    assert share(liver, found.mask) < 0.05
+    assert any("at the base of the right lung" in note for note in found.notes)
+
+
+def test_healthy_lungs_leave_no_doubt(healthy: Lungs) -> None:
+    assert not healthy.notes
+
+
+@pytest.mark.realct
+def test_the_contoured_tumour_of_a_real_ct_stays_inside(real_data: Path) -> None:
+    """On aorta and hilum; 14 % of it were kept. Of the lymph nodes between the lungs nothing is lung."""
+    ct = CT.read(real_data / "ct" / "4d-lung_113_phase40.nii.gz")
+    contours = sitk.GetArrayFromImage(sitk.ReadImage(real_data / "contours" / "4d-lung_113_tumour.nii.gz"))
+    found = segment_lungs(ct)
+    assert share(contours == 1, found.side == 2) >= 0.9
+    assert not (found.mask & (contours == 2)).any()
+    assert not any("left out" in note for note in found.notes)
+
+
+@pytest.mark.realct
+@pytest.mark.parametrize(
+    ("name", "right_ml", "left_ml"),
+    [
+        ("cptac-lscc_c3n-00247_b70f", 2652, 1880),  # large heart and pulmonary artery, contrast
+        ("acrin-flt-breast_013_b10f", 1308, 976),  # shallow breath
+        ("cptac-pda_c3l-00189_lung", 495, 463),  # bases alone
+    ],
+)
+def test_lungs_without_hidden_disease_are_as_before(
+    real_data: Path, name: str, right_ml: float, left_ml: float
+) -> None:
+    ct = CT.read(real_data / "ct" / f"{name}.nii.gz")
+    found = segment_lungs(ct)
+    volumes = [float((found.side == side).sum() * ct.geometry.voxel_ml) for side in (1, 2)]
+    assert volumes == pytest.approx([right_ml, left_ml], rel=0.002)
+    assert not any("left out" in note for note in found.notes)
