@@ -19,7 +19,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 import DiffSegLungLib
-from DiffSegLungLib.anatomy.lungs import segment_lungs
 from DiffSegLungLib.classes import BY_ID, HEALTHY
 from DiffSegLungLib.config import Config
 from DiffSegLungLib.evaluation.disease import own_disease
@@ -84,7 +83,7 @@ def main() -> None:
 def _samples(path: Path, rng: np.random.Generator) -> Iterator[tuple[str, NDArray[np.float32]]]:
     """Statistics of half cells by kind of disease, and of lung that no disease touched."""
     ct = CT.read(path)
-    healthy = prepare(ct, segment_lungs(ct), Config()).parenchyma
+    healthy = prepare(ct, None, Config()).parenchyma
     canonical = healthy.canonical
     ill = own_disease(path.name.removesuffix(".nii.gz"), canonical.geometry)
     untouched = np.flatnonzero(_share(ill, healthy.half) == 0)
