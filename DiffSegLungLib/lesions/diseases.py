@@ -300,13 +300,11 @@ class _Scene:
         whole: Box = (slice(0, hu.shape[0]), slice(0, hu.shape[1]), slice(0, hu.shape[2]))
         middle = (hu.shape[0] / 2, hu.shape[1] / 2, hu.shape[2] / 2)
         ground = Ground.of(hu, inside, spacing)
-        # No vessel near: as far as can be.
-        vessels = pleura_distance(ground.dense * inside < 0.9, spacing, repeat)
         lungs = Lungs(
             grid_of(whole, middle, spacing, repeat),
             np.repeat(inside, repeat, axis=0),
             pleura_distance(_closed(inside, spacing), spacing, repeat),
-            vessels,
+            np.repeat((ground.dense > 0.9) & inside, repeat, axis=0),
         )
         depth = depth_share(inside, spacing, repeat)
         return cls(ground, lungs, depth, base_hu(hu, inside), spacing, repeat, rng)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,14 +16,16 @@ from numpy.typing import NDArray
 from .textures import Field, Grid, spline_field
 
 Points = NDArray[np.float32]
+Kind = TypeVar("Kind", bound=np.generic)
 
-_CANDIDATES = 14
+# A rank fits into five bits.
+_MOST_CANDIDATES, _RANK_BITS = 31, np.int32(31)
 # Seeds repeat after this many cells, in one of a few arrangements, turned and shifted: nobody sees it, and it
 # is cheap.
 _TILE_CELLS, _TILES = 9, 6
 _APART, _DROPPED = 0.8, 0.12
-_TILE_FROM_VOXELS = 120_000
 _FAR_MM = 1e3
+_AT_ONCE = 2**16
 
 
 @dataclass(frozen=True)
@@ -87,17 +90,12 @@ def tessellate(
         layers: (z, y, x) mm, depth below the pleura: seeds move to the middle of layers one cell thick.
     """
     where = np.ones(grid.shape, bool) if where is None else where
-    if layers is None and np.count_nonzero(where) > _TILE_FROM_VOXELS:
-        tile = _tile_shape(grid, size_mm)
-        if np.prod(tile) < 0.5 * np.count_nonzero(where):
-            return _repeated(grid, tile, size_mm, bend_mm, rng)
     seeds = _seeds_over(grid, size_mm, rng)
     if layers is not None:
         seeds = _layered(seeds, grid, layers, size_mm)
     bend = [bend_mm * spline_field(grid, 1.5 * size_mm, rng) for _ in range(2 if bend_mm else 0)]
-    found = _nearest_two(grid, where, seeds, size_mm, bend)
     number = np.arange(1, len(seeds) + 1, dtype=np.int32)
-    return _scattered(grid, where, found, seeds, number)
+    return _nearest(grid, where, seeds, number, bend, size_mm=size_mm)
 
 
 @lru_cache(maxsize=_TILES)
@@ -136,47 +134,6 @@ def _seeds_over(grid: Grid, size_mm: float, rng: np.random.Generator) -> Points:
     return np.asarray(seeds[(seeds < high).all(axis=1)], np.float32)
 
 
-def _tile_shape(grid: Grid, size_mm: float) -> tuple[int, int, int]:
-    z, y, x = (max(2, round(_TILE_CELLS * size_mm / s)) for s in grid.spacing)
-    return z, y, x
-
-
-def _repeated(
-    grid: Grid, shape: tuple[int, int, int], size_mm: float, bend_mm: float, rng: np.random.Generator
-) -> Cells:
-    """A periodic tessellation of one tile, repeated over the grid."""
-    small = Grid(*(np.arange(n, dtype=np.float64) * s for n, s in zip(shape, grid.spacing, strict=True)))
-    period = np.asarray(shape) * np.asarray(grid.spacing)
-    inner = _arranged(rng) * period
-    shifts = np.stack(np.meshgrid(*[(-1, 0, 1)] * 3, indexing="ij"), -1).reshape(-1, 1, 3)
-    seeds = (inner + shifts * period).reshape(-1, 3).astype(np.float32)
-    number = np.tile(np.arange(1, len(inner) + 1, dtype=np.int32), 27)
-    near = ((seeds > -2.5 * size_mm) & (seeds < period + 2.5 * size_mm)).all(axis=1)
-    everywhere = np.ones(shape, bool)
-    bend = [_ripple(small, period, bend_mm, rng) for _ in range(2 if bend_mm else 0)]
-    found = _nearest_two(small, everywhere, seeds[near], size_mm, bend)
-    tile = _scattered(small, everywhere, found, seeds[near], number[near])
-    index = np.ix_(
-        *((np.arange(n) + int(rng.integers(m))) % m for n, m in zip(grid.shape, shape, strict=True))
-    )
-    return Cells(
-        tile.face_mm[index], tile.seed_mm[index], tile.own[index], tile.other[index],
-        tile.voxel_mm[index], tile.count,
-    )  # fmt: skip
-
-
-def _ripple(grid: Grid, period: NDArray[np.float64], sd_mm: float, rng: np.random.Generator) -> Field:
-    """A field of this standard deviation that has the period of a tile: a few waves that fit into it."""
-    z, y, x = grid.open()
-    field = np.zeros(grid.shape, np.float32)
-    for _ in range(4):
-        turns = rng.integers(-4, 5, 3) * 2 * np.pi / period
-        field += np.cos(turns[0] * z + turns[1] * y + turns[2] * x + rng.uniform(0, 2 * np.pi)).astype(
-            np.float32
-        )
-    return field * np.float32(sd_mm / 2**0.5)
-
-
 def _layered(seeds: Points, grid: Grid, layers: Field, size_mm: float) -> Points:
     """Seeds moved along the pleura's normal to the middle of their layer."""
     from scipy import ndimage
@@ -193,83 +150,132 @@ def _layered(seeds: Points, grid: Grid, layers: Field, size_mm: float) -> Points
     return np.asarray(seeds + move[:, None] * slope, np.float32)
 
 
-Found = tuple[NDArray[np.intp], NDArray[np.intp], Field, Field]
+@dataclass(frozen=True)
+class _Blocks:
+    """A grid cut into blocks of voxels that share the few seeds that come into question.
+
+    Attributes:
+        grid: what is cut.
+        size: voxels of a block along (z, y, x).
+        count: blocks along (z, y, x).
+        used: (n,) flat numbers of the blocks that matter.
+    """
+
+    grid: Grid
+    size: tuple[int, int, int]
+    count: tuple[int, int, int]
+    used: NDArray[np.intp]
+
+    @classmethod
+    def of(cls, grid: Grid, where: NDArray[np.bool_], edge_mm: float) -> _Blocks:
+        """Blocks of about this edge that hold any wanted voxel."""
+        bz, by, bx = (max(1, round(edge_mm / s)) for s in grid.spacing)
+        nz, ny, nx = (-(-n // b) for n, b in zip(grid.shape, (bz, by, bx), strict=True))
+        blocks = cls(grid, (bz, by, bx), (nz, ny, nx), np.zeros(0, np.intp))
+        wanted = blocks._cut(where).reshape(nz * ny * nx, -1).any(axis=1)
+        return cls(grid, (bz, by, bx), (nz, ny, nx), np.flatnonzero(wanted))
+
+    def _cut(self, values: NDArray[Kind]) -> NDArray[Kind]:
+        whole = [n * b for n, b in zip(self.count, self.size, strict=True)]
+        missing = [(0, w - n) for w, n in zip(whole, values.shape, strict=True)]
+        padded = np.pad(values, missing, mode="edge") if any(m for _, m in missing) else values
+        shape = [n for pair in zip(self.count, self.size, strict=True) for n in pair]
+        return padded.reshape(shape).transpose(0, 2, 4, 1, 3, 5)
+
+    def cut(self, values: NDArray[Kind]) -> NDArray[Kind]:
+        """(n, z, y, x) of the used blocks."""
+        return self._cut(values).reshape(-1, *self.size)[self.used]
+
+    def joined(self, blocks: NDArray[Kind], fill: float) -> NDArray[Kind]:
+        """(z, y, x) of the grid, ``fill`` where no block was used."""
+        if len(self.used) == np.prod(self.count):
+            whole = blocks
+        else:
+            whole = np.full((int(np.prod(self.count)), *self.size), fill, blocks.dtype)
+            whole[self.used] = blocks
+        whole = whole.reshape(*self.count, *self.size).transpose(0, 3, 1, 4, 2, 5)
+        full = [n * b for n, b in zip(self.count, self.size, strict=True)]
+        z, y, x = self.grid.shape
+        return np.ascontiguousarray(whole.reshape(full)[:z, :y, :x])
+
+    def positions(self) -> list[NDArray[np.float32]]:
+        """Coordinates of the used blocks' voxels along each axis, (n, block's voxels along it)."""
+        found = []
+        for axis, index in enumerate(np.unravel_index(self.used, self.count)):
+            at = index[:, None] * self.size[axis] + np.arange(self.size[axis])
+            start, step = self.grid.axes[axis][0], self.grid.spacing[axis]
+            found.append((start + step * at).astype(np.float32))
+        return found
 
 
-def _nearest_two(
-    grid: Grid, where: NDArray[np.bool_], seeds: Points, size_mm: float, bend: list[Field]
-) -> Found:
-    """Numbers of the two nearest seeds of the wanted voxels, and the squared distances."""
-    from scipy.spatial import cKDTree
-
-    tree = cKDTree(seeds)
-    index = np.nonzero(where)
-    points = [a[i].astype(np.float32) for a, i in zip(grid.axes, index, strict=True)]
-    for axis, shift in zip((1, 2), bend, strict=False):
-        points[axis] = points[axis] + shift[index]
-    block = [max(1, round(size_mm / 3 / s)) for s in grid.spacing]
-    if np.prod(block) < 8 or len(points[0]) < 1000:
-        distance, seed = (np.asarray(v) for v in tree.query(np.stack(points, 1), k=2))
-        return (
-            seed[:, 0],
-            seed[:, 1],
-            distance[:, 0].astype(np.float32) ** 2,
-            distance[:, 1].astype(np.float32) ** 2,
-        )
-    # All voxels of a block share the few seeds that come into question.
-    coarse = [-(-n // b) for n, b in zip(grid.shape, block, strict=True)]
-    of = [i // b for i, b in zip(index, block, strict=True)]
-    code = (of[0] * coarse[1] + of[1]) * coarse[2] + of[2]
-    count = np.bincount(code, minlength=int(np.prod(coarse)))
-    used = np.flatnonzero(count)
-    rank = np.zeros(len(count), np.intp)
-    rank[used] = np.arange(len(used))
-    rank = rank[code]
-    middle = np.stack([np.bincount(code, p, len(count))[used] / count[used] for p in points], 1)
-    _, near = tree.query(middle, k=min(_CANDIDATES, len(seeds)))
-    first = np.full(len(code), np.inf, np.float32)
-    second = first.copy()
-    who, next_who = (np.zeros(len(code), np.intp) for _ in range(2))
-    for column in np.asarray(near).T:
-        candidate = column[rank]
-        at = seeds[candidate]
-        squared = (points[0] - at[:, 0]) ** 2 + (points[1] - at[:, 1]) ** 2 + (points[2] - at[:, 2]) ** 2
-        wins, follows = squared < first, squared < second
-        next_who = np.where(wins, who, np.where(follows, candidate, next_who))
-        second = np.where(wins, first, np.where(follows, squared, second))
-        who, first = np.where(wins, candidate, who), np.where(wins, squared, first)
-    return who, next_who, first, second
-
-
-def _scattered(
+def _nearest(
     grid: Grid,
     where: NDArray[np.bool_],
-    found: Found,
     seeds: Points,
     number: NDArray[np.int32],
+    bend: list[Field],
+    *,
+    size_mm: float,
 ) -> Cells:
-    """What was found for the wanted voxels, as arrays of the whole grid."""
-    own, other, first, second = found
-    count = int(number.max()) + 1
-    normal = seeds[other] - seeds[own]
-    apart = np.maximum(np.sqrt((normal**2).sum(axis=1)), 1e-3)
-    across = np.abs(normal) @ np.asarray(grid.spacing, np.float32) / apart
+    """Cells of the wanted voxels, from the two nearest seeds of each."""
+    from scipy.spatial import cKDTree
 
-    def spread(values: NDArray[np.floating], fill: float) -> Field:
-        out = np.full(grid.shape, fill, np.float32)
-        out[where] = values
-        return out
-
-    def numbered(seed: NDArray[np.intp]) -> NDArray[np.int32]:
-        out = np.zeros(grid.shape, np.int32)
-        out[where] = number[seed]
-        return out
-
+    edge_mm = max(0.4 * size_mm, 3.5)
+    blocks = _Blocks.of(grid, where, edge_mm)
+    axes = blocks.positions()
+    # As many as fill the ball that reaches from a block's middle to the second seed of its corner.
+    reach = 0.85 + edge_mm * 3**0.5 / 2 / size_mm
+    few = min(int(1.25 * 4.19 * reach**3) + 4, _MOST_CANDIDATES, len(seeds))
+    middle = np.stack([a.mean(axis=1) for a in axes], 1)
+    near = np.asarray(cKDTree(seeds).query(middle, k=few)[1]).reshape(-1, few)
+    bends = [blocks.cut(b) for b in bend]
+    # A few thousand blocks at a time: what a pass leaves is still in the cache for the next one.
+    step = max(1, _AT_ONCE // int(np.prod(blocks.size)))
+    parts = []
+    for start in range(0, len(blocks.used), step):
+        some = slice(start, start + step)
+        y, x = axes[1][some, None, :, None], axes[2][some, None, None, :]
+        if bends:
+            y, x = y + bends[0][some], x + bends[1][some]
+        parts.append(_two_nearest(axes[0][some, :, None, None], y, x, seeds, near[some]))
+    own, other, near_mm2, next_mm2 = (np.concatenate(p) for p in zip(*parts, strict=True))
+    normal = [seeds[other, axis] - seeds[own, axis] for axis in range(3)]
+    apart = np.maximum(np.sqrt(normal[0] ** 2 + normal[1] ** 2 + normal[2] ** 2), np.float32(1e-3))
+    across = sum(np.abs(n) * np.float32(s) for n, s in zip(normal, grid.spacing, strict=True)) / apart
     return Cells(
-        spread((second - first) / (2 * apart), _FAR_MM),
-        spread(np.sqrt(first), _FAR_MM),
-        numbered(own),
-        numbered(other),
-        spread(across, 1.0),
-        count,
+        blocks.joined((next_mm2 - near_mm2) / (2 * apart), _FAR_MM),
+        blocks.joined(np.sqrt(near_mm2), _FAR_MM),
+        blocks.joined(number[own], 0),
+        blocks.joined(number[other], 0),
+        blocks.joined(np.asarray(across, np.float32), 1.0),
+        int(number.max()) + 1,
     )
+
+
+def _two_nearest(
+    z: Field, y: Field, x: Field, seeds: Points, near: NDArray[np.intp]
+) -> tuple[NDArray[np.intp], NDArray[np.intp], Field, Field]:
+    """Numbers and squared distances of the two nearest among a block's candidates, ``near`` (n, candidates)."""
+    shape = np.broadcast_shapes(z.shape, y.shape, x.shape)
+    first = np.full(shape, np.iinfo(np.int32).max, np.int32)
+    second = first.copy()
+    squared, other_axis = np.empty(shape, np.float32), np.empty(shape, np.float32)
+    for rank, candidate in enumerate(near.T):
+        at = seeds[candidate][:, :, None, None, None]
+        np.subtract(y, at[:, 1], out=squared)
+        squared *= squared
+        np.subtract(x, at[:, 2], out=other_axis)
+        other_axis *= other_axis
+        squared += other_axis
+        squared += (z - at[:, 0]) ** 2
+        # The lowest bits of a distance give way to who it belongs to: then one comparison sorts both.
+        code = squared.view(np.int32)
+        code &= ~_RANK_BITS
+        code |= np.int32(rank)
+        later = np.maximum(first, code, out=other_axis.view(np.int32))
+        np.minimum(first, code, out=first)
+        np.minimum(second, later, out=second)
+    row = np.arange(len(near))[:, None, None, None]
+    own, other = near[row, first & _RANK_BITS], near[row, second & _RANK_BITS]
+    near_mm2, next_mm2 = ((v & ~_RANK_BITS).view(np.float32) for v in (first, second))
+    return own, other, near_mm2, next_mm2

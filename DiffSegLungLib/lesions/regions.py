@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,13 +59,29 @@ class Lungs:
         grid: sample positions, mm; z grows towards the head, y towards the back.
         inside: (z, y, x) bool.
         pleura_mm: (z, y, x) distance to where the lung ends.
-        vessel_mm: (z, y, x) distance to the larger vessels.
+        vessels: (z, y, x) bool, the larger vessels.
     """
 
     grid: Grid
     inside: NDArray[np.bool_]
     pleura_mm: Field
-    vessel_mm: Field
+    vessels: NDArray[np.bool_]
+
+    @cached_property
+    def vessel_mm(self) -> Field:
+        """(z, y, x) distance to the larger vessels, to about 3 mm."""
+        from scipy import ndimage
+
+        step = [max(1, round(3 / s)) for s in self.grid.spacing]
+        coarse = ~self.vessels[:: step[0], :: step[1], :: step[2]]
+        if coarse.all():
+            return np.full(self.grid.shape, _FAR_MM, np.float32)
+        sampling = [n * s for n, s in zip(step, self.grid.spacing, strict=True)]
+        away = ndimage.distance_transform_edt(coarse, sampling=sampling).astype(np.float32)
+        for axis, n in enumerate(step):
+            away = np.repeat(away, n, axis=axis)
+        z, y, x = self.grid.shape
+        return np.asarray(away[:z, :y, :x])
 
     def region(
         self,
