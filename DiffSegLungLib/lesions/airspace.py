@@ -13,8 +13,8 @@ from .textures import Field, ball_depth, branches, smoothstep
 FAINTEST_HU, DENSEST_HU = 60.0, 350.0
 """Ground glass lifts the lung by this much."""
 
-_ML_A_BRONCHUS = 12.0
-_MOST_BRONCHI = 24
+_ML_A_BRONCHUS = 8.0
+_MOST_BRONCHI = 40
 
 
 def ground_glass(brush: Brush) -> Paint:
@@ -41,10 +41,12 @@ def _by_lobule(brush: Brush, depth: Field) -> tuple[Field, Field]:
     """Extent that takes lobules whole or not at all, and how strongly each is filled."""
     rng = brush.rng
     cells = brush.cells(float(rng.uniform(10, 20)), depth, margin_mm=12.0)
-    size = np.bincount(cells.own.ravel(), minlength=cells.count)
-    mean = np.bincount(cells.own.ravel(), depth.ravel(), cells.count) / np.maximum(size, 1)
-    own = cells.by_cell(mean + rng.normal(0, rng.uniform(1, 5), cells.count))
-    edge = np.where(cells.own > 0, soft_edge(own, 1.2), np.float32(0))
+    owned = cells.own > 0
+    own = cells.own[owned]
+    size = np.bincount(own, minlength=cells.count)
+    mean = np.bincount(own, depth[owned], cells.count) / np.maximum(size, 1)
+    taken = soft_edge(mean + rng.normal(0, rng.uniform(1, 5), cells.count), 1.2)
+    edge = np.where(owned, cells.by_cell(taken), np.float32(0))
     filled = 1 + rng.uniform(0, 0.3) * rng.standard_normal(cells.count)
     return np.asarray(edge, np.float32), cells.by_cell(np.clip(filled, 0.4, 1.6))
 

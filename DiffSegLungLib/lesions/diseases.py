@@ -122,6 +122,7 @@ _ONE_LUNG = 0.3
 _ANY = 0.15
 """How often a disease is none of the table but any patterns together."""
 _LEAST_VOXELS = 500
+_WIDESPREAD = 0.35
 _NOTCH_MM = 15.0
 
 
@@ -134,7 +135,7 @@ def fall_ill(
     probability: float = 0.5,
     most: int = 2,
 ) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
-    """Make lungs ill with some probability: half of the time by a disease, else by up to ``most`` islands.
+    """Make lungs ill with some probability: by a disease a third of the time, else by up to ``most`` islands.
 
     Args:
         hu: (z, y, x) HU; not changed.
@@ -147,7 +148,7 @@ def fall_ill(
     Returns:
         HU float32 and truth uint8 (z, y, x): class ids, 0 where nothing was changed.
     """
-    if rng.random() < 0.5:
+    if rng.random() >= _WIDESPREAD:
         return insert_random(hu, lungs, spacing_zyx, rng, probability=probability, most=most)
     if rng.random() >= probability or np.count_nonzero(lungs) < _LEAST_VOXELS:
         return np.array(hu, np.float32), np.zeros(hu.shape, np.uint8)

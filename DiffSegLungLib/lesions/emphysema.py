@@ -80,7 +80,8 @@ def bulla(brush: Brush) -> Paint:
         centres = rng.normal(0, 0.45 * brush.radius_mm * (count > 1), (count, 3))
         radii = brush.radius_mm * count ** (-0.22) * np.clip(rng.normal(1, 0.12, count), 0.7, 1.3)
     first, second = _two_deepest(brush, centres, radii)
-    bent = np.float32(0.05 * radii.mean()) * brush.field(float(max(radii.mean(), 3.0)))
+    mean = float(radii.mean()) if len(radii) else 3.0
+    bent = np.float32(0.05 * mean) * brush.field(max(mean, 3.0))
     first, second = first + bent, second + bent
     inner = soft_edge(first, 0.9)
     wall = float(rng.uniform(0.15, 0.5))
@@ -94,16 +95,19 @@ def bulla(brush: Brush) -> Paint:
 
 
 def _at_pleura(brush: Brush) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Middles and radii of one to ten bullae whose outer half the pleura cuts off."""
+    """Middles (n, 3) and radii (n,) in mm of one to ten bullae; the pleura cuts off a part of each."""
     rng = brush.rng
-    count = int(rng.integers(1, 11))
-    radii = np.exp(rng.uniform(np.log(5), np.log(rng.choice((12, 20, 30))), count))
-    near = np.flatnonzero(
-        (brush.region > 0) & (brush.pleura_mm > 0.2) & (brush.pleura_mm < 0.6 * radii.mean())
-    )
-    if not len(near):
-        near = np.flatnonzero(brush.region >= brush.region.max() - 1)
-    return brush.at(rng.choice(near, count)), radii
+    largest = rng.choice((12, 20, 30))
+    radii = np.exp(rng.uniform(np.log(6), np.log(largest), int(rng.integers(1, 11))))
+    flat = np.flatnonzero(brush.region > 0)
+    if not len(flat):
+        return np.zeros((0, 3)), np.zeros(0)
+    depth = brush.pleura_mm.ravel()[flat]
+    chosen = []
+    for radius in radii:
+        near = flat[(depth > 0.35 * radius) & (depth < 0.85 * radius)]
+        chosen.append(rng.choice(near if len(near) else flat))
+    return brush.at(np.array(chosen)), radii
 
 
 def _two_deepest(

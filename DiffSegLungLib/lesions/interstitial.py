@@ -62,10 +62,9 @@ def honeycombing(brush: Brush) -> Paint:
     cells = brush.cells(size, depth, layered=True)
     width = np.clip(wall * (0.7 + 0.6 * cells.by_face(rng)) * (1 + 0.25 * brush.field(8.0)), 0.9, 3.2)
     # Cysts are round where three walls meet, and some cells hold scar instead.
-    corner = np.clip(cells.seed_mm - 0.62 * size + 0.5, 0, 1)
-    scar = cells.by_cell(
-        (rng.random(cells.count) < rng.uniform(0.0, 0.2)) * rng.uniform(0.2, 0.9, cells.count)
-    )
+    corner = np.clip(cells.seed_mm - 0.56 * size + 0.5, 0, 1)
+    scarred = rng.random(cells.count) < rng.uniform(0, 0.15)
+    scar = cells.by_cell(scarred * rng.uniform(0.7, 1.0, cells.count))
     walls = np.maximum(np.maximum(cells.walls(width), corner), scar)
     air, tissue = rng.uniform(-975, -870), rng.uniform(-150, 30)
     target = air + walls * (tissue - air)

@@ -86,14 +86,14 @@ def tessellate(
         size_mm: edge of the cube with the volume of an average cell.
         rng: source of every random choice.
         where: (z, y, x) bool, the voxels that matter; None for all.
-        bend_mm: how far faces are bent, standard deviation, on a scale of one and a half cells.
+        bend_mm: how far faces are bent along y and x, standard deviation, on a scale of one and a half cells.
         layers: (z, y, x) mm, depth below the pleura: seeds move to the middle of layers one cell thick.
     """
     where = np.ones(grid.shape, bool) if where is None else where
     seeds = _seeds_over(grid, size_mm, rng)
     if layers is not None:
         seeds = _layered(seeds, grid, layers, size_mm)
-    bend = [bend_mm * spline_field(grid, 1.5 * size_mm, rng) for _ in range(2 if bend_mm else 0)]
+    bend = np.float32(bend_mm) * spline_field(grid, 1.5 * size_mm, rng) if bend_mm else None
     number = np.arange(1, len(seeds) + 1, dtype=np.int32)
     return _nearest(grid, where, seeds, number, bend, size_mm=size_mm)
 
@@ -213,7 +213,7 @@ def _nearest(
     where: NDArray[np.bool_],
     seeds: Points,
     number: NDArray[np.int32],
-    bend: list[Field],
+    bend: Field | None,
     *,
     size_mm: float,
 ) -> Cells:
@@ -228,26 +228,35 @@ def _nearest(
     few = min(int(1.25 * 4.19 * reach**3) + 4, _MOST_CANDIDATES, len(seeds))
     middle = np.stack([a.mean(axis=1) for a in axes], 1)
     near = np.asarray(cKDTree(seeds).query(middle, k=few)[1]).reshape(-1, few)
-    bends = [blocks.cut(b) for b in bend]
+    bent = None if bend is None else blocks.cut(bend)
     # A few thousand blocks at a time: what a pass leaves is still in the cache for the next one.
     step = max(1, _AT_ONCE // int(np.prod(blocks.size)))
     parts = []
     for start in range(0, len(blocks.used), step):
         some = slice(start, start + step)
         y, x = axes[1][some, None, :, None], axes[2][some, None, None, :]
-        if bends:
-            y, x = y + bends[0][some], x + bends[1][some]
-        parts.append(_two_nearest(axes[0][some, :, None, None], y, x, seeds, near[some]))
-    own, other, near_mm2, next_mm2 = (np.concatenate(p) for p in zip(*parts, strict=True))
-    normal = [seeds[other, axis] - seeds[own, axis] for axis in range(3)]
-    apart = np.maximum(np.sqrt(normal[0] ** 2 + normal[1] ** 2 + normal[2] ** 2), np.float32(1e-3))
-    across = sum(np.abs(n) * np.float32(s) for n, s in zip(normal, grid.spacing, strict=True)) / apart
+        if bent is not None:
+            y, x = y + bent[some], x - bent[some]
+        own, other, first, second = _two_nearest(axes[0][some, :, None, None], y, x, seeds, near[some])
+        normal = [seeds[other, axis] - seeds[own, axis] for axis in range(3)]
+        apart = np.maximum(np.sqrt(normal[0] ** 2 + normal[1] ** 2 + normal[2] ** 2), np.float32(1e-3))
+        across = [np.abs(n) * np.float32(s) for n, s in zip(normal, grid.spacing, strict=True)]
+        parts.append(
+            (
+                (second - first) / (2 * apart),
+                np.sqrt(first),
+                number[own],
+                number[other],
+                (across[0] + across[1] + across[2]) / apart,
+            )
+        )
+    face, seed, mine, behind, long = (np.concatenate(values) for values in zip(*parts, strict=True))
     return Cells(
-        blocks.joined((next_mm2 - near_mm2) / (2 * apart), _FAR_MM),
-        blocks.joined(np.sqrt(near_mm2), _FAR_MM),
-        blocks.joined(number[own], 0),
-        blocks.joined(number[other], 0),
-        blocks.joined(np.asarray(across, np.float32), 1.0),
+        blocks.joined(face, _FAR_MM),
+        blocks.joined(seed, _FAR_MM),
+        blocks.joined(mine, 0),
+        blocks.joined(behind, 0),
+        blocks.joined(long, 1.0),
         int(number.max()) + 1,
     )
 
@@ -255,7 +264,7 @@ def _nearest(
 def _two_nearest(
     z: Field, y: Field, x: Field, seeds: Points, near: NDArray[np.intp]
 ) -> tuple[NDArray[np.intp], NDArray[np.intp], Field, Field]:
-    """Numbers and squared distances of the two nearest among a block's candidates, ``near`` (n, candidates)."""
+    """Numbers and squared distances of the two nearest among ``near``, each block's candidates."""
     shape = np.broadcast_shapes(z.shape, y.shape, x.shape)
     first = np.full(shape, np.iinfo(np.int32).max, np.int32)
     second = first.copy()

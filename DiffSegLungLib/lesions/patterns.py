@@ -169,7 +169,7 @@ def mesh(brush: Brush, cells: Cells, width_mm: Field | float, shown: float) -> F
     return np.asarray(cells.walls(width_mm) * fading, np.float32)
 
 
-def soft_edge(depth_mm: Field, soft_mm: float) -> Field:
+def soft_edge(depth_mm: NDArray[np.floating], soft_mm: float) -> Field:
     """0 outside, 1 inside a body, over ``soft_mm`` to both sides of its surface."""
     return smoothstep(depth_mm / np.float32(soft_mm))
 
