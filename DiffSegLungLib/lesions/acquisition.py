@@ -88,16 +88,25 @@ def _moved(
     rng: np.random.Generator,
 ) -> NDArray[np.float32]:
     """Things smeared or doubled along one axial direction, in some slices more than in others."""
-    from scipy import ndimage
-
     angle = rng.uniform(0, np.pi)
     step = np.array([np.sin(angle) / spacing[1], np.cos(angle) / spacing[2]]) * acquisition.motion_mm
     ends = (-0.5, 0.5) if acquisition.doubled else (-0.5, -0.17, 0.17, 0.5)
-    moved = sum(ndimage.shift(hu, (0, *(at * step)), order=1, mode="nearest") for at in ends) / len(ends)
+    moved = np.zeros_like(hu)
+    for at in ends:
+        moved += _shifted(_shifted(hu, 1, at * step[0]), 2, at * step[1])
+    moved /= len(ends)
     z = np.arange(len(hu)) * spacing[0]
     amount = 0.5 + 0.5 * np.sin(2 * np.pi * (z / rng.uniform(30, 120) + rng.random()))
     amount = amount.astype(np.float32)[:, None, None]
     return np.asarray(hu + amount * (moved - hu), np.float32)
+
+
+def _shifted(hu: NDArray[np.float32], axis: int, voxels: float) -> NDArray[np.float32]:
+    """Moved along an axis by a part of a voxel or some, linear between voxels; the border repeats."""
+    whole = int(np.floor(voxels))
+    at = np.arange(hu.shape[axis]) + whole
+    low, high = (np.take(hu, np.clip(at + more, 0, hu.shape[axis] - 1), axis) for more in (0, 1))
+    return low + np.float32(voxels - whole) * (high - low)
 
 
 def _through_kernel(

@@ -122,7 +122,7 @@ _ONE_LUNG = 0.3
 _ANY = 0.15
 """How often a disease is none of the table but any patterns together."""
 _LEAST_VOXELS = 500
-_WIDESPREAD = 0.35
+_WIDESPREAD = 0.3
 _NOTCH_MM = 15.0
 
 

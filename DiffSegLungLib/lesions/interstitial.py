@@ -17,10 +17,10 @@ def septal_lines(brush: Brush) -> Paint:
     rng = brush.rng
     depth = brush.body(rind=0.3)
     edge = soft_edge(depth, float(rng.uniform(1.5, 5.0)))
-    cells = brush.cells(float(rng.uniform(9, 19)), depth, bend=0.1)
-    width = rng.uniform(1.0, 1.7) * np.clip(1 + 0.2 * brush.field(6.0) + 0.25 * brush.field(2.5), 0.5, 1.5)
+    cells = brush.cells(float(rng.uniform(10, 20)), depth, bend=0.1)
+    width = rng.uniform(1.0, 1.6) * np.clip(1 + 0.2 * brush.field(6.0) + 0.25 * brush.field(2.5), 0.5, 1.5)
     lines = mesh(brush, cells, np.asarray(width, np.float32), shown=float(rng.uniform(0.5, 0.95)))
-    lines = lines * np.float32(rng.uniform(0.65, 1.0))
+    lines = lines * np.float32(rng.uniform(0.55, 1.0))
     if rng.random() < 0.35:
         between, hu = edge * np.float32(rng.uniform(0.1, 0.45)), AIR_HU
     else:
@@ -57,12 +57,12 @@ def honeycombing(brush: Brush) -> Paint:
     rng = brush.rng
     depth = brush.body(rough=0.35, rind=0.5)
     edge = soft_edge(depth, 1.5)
-    wall = float(rng.uniform(1.0, 2.2))
+    wall = float(rng.uniform(1.0, 2.0))
     size = float(rng.uniform(4.0, 9.0)) + wall
     cells = brush.cells(size, depth, layered=True)
     width = np.clip(wall * (0.7 + 0.6 * cells.by_face(rng)) * (1 + 0.25 * brush.field(8.0)), 0.9, 3.2)
     # Cysts are round where three walls meet, and some cells hold scar instead.
-    corner = np.clip(cells.seed_mm - 0.56 * size + 0.5, 0, 1)
+    corner = np.clip(cells.seed_mm - 0.6 * size + 0.5, 0, 1)
     scarred = rng.random(cells.count) < rng.uniform(0, 0.15)
     scar = cells.by_cell(scarred * rng.uniform(0.7, 1.0, cells.count))
     walls = np.maximum(np.maximum(cells.walls(width), corner), scar)

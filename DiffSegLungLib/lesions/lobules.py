@@ -173,7 +173,9 @@ class _Blocks:
         nz, ny, nx = (-(-n // b) for n, b in zip(grid.shape, (bz, by, bx), strict=True))
         blocks = cls(grid, (bz, by, bx), (nz, ny, nx), np.zeros(0, np.intp))
         wanted = blocks._cut(where).reshape(nz * ny * nx, -1).any(axis=1)
-        return cls(grid, (bz, by, bx), (nz, ny, nx), np.flatnonzero(wanted))
+        # One block where nothing is wanted, so that there is always a cell.
+        used = np.flatnonzero(wanted) if wanted.any() else np.zeros(1, np.intp)
+        return cls(grid, (bz, by, bx), (nz, ny, nx), used)
 
     def _cut(self, values: NDArray[Kind]) -> NDArray[Kind]:
         whole = [n * b for n, b in zip(self.count, self.size, strict=True)]
@@ -229,6 +231,7 @@ def _nearest(
     middle = np.stack([a.mean(axis=1) for a in axes], 1)
     near = np.asarray(cKDTree(seeds).query(middle, k=few)[1]).reshape(-1, few)
     bent = None if bend is None else blocks.cut(bend)
+    columns = np.ascontiguousarray(seeds.T)
     # A few thousand blocks at a time: what a pass leaves is still in the cache for the next one.
     step = max(1, _AT_ONCE // int(np.prod(blocks.size)))
     parts = []
@@ -238,15 +241,15 @@ def _nearest(
         if bent is not None:
             y, x = y + bent[some], x - bent[some]
         own, other, first, second = _two_nearest(axes[0][some, :, None, None], y, x, seeds, near[some])
-        normal = [seeds[other, axis] - seeds[own, axis] for axis in range(3)]
+        normal = [at.take(other) - at.take(own) for at in columns]
         apart = np.maximum(np.sqrt(normal[0] ** 2 + normal[1] ** 2 + normal[2] ** 2), np.float32(1e-3))
         across = [np.abs(n) * np.float32(s) for n, s in zip(normal, grid.spacing, strict=True)]
         parts.append(
             (
                 (second - first) / (2 * apart),
                 np.sqrt(first),
-                number[own],
-                number[other],
+                number.take(own),
+                number.take(other),
                 (across[0] + across[1] + across[2]) / apart,
             )
         )
@@ -284,7 +287,7 @@ def _two_nearest(
         later = np.maximum(first, code, out=other_axis.view(np.int32))
         np.minimum(first, code, out=first)
         np.minimum(second, later, out=second)
-    row = np.arange(len(near))[:, None, None, None]
-    own, other = near[row, first & _RANK_BITS], near[row, second & _RANK_BITS]
+    row = (np.arange(len(near), dtype=np.int32) * near.shape[1])[:, None, None, None]
+    own, other = (near.ravel().take(row + (rank & _RANK_BITS)) for rank in (first, second))
     near_mm2, next_mm2 = ((v & ~_RANK_BITS).view(np.float32) for v in (first, second))
     return own, other, near_mm2, next_mm2

@@ -70,6 +70,12 @@ def test_cells_are_those_of_the_nearest_seeds() -> None:
         assert 0.45 * size**3 < volume < 1.3 * size**3
 
 
+def test_where_nothing_is_wanted_there_is_no_wall() -> None:
+    grid = Grid(np.arange(0, 40, 2.0), np.arange(40.0), np.arange(40.0))
+    cells = tessellate(grid, 8.0, np.random.default_rng(1), where=np.zeros(grid.shape, bool))
+    assert cells.walls(1.0)[10:].max() == 0
+
+
 def test_a_mesh_has_lines_of_its_width_at_its_distance() -> None:
     """Twice the width, twice the volume; septa 5 to 15 mm apart along any line through a slice."""
     grid = Grid(np.arange(0, 80, 1.0), np.arange(0, 80, 1.0), np.arange(0, 80, 1.0))
