@@ -29,7 +29,7 @@ class PatchSettings:
         patch: (z, y, x) canonical voxels, multiples of the cell.
         lesion_probability: share of patches with synthetic disease, 0..1; its labels are dropped.
         acquisition_probability: share of patches that read as if the CT had been taken otherwise (gaps,
-            motion, kernel, noise), 0..1.
+            motion, kernel, noise), 0..1; none unless it is shown to help.
         hu_jitter: standard deviation of a shift of the whole patch, HU: inspiration and calibration differ.
         noise_hu: largest standard deviation of added white noise, HU: doses differ.
         seed: seed of every random choice.
@@ -41,7 +41,7 @@ class PatchSettings:
 
     patch: tuple[int, int, int] = (32, 96, 96)
     lesion_probability: float = 0.5
-    acquisition_probability: float = 0.5
+    acquisition_probability: float = 0.0
     hu_jitter: float = 15.0
     noise_hu: float = 25.0
     seed: int = 0

@@ -214,14 +214,7 @@ def _reconstructions(
 
 def _draw(volumes: list[PreparedVolume], size: tuple[int, int, int], numbers: range, seed: int) -> Patches:
     """Patches as in training, but as the CT holds them: without lesions, shift or added noise."""
-    plain = PatchSettings(
-        patch=size,
-        lesion_probability=0.0,
-        acquisition_probability=0.0,
-        hu_jitter=0.0,
-        noise_hu=0.0,
-        seed=seed,
-    )
+    plain = PatchSettings(patch=size, lesion_probability=0.0, hu_jitter=0.0, noise_hu=0.0, seed=seed)
     dataset = PatchDataset(volumes, plain)
     items = [dataset[i] for i in numbers]
     hu, lungs = (np.stack([item[name].numpy() for item in items]) for name in ("hu", "lungs"))
