@@ -62,8 +62,10 @@ def paraseptal_emphysema(brush: Brush) -> Paint:
     row = (0.95 * size - brush.pleura_mm) if reached else depth
     inner = np.minimum(depth, row + np.float32(0.15 * size) * brush.field(0.6 * size))
     edge = soft_edge(inner, 1.0)
-    wall = float(rng.uniform(0.1, 0.35))
-    walls = np.maximum(cells.walls(wall), slab_share(inner, wall, 1.3))
+    wall = float(rng.uniform(0.1, 0.3))
+    # Some walls have given way.
+    kept = cells.walls(wall) * (cells.by_face(rng) < 0.75)
+    walls = np.maximum(kept, slab_share(inner, wall, 1.3))
     air = AIR_HU + rng.uniform(0, 25)
     target = air + walls * (_WALL_HU - air)
     share = np.maximum(edge, walls * (inner > -2)) * np.float32(rng.uniform(0.92, 0.98))

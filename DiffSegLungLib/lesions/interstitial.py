@@ -62,7 +62,7 @@ def honeycombing(brush: Brush) -> Paint:
     cells = brush.cells(size, depth, layered=True)
     width = np.clip(wall * (0.7 + 0.6 * cells.by_face(rng)) * (1 + 0.25 * brush.field(8.0)), 0.9, 3.2)
     # Cysts are round where three walls meet, and some cells hold scar instead.
-    corner = np.clip(cells.seed_mm - 0.6 * size + 0.5, 0, 1)
+    corner = np.clip(cells.seed_mm - 0.67 * size + 0.5, 0, 1)
     scarred = rng.random(cells.count) < rng.uniform(0, 0.15)
     scar = cells.by_cell(scarred * rng.uniform(0.7, 1.0, cells.count))
     walls = np.maximum(np.maximum(cells.walls(width), corner), scar)
