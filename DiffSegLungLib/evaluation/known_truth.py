@@ -50,8 +50,7 @@ class CaseKey:
 
     Attributes:
         volume: the CT file.
-        family: of the lesions' textures; "a" trained the shipped model, "a" and "b" made its signs and
-            settings, "c" and "d" measure it.
+        family: of the lesions' textures; "a" is what training and tuning see, "c" and "d" measure.
         seed: of the lesions.
         kinds: keys of ``lesions.KINDS``, one lesion each.
     """
@@ -131,7 +130,7 @@ def make_case(key: CaseKey, *, volume_range_ml: tuple[float, float] = (5.0, 80.0
     made = insert_each(
         ct.hu, lungs, ct.geometry.spacing_zyx, rng,
         kinds=key.kinds, volume_range_ml=volume_range_ml,
-        family=key.family, painters=painters_of(key.family), avoid=ill | airway,
+        painters=painters_of(key.family), avoid=ill | airway,
     )  # fmt: skip
     truth = np.where(made.truth > 0, made.truth, np.where(lungs, HEALTHY, 0)).astype(np.uint8)
     known = (made.truth > 0) | ((ct.hu <= _DENSE_HU) & ~ill)
@@ -140,11 +139,11 @@ def make_case(key: CaseKey, *, volume_range_ml: tuple[float, float] = (5.0, 80.0
 
 
 def phantom_cases(
-    seeds: Iterable[int], size: Size = "standard", family: Family = "b"
+    seeds: Iterable[int], size: Size = "standard", family: Family = "c"
 ) -> Iterator[LabelledCase]:
     """Generated chests; the lungs have to be found, and every voxel of either mask counts."""
     for seed in seeds:
-        phantom = generate_phantom(seed, size, family=family, painters=painters_of(family))
+        phantom = generate_phantom(seed, size, painters=painters_of(family))
         scored = np.ones(phantom.truth.shape, bool)
         yield LabelledCase(phantom.ct.source, phantom.ct, phantom.truth, scored, None, family=family)
 

@@ -1,1 +1,1 @@
-"""Synthetic disease painted into a CT, with its truth: families a and b, which training may see."""
+"""Synthetic disease painted into a CT, with its truth: family a, which training may see."""

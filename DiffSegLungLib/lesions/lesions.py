@@ -1,7 +1,7 @@
 """Synthetic lung lesions of every class, painted into a real (or generated) lung, with their exact extent.
 
-No label of a data set is involved. How a lesion looks is said in ``patterns.py``, how it becomes voxels in
-``painting.py``.
+No label of a data set is involved. Who draws what is said in ``painters.py``, how it becomes voxels in
+``painting.py``; whole lungs become ill in ``diseases.py``.
 """
 
 from __future__ import annotations
@@ -15,26 +15,29 @@ from numpy.typing import NDArray
 from ..classes import CAVITY, CONSOLIDATION, EMPHYSEMA, FIBROSIS, GROUND_GLASS
 from ..errors import InputError
 from .noise import Noise, estimate_noise, scanner_noise
+from .painters import PAINTERS
 from .painting import Patch, box_around, grid_of, paint_patch
-from .patterns import PAINTERS, Family, Painters
+from .patterns import Painters
 from .placement import SUBPLEURAL, Sites
 
 KINDS: dict[str, int] = {
     "ground_glass": GROUND_GLASS,
     "crazy_paving": GROUND_GLASS,
     "part_solid": GROUND_GLASS,
+    "organising_pneumonia": GROUND_GLASS,
     "consolidation": CONSOLIDATION,
+    "septal_lines": FIBROSIS,
     "reticulation": FIBROSIS,
     "honeycombing": FIBROSIS,
     "centrilobular_emphysema": EMPHYSEMA,
     "confluent_emphysema": EMPHYSEMA,
+    "panlobular_emphysema": EMPHYSEMA,
+    "paraseptal_emphysema": EMPHYSEMA,
     "bulla": EMPHYSEMA,
     "cavity": CAVITY,
 }
-"""What can be inserted, and its class; the core of a part-solid lesion is consolidation."""
-
-TRAINING_FAMILIES: tuple[Family, ...] = ("a", "b")
-"""Texture families that models may be trained with; the others are for measuring."""
+"""What can be inserted, and its class; the dense part of a part-solid lesion and of organising pneumonia is
+consolidation."""
 
 _MOST_OF_LUNG = 0.18
 # Places to try, and paintings of other radii at each.
@@ -110,7 +113,6 @@ def insert_lesion(
     volume_ml: float,
     rng: np.random.Generator,
     centre: tuple[float, float, float] | None = None,
-    family: Family = "a",
     painters: Painters = PAINTERS,
     noise: Noise | None = None,
 ) -> InsertedLesion:
@@ -120,12 +122,11 @@ def insert_lesion(
         hu: (z, y, x) HU, any spacing; not changed.
         lungs: (z, y, x) bool; the lesion stays inside.
         spacing_zyx: voxel size in mm.
-        kind: a key of ``KINDS``.
+        kind: a key of ``painters``.
         volume_ml: intended volume of the whole shape; pleura and texture may leave less.
         rng: source of every random choice.
         centre: (z, y, x) voxel index; None lets chance choose a place in the lungs.
-        family: "a" in training, "b" in tuning; "c" and "d" measure (other shapes, other mathematics).
-        painters: of families "a" and "b"; those of "c" and "d" belong to whoever measures.
+        painters: this room's, family "a"; those of "c" and "d" belong to whoever measures.
         noise: noise of the CT where the caller knows it; None estimates it around the lesion.
 
     Returns:
@@ -134,7 +135,7 @@ def insert_lesion(
     Raises:
         InputError: unknown kind, no lung, or a volume that is not positive.
     """
-    _refuse_unknown(kind)
+    _refuse_unknown(kind, painters)
     if not volume_ml > 0:
         raise InputError(
             "bad-volume", f"A lesion of {volume_ml} ml cannot be made.", "Give a volume above 0 ml."
@@ -147,7 +148,7 @@ def insert_lesion(
     patch = paint_patch(
         out, lungs, spacing_zyx, kind,
         class_id=KINDS[kind], centre=centre, radius_mm=radius_mm, rng=rng,
-        family=family, painters=painters, noise=noise,
+        painters=painters, noise=noise,
     )  # fmt: skip
     if patch is not None:
         out[patch.box], labels[patch.box] = patch.hu, patch.labels
@@ -164,7 +165,6 @@ def insert_random(
     kinds: Sequence[str] = tuple(KINDS),
     volume_range_ml: tuple[float, float] = (2.0, 60.0),
     most: int = 2,
-    families: Sequence[Family] = TRAINING_FAMILIES,
 ) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
     """With some probability paint one to ``most`` lesions of random kind, size (log-uniform) and place.
 
@@ -177,7 +177,6 @@ def insert_random(
         kinds: what may be inserted, keys of ``KINDS``.
         volume_range_ml: smallest and largest intended volume.
         most: largest number of lesions.
-        families: texture families, one drawn for each lesion; see ``insert_lesion``.
 
     Returns:
         HU float32 and truth uint8 (z, y, x): class ids of the lesions, 0 elsewhere; later lesions lie on top.
@@ -196,7 +195,6 @@ def insert_random(
             str(rng.choice(list(kinds))),
             volume_ml=float(np.exp(rng.uniform(low, high))),
             rng=rng,
-            family=families[int(rng.integers(len(families)))],
             noise=noise,
         )
         out = lesion.hu
@@ -210,9 +208,8 @@ def insert_each(
     spacing_zyx: tuple[float, float, float],
     rng: np.random.Generator,
     *,
-    kinds: Sequence[str] = tuple(KINDS),
+    kinds: Sequence[str] | None = None,
     volume_range_ml: tuple[float, float] = (5.0, 80.0),
-    family: Family = "b",
     painters: Painters = PAINTERS,
     avoid: NDArray[np.bool_] | None = None,
 ) -> Inserted:
@@ -225,10 +222,10 @@ def insert_each(
         lungs: (z, y, x) bool.
         spacing_zyx: voxel size in mm.
         rng: source of every random choice.
-        kinds: keys of ``KINDS``, one lesion each; a kind may come twice.
+        kinds: keys of ``painters``, one lesion each; a kind may come twice. None: each kind once.
         volume_range_ml: smallest and largest intended volume, log-uniform; all are scaled down alike where
             they would fill more than 18 % of the lungs.
-        family: see ``insert_lesion``, as for ``painters``.
+        painters: see ``insert_lesion``.
         avoid: (z, y, x) bool, what no lesion may come near (the patient's own disease).
 
     Returns:
@@ -237,8 +234,9 @@ def insert_each(
     Raises:
         InputError: unknown kind, or no lung.
     """
+    kinds = tuple(painters) if kinds is None else kinds
     for kind in kinds:
-        _refuse_unknown(kind)
+        _refuse_unknown(kind, painters)
     out = np.array(hu, np.float32)
     truth = np.zeros(out.shape, np.uint8)
     owner = np.zeros(out.shape, np.uint16)
@@ -256,7 +254,7 @@ def insert_each(
             patch, reach_mm = _of_volume(
                 out, lungs, spacing_zyx, kinds[i],
                 volume_ml=float(volumes[i]), centre=centre, rng=rng,
-                family=family, painters=painters, scanner=scanner, settle=last,
+                painters=painters, scanner=scanner, settle=last,
             )  # fmt: skip
             if patch is not None:
                 sites.take(centre, reach_mm)
@@ -277,7 +275,6 @@ def _of_volume(
     volume_ml: float,
     centre: tuple[float, float, float],
     rng: np.random.Generator,
-    family: Family,
     painters: Painters,
     scanner: Noise,
     settle: bool,
@@ -298,7 +295,7 @@ def _of_volume(
         patch = paint_patch(
             hu, lungs, spacing, kind,
             class_id=KINDS[kind], centre=centre, radius_mm=reach_mm, rng=rng,
-            family=family, painters=painters, scanner=scanner,
+            painters=painters, scanner=scanner,
         )  # fmt: skip
         own = 0 if patch is None else np.count_nonzero(patch.labels)
         share = own * float(np.prod(spacing)) / 1000 / volume_ml
@@ -317,10 +314,10 @@ def _placed(kinds: Sequence[str], owner: NDArray[np.uint16], voxel_ml: float) ->
     )
 
 
-def _refuse_unknown(kind: str) -> None:
-    if kind not in KINDS:
+def _refuse_unknown(kind: str, painters: Painters) -> None:
+    if kind not in painters:
         raise InputError(
-            "unknown-lesion", f"There is no lesion kind {kind!r}.", f"Kinds are {', '.join(KINDS)}."
+            "unknown-lesion", f"There is no lesion kind {kind!r}.", f"Kinds are {', '.join(painters)}."
         )
 
 

@@ -11,6 +11,7 @@ from ..errors import InputError
 SUBPLEURAL = {
     "honeycombing": 0.8,
     "reticulation": 0.7,
+    "paraseptal_emphysema": 1.0,
     "bulla": 0.7,
     "ground_glass": 0.4,
     "consolidation": 0.4,

@@ -1,9 +1,7 @@
 """Random fields and random geometry in millimetres, so that a texture does not change with the voxel size.
 
-Two families of mathematics stand side by side. Family "a" (cubic spline noise, sums of plane waves, packed
-balls) makes the lesions that enrich training; family "b" (filtered white noise, Voronoi cells, Boolean
-balls) is for tuning and measuring. The others, ``textures_c.py`` and ``textures_d.py``, are kept from both
-training and tuning.
+Cubic spline noise, balls and branching tubes; the lobules are in ``lobules.py``. The mathematics of the
+families that measure, ``textures_c.py`` and ``textures_d.py``, is kept from both training and tuning.
 """
 
 from __future__ import annotations
@@ -73,7 +71,7 @@ def _spline_weights(axis: NDArray[np.float64], scale_mm: float, offset: float) -
 
 
 def spline_field(grid: Grid, scale_mm: float, rng: np.random.Generator) -> Field:
-    """Smooth Gaussian field: white noise on knots ``scale_mm`` apart, cubic B-spline between (family a).
+    """Smooth Gaussian field: white noise on knots ``scale_mm`` apart, cubic B-spline between.
 
     Returns:
         (z, y, x) float32, mean 0, variance 1.
@@ -84,89 +82,6 @@ def spline_field(grid: Grid, scale_mm: float, rng: np.random.Generator) -> Field
     field = np.matmul(wy, field)
     field = np.matmul(field, wx.T)
     return np.asarray(field * np.float32(_SPLINE_POWER**-1.5), np.float32)
-
-
-def wave_sheets(grid: Grid, wavelength_mm: float, rng: np.random.Generator, *, waves: int = 20) -> Field:
-    """Distance in mm to the random curved sheets on which a band-limited field vanishes (family a).
-
-    The field is a sum of plane waves of about one wavelength in random directions; its zero set crosses a
-    slice as lines about half a wavelength apart. Distance is |f| / |grad f|, first order.
-
-    Returns:
-        (z, y, x) float32, at least 0, reliable up to about a quarter of the wavelength.
-    """
-    direction = rng.standard_normal((waves, 3))
-    direction /= np.linalg.norm(direction, axis=1, keepdims=True)
-    k = direction * (2 * np.pi / wavelength_mm) * rng.normal(1.0, 0.15, (waves, 1))
-    phase = rng.uniform(0, 2 * np.pi, waves)
-    ez = np.exp(1j * (np.outer(grid.z, k[:, 0]) + phase)).astype(np.complex64)
-    ey = np.exp(1j * np.outer(grid.y, k[:, 1])).astype(np.complex64)
-    ex = np.exp(1j * np.outer(k[:, 2], grid.x)).astype(np.complex64)
-    plane = (ez[:, None, :] * ey[None, :, :]).reshape(-1, waves)
-    # One real product sums the cosines, the swapped one the sines; sines weighted by k are the gradient.
-    rows_cos = np.concatenate([plane.real, -plane.imag], axis=1)
-    rows_sin = np.concatenate([plane.imag, plane.real], axis=1)
-    columns = np.concatenate([ex.real, ex.imag], axis=0)
-    f = rows_cos @ columns
-    slope = np.full_like(f, (0.35 * 2 * np.pi / wavelength_mm) ** 2 * waves / 2)
-    for axis in range(3):
-        weight = np.tile(k[:, axis].astype(np.float32), 2)
-        slope += (rows_sin * weight @ columns) ** 2
-    return np.asarray(np.abs(f) / np.sqrt(slope), np.float32).reshape(grid.shape)
-
-
-def power_field(grid: Grid, scale_mm: float, rng: np.random.Generator) -> Field:
-    """White noise low-passed by a Gaussian of ``scale_mm / 2`` deviation (family b); mean 0, variance 1."""
-    from scipy import ndimage
-
-    sigma = [0.5 * scale_mm / s for s in grid.spacing]
-    # A coarse lattice suffices for a field this smooth, and keeps wide kernels affordable.
-    step = [max(1, int(s // 2)) for s in sigma]
-    pad = [int(np.ceil(2 * s / k)) for s, k in zip(sigma, step, strict=True)]
-    size = [-(-n // k) + 1 + 2 * p for n, k, p in zip(grid.shape, step, pad, strict=True)]
-    noise = rng.standard_normal(size, dtype=np.float32)
-    noise = ndimage.gaussian_filter(noise, [s / k for s, k in zip(sigma, step, strict=True)], mode="wrap")
-    noise = noise / max(float(noise.std()), 1e-6)
-    inner = noise[tuple(slice(p, n - p) for p, n in zip(pad, size, strict=True))]
-    if step != [1, 1, 1]:
-        inner = ndimage.zoom(inner, step, order=1, grid_mode=True, mode="nearest")
-    z, y, x = grid.shape
-    return np.asarray(inner[:z, :y, :x], np.float32)
-
-
-def voronoi_sheets(grid: Grid, cell_mm: float, rng: np.random.Generator) -> Field:
-    """Distance in mm to the faces of a Voronoi tessellation with cells about ``cell_mm`` wide (family b).
-
-    From the two nearest seeds s1, s2: (|p - s2|^2 - |p - s1|^2) / (2 |s2 - s1|), exact for that face (compare
-    Worley 1996, F2 - F1).
-    """
-    from scipy.spatial import cKDTree
-
-    low = np.array([a[0] for a in grid.axes]) - cell_mm
-    high = np.array([a[-1] for a in grid.axes]) + cell_mm
-    count = max(8, int(np.prod((high - low) / cell_mm)))
-    seeds = rng.uniform(low, high, (count, 3))
-    distance, seed = (np.asarray(found) for found in cKDTree(seeds).query(grid.points(), k=2))
-    apart = np.linalg.norm(seeds[seed[:, 1]] - seeds[seed[:, 0]], axis=1)
-    squared = distance[:, 1] ** 2 - distance[:, 0] ** 2
-    return np.asarray(squared / (2 * apart), np.float32).reshape(grid.shape)
-
-
-def packed_balls(
-    grid: Grid, spacing_mm: float, rng: np.random.Generator
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Balls that nearly touch, on a shaken body-centred lattice covering the grid (family a's cysts).
-
-    Returns:
-        Centres (n, 3) in mm and radii (n,) in mm, 0.38 to 0.6 of the spacing.
-    """
-    edge = spacing_mm * 2 / 3**0.5
-    corner = np.stack(
-        np.meshgrid(*(np.arange(a[0] - edge, a[-1] + edge, edge) for a in grid.axes), indexing="ij"), axis=-1
-    ).reshape(-1, 3)
-    centres = np.concatenate([corner, corner + edge / 2]) + rng.uniform(-0.5, 0.5, 3) * edge
-    centres += rng.normal(0, 0.13 * spacing_mm, centres.shape)
-    return centres, spacing_mm * rng.uniform(0.38, 0.6, len(centres))
 
 
 def ball_depth(

@@ -14,7 +14,8 @@ from ..errors import InputError
 from ..io.ct import CT, Geometry
 from ..lesions.lesions import insert_lesion
 from ..lesions.noise import Noise
-from ..lesions.patterns import PAINTERS, Family, Painters
+from ..lesions.painters import PAINTERS
+from ..lesions.patterns import Painters
 from ..lesions.textures import Field, Grid, spline_field
 from .chest import AIR, HILA, Chest, build_chest
 from .trees import Tree, grow, occupancy
@@ -91,7 +92,6 @@ def generate_phantom(
     size: Size = "small",
     *,
     lesions: bool = True,
-    family: Family = "b",
     painters: Painters = PAINTERS,
     noise_hu: float = 18.0,
 ) -> Phantom:
@@ -101,7 +101,6 @@ def generate_phantom(
         seed: chooses anatomy, vessels, lesions and noise.
         size: "small" (2 x 2.2 x 2.2 mm) for tests, "standard" (2 x 1.4 x 1.4 mm) for the demo.
         lesions: whether the lungs are ill.
-        family: texture family of the lesions; "b" has not been seen in training.
         painters: of the lesions, see ``insert_lesion``.
         noise_hu: standard deviation of the noise in the middle of the chest.
 
@@ -123,7 +122,7 @@ def generate_phantom(
     hu, tubes = _fill_lungs(chest, grid, rng)
     truth = np.where(lungs, np.where(tubes, VESSEL, HEALTHY), 0).astype(np.uint8)
     if lesions:
-        hu, ill = _add_lesions(hu, chest, grid, family, painters=painters, rng=rng)
+        hu, ill = _add_lesions(hu, chest, grid, painters, rng)
         truth = np.where(ill > 0, ill, truth)
     hu += _scanner_noise(hu, grid.spacing, noise_hu, rng)
     z, y, x = spacing
@@ -183,7 +182,7 @@ def _fissures(chest: Chest, grid: Grid, rng: np.random.Generator) -> Field:
 
 
 def _add_lesions(
-    hu: Field, chest: Chest, grid: Grid, family: Family, *, painters: Painters, rng: np.random.Generator
+    hu: Field, chest: Chest, grid: Grid, painters: Painters, rng: np.random.Generator
 ) -> tuple[Field, NDArray[np.uint8]]:
     """Paint every site, each clear of those before; returns HU and class ids of the lesions."""
     truth = np.zeros(hu.shape, np.uint8)
@@ -196,7 +195,7 @@ def _add_lesions(
         z, y, x = (float(i) for i in index)
         lesion = insert_lesion(
             hu, lung, grid.spacing, site.kind, volume_ml=site.volume_ml, rng=rng, centre=(z, y, x),
-            family=family, painters=painters, noise=silent,
+            painters=painters, noise=silent,
         )  # fmt: skip
         hu = lesion.hu
         truth[lesion.mask] = lesion.class_id

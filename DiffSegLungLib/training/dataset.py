@@ -13,7 +13,8 @@ from torch.utils.data import Dataset
 
 from ..errors import InputError
 from ..grid.canonical import CELL, SPACING_ZYX
-from ..lesions.lesions import insert_random
+from ..lesions.acquisition import acquire, random_acquisition
+from ..lesions.diseases import fall_ill
 from .store import PreparedVolume
 
 _LEAST_LUNG = 0.25
@@ -26,7 +27,9 @@ class PatchSettings:
 
     Attributes:
         patch: (z, y, x) canonical voxels, multiples of the cell.
-        lesion_probability: share of patches with synthetic lesions, 0..1; their labels are dropped.
+        lesion_probability: share of patches with synthetic disease, 0..1; its labels are dropped.
+        acquisition_probability: share of patches that read as if the CT had been taken otherwise (gaps,
+            motion, kernel, noise), 0..1; none unless it is shown to help.
         hu_jitter: standard deviation of a shift of the whole patch, HU: inspiration and calibration differ.
         noise_hu: largest standard deviation of added white noise, HU: doses differ.
         seed: seed of every random choice.
@@ -38,6 +41,7 @@ class PatchSettings:
 
     patch: tuple[int, int, int] = (32, 96, 96)
     lesion_probability: float = 0.5
+    acquisition_probability: float = 0.0
     hu_jitter: float = 15.0
     noise_hu: float = 25.0
     seed: int = 0
@@ -76,7 +80,9 @@ class PatchDataset(Dataset[dict[str, Tensor]]):
         # The square root keeps large lungs from drowning the small ones.
         volume = int(rng.choice(len(self.volumes), p=self._shares))
         hu, lungs = self._crop(volume, rng)
-        hu, _ = insert_random(hu, lungs, SPACING_ZYX, rng, probability=self.settings.lesion_probability)
+        hu, _ = fall_ill(hu, lungs, SPACING_ZYX, rng, probability=self.settings.lesion_probability)
+        if rng.random() < self.settings.acquisition_probability:
+            hu = acquire(hu, SPACING_ZYX, random_acquisition(rng), rng)
         for axis in range(3):
             if rng.random() < 0.5:
                 hu, lungs = np.flip(hu, axis), np.flip(lungs, axis)

@@ -38,7 +38,7 @@ def fit_population(
 ) -> None:
     """Fit one population mixture for each descriptor to the cells of all volumes, and keep them.
 
-    Every volume counts twice: as it is, and with synthetic lesions of the training's family, since the lungs
+    Every volume counts twice: as it is, and with synthetic disease, since the lungs
     trained on are mostly healthy and a tissue that no cell shows gets no component. What was inserted where
     is not kept: no label takes part, the mixtures describe what lungs look like to the features.
 
@@ -95,10 +95,10 @@ def fit_population(
 
 
 def _made_ill(canonical: Canonical, rng: np.random.Generator) -> Canonical:
-    """The volume with lesions of random kinds at random places."""
-    from ..lesions.lesions import insert_random
+    """The volume with a disease, or with lesions of random kinds at random places."""
+    from ..lesions.diseases import fall_ill
 
-    hu, _ = insert_random(
+    hu, _ = fall_ill(
         canonical.hu, canonical.lungs, SPACING_ZYX, rng, probability=1.0, most=POPULATION_LESIONS
     )
     return replace(canonical, hu=hu)

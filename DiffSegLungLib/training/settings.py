@@ -45,7 +45,7 @@ class TrainingSettings:
         block: block size in cells (z, y, x).
         soft_bandwidth: width of the soft positives in cohort standard deviations; 0 makes them hard.
         detach: cut the gradient between InfoNCE and the encoder, as the reference code does; for ablations.
-        lesion_probability: share of patches with synthetic lesions.
+        lesion_probability: share of patches with generated disease.
         validation_share: share of the patients held out.
         validate_every: steps between validations.
         seed: seed of weights, patches, noise and timesteps.

@@ -40,7 +40,7 @@ def healthy_chest(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def cases(healthy_chest: Path) -> dict[Family, LabelledCase]:
     """One case of each measuring family, at the same seed."""
-    keys = lesion_plan([healthy_chest], ("b", "c", "d"), (0,))
+    keys = lesion_plan([healthy_chest], ("a", "c", "d"), (0,))
     return {key.family: make_case(key, volume_range_ml=VOLUMES_ML) for key in keys}
 
 
@@ -82,11 +82,11 @@ def test_same_key_same_voxels_other_key_other_voxels(
     assert again.lesions == cases["c"].lesions
     other = make_case(CaseKey(key.volume, "c", 1, key.kinds), volume_range_ml=VOLUMES_ML)
     assert not np.array_equal(other.truth, again.truth)
-    assert not np.array_equal(cases["b"].truth, cases["c"].truth)
+    assert not np.array_equal(cases["a"].truth, cases["c"].truth)
     assert not np.array_equal(cases["c"].truth, cases["d"].truth)
 
 
-@pytest.mark.parametrize("family", ["b", "c", "d"])
+@pytest.mark.parametrize("family", ["a", "c", "d"])
 def test_lesions_own_the_voxels_of_the_truth(cases: dict[Family, LabelledCase], family: Family) -> None:
     case = cases[family]
     assert case.lungs is not None
@@ -101,14 +101,14 @@ def test_lesions_own_the_voxels_of_the_truth(cases: dict[Family, LabelledCase], 
         assert lesion.volume_ml == pytest.approx(own.sum() * case.ct.geometry.voxel_ml)
 
 
-@pytest.mark.parametrize("family", ["b", "c", "d"])
+@pytest.mark.parametrize("family", ["a", "c", "d"])
 def test_volumes_are_near_those_asked_for(cases: dict[Family, LabelledCase], family: Family) -> None:
     volumes = np.array([lesion.volume_ml for lesion in cases[family].lesions])
     assert volumes.min() > 0.3 * VOLUMES_ML[0]
     assert volumes.max() < 1.6 * VOLUMES_ML[1]
 
 
-@pytest.mark.parametrize("family", ["b", "c", "d"])
+@pytest.mark.parametrize("family", ["a", "c", "d"])
 def test_densities_are_those_of_the_tissue(cases: dict[Family, LabelledCase], family: Family) -> None:
     case = cases[family]
     for class_id in set(PATHOLOGY) - {CAVITY}:

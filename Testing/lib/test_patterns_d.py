@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from DiffSegLungLib.evaluation.held_out.families import painters_of
-from DiffSegLungLib.lesions.lesions import KINDS, InsertedLesion, insert_lesion
+from DiffSegLungLib.lesions.lesions import InsertedLesion, insert_lesion
 from DiffSegLungLib.lesions.noise import Noise
 from DiffSegLungLib.lesions.patterns import Family
 
@@ -46,11 +46,11 @@ def paint(kind: str, seed: int, family: Family = "d", volume_ml: float = 12.0) -
     return insert_lesion(
         hu, lungs(), SPACING, kind,
         volume_ml=volume_ml, rng=np.random.default_rng([seed, zlib.crc32(kind.encode())]),
-        centre=(32.0, 56.0, 48.0), family=family, painters=painters_of(family), noise=Noise(0, 0.35),
+        centre=(32.0, 56.0, 48.0), painters=painters_of(family), noise=Noise(0, 0.35),
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", painters_of("d"))
 def test_densities_and_extent(kind: str) -> None:
     inside = lungs()
     for seed in range(4):
@@ -67,13 +67,13 @@ def test_densities_and_extent(kind: str) -> None:
         assert (strange & (away > 6)).sum() < 0.05 * lesion.mask.sum(), seed
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", painters_of("d"))
 def test_same_seed_same_voxels_and_other_than_the_other_families(kind: str) -> None:
     lesion, again = paint(kind, 1), paint(kind, 1)
     assert np.array_equal(lesion.hu, again.hu)
     assert np.array_equal(lesion.labels, again.labels)
     assert not np.array_equal(lesion.labels, paint(kind, 2).labels)
-    for family in ("b", "c"):
+    for family in ("a", "c"):
         assert not np.array_equal(lesion.labels, paint(kind, 1, family).labels)
 
 

@@ -31,7 +31,7 @@ LIBRARY = (
     "report",  # tables, page, pictures
     "running",  # session, child process, output folder
     "phantom",  # a generated chest
-    "lesions",  # synthetic disease, families a and b
+    "lesions",  # synthetic disease, family a
     "io",  # reading and writing images
     "radiomics",  # the teacher's 34 numbers
     "ground",  # what every room may use

@@ -77,6 +77,15 @@ def test_a_patch_depends_on_its_number_alone(volumes: list[PreparedVolume]) -> N
     assert float(one[5]["lungs"].float().mean()) >= 0.25
 
 
+def test_patches_may_read_as_if_taken_otherwise(volumes: list[PreparedVolume]) -> None:
+    plain = PatchSettings((8, 32, 32), lesion_probability=0.0, seed=3)
+    as_it_is, otherwise = (
+        PatchDataset(volumes, replace(plain, acquisition_probability=p)) for p in (0.0, 1.0)
+    )
+    changed = [not torch.equal(as_it_is[n]["hu"], otherwise[n]["hu"]) for n in range(4)]
+    assert all(changed)
+
+
 def test_no_patient_stands_on_both_sides(volumes: list[PreparedVolume]) -> None:
     train, held_out = split_by_patient(volumes, 0.3, 0)
     assert held_out

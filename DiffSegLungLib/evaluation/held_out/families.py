@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from ...lesions.patterns import PAINTERS, Family, Painters
+from ...lesions.painters import PAINTERS
+from ...lesions.patterns import Family, Painters
 from .patterns_c import PAINTERS_C
 from .patterns_d import PAINTERS_D
 
 
 def painters_of(family: Family) -> Painters:
     """Painters of a family's lesions, by kind: those that training may see, or those held out from it."""
-    return {"a": PAINTERS, "b": PAINTERS, "c": PAINTERS_C, "d": PAINTERS_D}[family]
+    return {"a": PAINTERS, "c": PAINTERS_C, "d": PAINTERS_D}[family]
