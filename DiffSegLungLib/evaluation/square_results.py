@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,8 @@ from .readings import CODES
 from .squares import OUTSIDE
 
 SAID = (*CODES, OUTSIDE)
+
+RELIABILITY_BINS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.7, 1.0)
 
 TOGETHER = "together"
 """All CT as one."""
@@ -89,6 +92,23 @@ class SquareResults:
             whole = np.sum([own.sum(axis=0) for own in self.counts(name, at)], axis=0)
             points.append((at, float(sensitivity(whole)), float(healthy_kept(whole))))
         return points
+
+    def reliability(self) -> list[tuple[float, float, int, float]]:
+        """Bins of the squares' probability of disease: from, to, squares, share of them read as sick."""
+        scored = [
+            (square["p"], square["code"] != "H")
+            for record in self._records
+            for squares in record["slices"].values()
+            for square in squares
+            if square["code"] in CODES and square["said"][0] != OUTSIDE
+        ]
+        p, sick = np.array([s[0] for s in scored]), np.array([s[1] for s in scored])
+        place = np.clip(np.digitize(p, RELIABILITY_BINS) - 1, 0, len(RELIABILITY_BINS) - 2)
+        return [
+            (low, high, int((place == i).sum()), float(sick[place == i].mean()))
+            for i, (low, high) in enumerate(pairwise(RELIABILITY_BINS))
+            if (place == i).any()
+        ]
 
     def numbers(self) -> Record:
         """All of them, ready for JSON."""

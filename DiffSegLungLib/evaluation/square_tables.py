@@ -41,6 +41,12 @@ def square_tables(results: SquareResults) -> list[tuple[str, str]]:
     if len(results.sensitivities) > 1:
         head = ["sensitivity", "sick squares found, %", "healthy squares kept, %", "least kept in a CT, %"]
         tables.append(("What the sensitivity does", markdown_table(head, list(_handle(results)))))
+    head = ["mean probability of disease in the square", "squares", "read as sick, %"]
+    rows = [
+        [f"{low:g} to {high:g}", f"{count:,}", f"{100 * sick:.1f}"]
+        for low, high, count, sick in results.reliability()
+    ]
+    tables.append(("Reliability: what the product thinks, and what was read", markdown_table(head, rows)))
     return tables
 
 

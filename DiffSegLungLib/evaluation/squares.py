@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ..config import Config
 
 Labels = NDArray[np.uint8]
+Field = NDArray[np.float32]
 LabelsAt = Callable[[float], Labels]
 
 LEAST_LABELLED = 0.10
@@ -29,11 +30,8 @@ LEAST_DISEASE = 0.25
 OUTSIDE = "-"
 """What is said of a square outside the lungs that the product found."""
 
-OPERATING_POINT = 0.5
-"""The sensitivity at which the product draws its labels."""
-
-SENSITIVITIES: tuple[float, ...] = (OPERATING_POINT,)
-"""The points of the ROC, the operating point among them."""
+SENSITIVITIES = tuple(n / 20 for n in range(21))
+"""The points of the ROC, beside the operating point."""
 
 _CODE_OF = {class_id: code for code, class_id in CODES.items()}
 
@@ -50,6 +48,7 @@ def measure_regions(read: ReadCT, bundle: str, config: Config, *, picture: Path)
     Raises:
         InputError: the CT cannot be read, or has no such slice or square.
     """
+    from ..segmentation.evidence import disease_probability
     from ..segmentation.pipeline import Segmenter
     from .square_picture import write_squares
 
@@ -59,20 +58,29 @@ def measure_regions(read: ReadCT, bundle: str, config: Config, *, picture: Path)
     result = Segmenter(bundle, config).run(ct)
     taken = time.monotonic() - begin
 
-    def labels_at(_sensitivity: float) -> Labels:
-        return result.labels
-
     write_squares(picture, read, ct, result.labels)
+    points = sorted({*SENSITIVITIES, config.sensitivity})
+
+    def labels_at(sensitivity: float) -> Labels:
+        return result.redrawn(sensitivity).labels
+
+    def probability(number: int) -> Field:
+        return disease_probability(result.evidence[number])
+
     return {
         "seconds": taken,
-        "sensitivity": OPERATING_POINT,
-        "sensitivities": list(SENSITIVITIES),
-        "slices": said_of_squares(read, labels_at, SENSITIVITIES, OPERATING_POINT),
+        "sensitivity": config.sensitivity,
+        "sensitivities": points,
+        "slices": said_of_squares(read, labels_at, points, config.sensitivity, probability),
     }
 
 
 def said_of_squares(
-    read: ReadCT, labels_at: LabelsAt, sensitivities: Sequence[float], operating_point: float
+    read: ReadCT,
+    labels_at: LabelsAt,
+    sensitivities: Sequence[float],
+    operating_point: float,
+    probability: Callable[[int], Field],
 ) -> dict[str, list[dict[str, Any]]]:
     """What the labels say of every square at every sensitivity.
 
@@ -81,11 +89,13 @@ def said_of_squares(
         labels_at: takes a sensitivity in 0..1 to labels (z, y, x) of class ids, 0 outside the lungs.
         sensitivities: the points of the curve, ``operating_point`` among them.
         operating_point: where ``labelled`` and ``disease`` are measured.
+        probability: takes the number of a slice to the probability of disease (y, x) of its voxels.
 
     Returns:
         Of every slice its squares, those that are not scored too: ``box`` (y0, y1, x0, x1), ``code`` as it
         was read, ``said``, one letter a sensitivity (:func:`said_of`), ``labelled``, the share of the square
-        in the lungs, and ``disease``, the share of all diseases among its labelled voxels (0 without any).
+        in the lungs, ``disease``, the share of all diseases among its labelled voxels (0 without any), and
+        ``p``, the mean probability of disease of these.
     """
     entries: dict[str, list[dict[str, Any]]] = {
         str(number): [
@@ -104,6 +114,8 @@ def said_of_squares(
                     sick = int(np.count_nonzero(np.isin(part, PATHOLOGY)))
                     entry["labelled"] = round(labelled / part.size, 4)
                     entry["disease"] = round(sick / max(labelled, 1), 4)
+                    own = probability(number)[square.where][part > 0]
+                    entry["p"] = round(float(own.mean()), 4) if labelled else 0.0
     return entries
 
 

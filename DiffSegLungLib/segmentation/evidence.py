@@ -20,7 +20,7 @@ OR_HEALTHY, OR_VESSEL, ALWAYS_VESSEL, ALWAYS_CAVITY = range(4)
 POINTS = {"cautious": 0.25, "balanced": 0.5, "sensitive": 0.75}
 """Sensitivities with a name."""
 
-SPAN = 4.0
+SPAN = 2.0
 """A sensitivity of 1 adds this to the log-odds of disease, 0 takes it away; 0.5 leaves them as they are."""
 
 MOST_LEAN = 8.0
@@ -44,10 +44,10 @@ def encode(
     return byte | disease.astype(np.uint16) << _DISEASE | otherwise.astype(np.uint16) << _OTHERWISE
 
 
-def log_odds(evidence: NDArray[np.uint16]) -> NDArray[np.float32]:
-    """Log-odds of disease that evidence holds, to 1/15, within ± :data:`MOST_LEAN`; 0 outside the lungs."""
+def disease_probability(evidence: NDArray[np.uint16]) -> NDArray[np.float32]:
+    """Probability of disease that evidence holds, at a sensitivity of 0.5; 0 outside the lungs."""
     byte = (evidence & 0xFF).astype(np.float32)
-    return np.where(byte > 0, (byte - _EVEN) / np.float32(_STEPS), np.float32(0))
+    return np.where(byte > 0, 1 / (1 + np.exp((_EVEN - byte) / np.float32(_STEPS))), np.float32(0))
 
 
 def least_voxels(island_ml: float, geometry: Geometry) -> int:

@@ -30,7 +30,7 @@ from .evidence import (
 from .islands import merge_islands
 from .likelihood import voxel_likelihood
 from .shell import take_from_below
-from .signs import TISSUES
+from .tissues import TISSUES
 
 if TYPE_CHECKING:
     from ..config import Config
@@ -48,7 +48,6 @@ VESSEL_HU = -500.0
 
 _DENSE_SHARE = 0.6
 _FLOOR = np.float32(1e-3)
-_LEAST_P = np.float32(1e-6)
 _OTHERWISE = tuple(1 + kind for kind in (OR_HEALTHY, OR_VESSEL, ALWAYS_VESSEL, ALWAYS_CAVITY))
 
 
@@ -58,7 +57,7 @@ class Fusion:
 
     Attributes:
         posterior: (1 + m, 5) float32, a row of zeros, then one for each of m lung voxels in flat order: its
-            probability of each class of :data:`signs.TISSUES`, sum 1.
+            probability of each class of :data:`tissues.TISSUES`, sum 1.
         disease: (z, y, x) uint8, the class of disease that a voxel has if it has any; 0 outside the lungs.
         otherwise: (z, y, x) uint8, 1 more than :data:`evidence.OR_HEALTHY` and so on, what it is if not; 0
             outside the lungs.
@@ -73,13 +72,14 @@ class Fusion:
     geometry: Geometry
 
     @property
-    def lean(self) -> Field:
-        """Log-odds of disease (z, y, x), within ± :data:`evidence.MOST_LEAN`; 0 outside the lungs."""
-        field = np.zeros(self.disease.shape, np.float32)
-        healthy = self.posterior[1:, TISSUES.index(HEALTHY)]
-        odds = np.log(np.maximum(1 - healthy, _LEAST_P)) - np.log(np.maximum(healthy, _LEAST_P))
-        field[self.disease > 0] = odds.clip(-MOST_LEAN, MOST_LEAN)
-        return field
+    def sick(self) -> Field:
+        """Probability of disease (z, y, x), 0 outside the lungs."""
+        return self._field(1 - self._healthy)
+
+    @property
+    def well(self) -> Field:
+        """Probability of healthy lung (z, y, x), 0 outside the lungs too."""
+        return self._field(self._healthy)
 
     def labels(self, config: Config) -> NDArray[np.uint8]:
         """Labels (z, y, x) uint8 on the canonical grid."""
@@ -90,7 +90,9 @@ class Fusion:
         """:func:`evidence.encode` of every voxel of the canonical grid."""
         inside = self.disease > 0
         found = np.zeros(inside.shape, np.uint16)
-        found[inside] = encode(self.lean[inside], self.disease[inside], self.otherwise[inside] - 1)
+        found[inside] = encode(
+            _log_odds(1 - self._healthy, self._healthy), self.disease[inside], self.otherwise[inside] - 1
+        )
         return found
 
     def onto(
@@ -123,12 +125,21 @@ class Fusion:
             ids: list[NDArray[np.uint8]],
             fields: list[Field],
         ) -> None:
-            lean, doubt = fields
-            evidence[part][place] = encode(lean, ids[0], ids[1] - 1)
+            sick, well, doubt = fields  # the first two sum up to less than 1 at the lungs' border
+            evidence[part][place] = encode(_log_odds(sick, well), ids[0], ids[1] - 1)
             entropy[part][place] = np.clip(doubt, 0, 1)
 
-        Carrier(maps, (self.lean, self.entropy), self.geometry, target).carry(lungs, receive, talk)
+        Carrier(maps, (self.sick, self.well, self.entropy), self.geometry, target).carry(lungs, receive, talk)
         return evidence, entropy
+
+    @property
+    def _healthy(self) -> Field:
+        return self.posterior[1:, TISSUES.index(HEALTHY)]
+
+    def _field(self, values: Field) -> Field:
+        field = np.zeros(self.disease.shape, np.float32)
+        field[self.disease > 0] = values
+        return field
 
     def _of_diseases(self) -> Field:
         """The posterior's columns of :data:`DISEASES`, so that the largest of a row is that of the map."""
@@ -140,6 +151,13 @@ class Fusion:
         old, new = largest[changed], wanted[changed]
         rows[changed, old], rows[changed, new] = rows[changed, new], rows[changed, old]
         return rows
+
+
+def _log_odds(sick: Field, well: Field) -> Field:
+    """Logarithm of the odds of disease, within ± :data:`evidence.MOST_LEAN`; 0 where nothing is known."""
+    least = np.float32(np.exp(-MOST_LEAN))
+    odds = np.log(np.maximum(sick, least)) - np.log(np.maximum(well, least))
+    return np.clip(odds, -MOST_LEAN, MOST_LEAN)
 
 
 def fuse(
@@ -157,7 +175,7 @@ def fuse(
     Args:
         parenchyma: the lungs on the working grid.
         cavities: (z, y, x) bool.
-        cell_posterior: (n, 5) float32 over :data:`signs.TISSUES`, of the half cells.
+        cell_posterior: (n, 5) float32 over :data:`tissues.TISSUES`, of the half cells.
         config: α, β, κ, τ, steps and the smallest island.
         talk: progress; asked whether to stop between steps of about a second.
 

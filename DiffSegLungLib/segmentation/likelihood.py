@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from ..classes import CONSOLIDATION, EMPHYSEMA, FIBROSIS, GROUND_GLASS, HEALTHY
 from .aeration import FULL_INSPIRATION_HU
-from .signs import TISSUES
+from .tissues import TISSUES
 
 if TYPE_CHECKING:
     from .aeration import Aeration

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ..classes import BY_ID
 from ..grid.cells import STATISTICS, Cells, spread
-from .signs import TISSUES
+from .tissues import TISSUES
 
 _LEAST = np.float32(1e-6)
 

@@ -17,8 +17,8 @@ from ..grid.canonical import SPACING_ZYX, Canonical, working_volume
 from ..grid.cells import Cells, Lattice, Lattices
 from ..talk import SILENT, Talk
 from .aeration import Aeration, measure_aeration
-from .signs import tissue_probability
 from .statistics import smoothed, statistics_of_cells, statistics_of_half_cells
+from .tissues import tissue_probability
 
 if TYPE_CHECKING:
     from ..config import Config

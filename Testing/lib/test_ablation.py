@@ -75,8 +75,8 @@ def test_without_a_switch_it_is_the_product(
     config = replace(CONFIG, mode=mode, descriptor=descriptor)
     product = Segmenter(bundle, config).run(case.ct, lungs=case.lungs)
     fused = Bench(case, bundle, config).fused(Switch(DEFAULT, ""))
-    labels, entropy = fused.onto(case.ct.geometry, case.lungs)
-    assert np.array_equal(labels, product.labels)
+    evidence, entropy = fused.onto(case.ct.geometry, case.lungs)
+    assert np.array_equal(evidence, product.evidence)
     assert np.array_equal(entropy, product.entropy)
 
 
@@ -86,10 +86,10 @@ def test_a_switch_that_leaves_out_a_class_leaves_it_out(prepared: Prepared, bund
     prepared = replace(prepared, parenchyma=replace(prepared.parenchyma, vessels=left), cavities=right)
     config = replace(CONFIG, descriptor="statistics")
     clustered = cluster_cells(prepared, prepared.parenchyma.cells, bundle, config)
-    labels = fuse_cells(prepared, clustered, config).labels
+    labels = fuse_cells(prepared, clustered, config).labels(config)
     assert (labels[right & canonical.lungs] == CAVITY).all()
     assert (labels[left & canonical.lungs] == VESSEL).all()
-    none = fuse_cells(without(prepared, vessels=True, cavities=True), clustered, config).labels
+    none = fuse_cells(without(prepared, vessels=True, cavities=True), clustered, config).labels(config)
     assert CAVITY not in none
     assert (none == VESSEL).sum() < 0.1 * (labels == VESSEL).sum()
 

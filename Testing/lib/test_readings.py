@@ -126,15 +126,29 @@ def test_every_sensitivity_says_its_own() -> None:
         labels[1, : round(10 * sensitivity), :10] = 3  # so many rows of ten are ground glass
         return labels
 
-    first, second = said_of_squares(read, labels_at, [0.0, 0.2, 0.5, 1.0], 0.2)["1"]
-    assert first == {"box": [0, 10, 0, 10], "code": "G", "said": "HHGG", "labelled": 1.0, "disease": 0.2}
+    def probability(number: int) -> Any:
+        return np.full(read_shape, 0.25 * number, np.float32)
+
+    read_shape = labels_at(0.0).shape[1:]
+    first, second = said_of_squares(read, labels_at, [0.0, 0.2, 0.5, 1.0], 0.2, probability)["1"]
+    expected = {
+        "box": [0, 10, 0, 10],
+        "code": "G",
+        "said": "HHGG",
+        "labelled": 1.0,
+        "disease": 0.2,
+        "p": 0.25,
+    }
+    assert first == expected
     assert (second["code"], second["said"]) == ("V", "HHHH")
 
 
 def case(name: str, *slices: str, points: tuple[float, ...] = (0.5,)) -> dict[str, Any]:
     """A measured CT; a slice is given as ``read>said`` words, ``said`` one letter a sensitivity."""
     made = {
-        str(number): [dict(zip(("code", "said"), word.split(">"), strict=True)) for word in words.split()]
+        str(number): [
+            {"p": 0.3, **dict(zip(("code", "said"), word.split(">"), strict=True))} for word in words.split()
+        ]
         for number, words in enumerate(slices)
     }
     return {"case": name, "sensitivity": 0.5, "sensitivities": list(points), "slices": made}
