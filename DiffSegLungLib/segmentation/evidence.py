@@ -105,6 +105,7 @@ def drawn_in_steps(
         labels: (z, y, x) uint8, filled.
     """
     labels[...] = 0
+    yield
     drawing = _Drawing(evidence, sensitivity, least, labels)
     done = []
     for part in drawing.pieces:
@@ -211,12 +212,12 @@ class _Drawing:
         size = np.bincount(number.ravel())
         candidate = size < self._least
         candidate[0] = False
-        z, y, x = np.nonzero(candidate[number])
-        first = (place[0].start + z, place[1].start + y, place[2].start + x)
+        here = np.flatnonzero(candidate.take(number))
+        where = [low.start + at for low, at in zip(place, np.unravel_index(here, mask.shape), strict=True)]
         return _Parts(
             size,
-            np.ravel_multi_index(first, self._evidence.shape),
-            number[z, y, x],
+            np.ravel_multi_index(where, self._evidence.shape),
+            number.ravel()[here],
             number[0].copy(),
             number[-1].copy(),
         )

@@ -23,7 +23,7 @@ from .run_pane import announced
 SETTLE_MS = 30
 """Pause after the last move before anything is drawn: a dragged slider moves a hundred times a second."""
 
-PAUSE_MS, BUSY_S = 5, 0.04
+PAUSE_MS, BUSY_S = 4, 0.025
 """Between two steps, and how long they may go on: a hand is on the slider."""
 
 ALIKE = 0.005
@@ -36,7 +36,7 @@ class SensitivityPane:
     Args:
         ui: the panel's widgets.
         scene: where the results are.
-        onChanged: called when a redrawing has begun, and when it has ended.
+        onChanged: called when a redrawing has ended, or a script has drawn the result anew.
     """
 
     def __init__(self, ui: Widgets, scene: slicer.vtkMRMLScene, onChanged: Callable[[], None]) -> None:
@@ -137,7 +137,6 @@ class SensitivityPane:
         steps = redrawResult(self._scene, self._node, self._wanted)
         self._task = Task(announced(_("Drawing the classes anew"), steps, BUSY_S), PAUSE_MS)
         self._task.finished.connect(self._onFinished)
-        self._onChanged()
         self._task.start()
 
     def _onFinished(self, task: Task) -> None:

@@ -275,7 +275,7 @@ class _Sums:
         size = self._counts.size
         for k, plane in zip(range(part.start, part.stop), numbers, strict=True):
             flat = plane.ravel()
-            inside = np.flatnonzero(flat)
+            inside = np.flatnonzero(flat != 0)
             if inside.size:
                 classes = flat[inside]
                 self._counts += np.bincount(classes, minlength=size)

@@ -61,6 +61,12 @@ def evidenceOf(segmentationNode: slicer.vtkMRMLSegmentationNode) -> tuple[np.nda
     return slicer.util.arrayFromVolume(node), settings
 
 
+def evidenceStamp(segmentationNode: slicer.vtkMRMLSegmentationNode) -> tuple[object, ...]:
+    """Changes with the evidence of a result."""
+    image = _imageOf(resultsOf(segmentationNode).evidence)
+    return (image.__this__, image.GetMTime()) if image is not None else ()
+
+
 def volumesBySensitivity(
     segmentationNode: slicer.vtkMRMLSegmentationNode,
 ) -> Generator[None, None, BySensitivity | None]:

@@ -22,7 +22,7 @@ from DiffSegLungLib.segmentation.evidence import drawn_in_steps, least_voxels
 
 from ..work.tasks import unstoppable
 from .edits import countOf, fingerprints, fingerprintsOf, rememberRedrawn, settleTags, stampOf
-from .evidence import evidenceOf
+from .evidence import evidenceOf, evidenceStamp
 from .exchange import newArray
 from .grid import Grid, gridOf
 from .masks import LABELMAP
@@ -111,18 +111,25 @@ def _draw(
     lungs = yield from _lungsOf(node, grid)
     least = least_voxels(config.island_ml, grid.geometry)
     labels = newArray(grid.shape, np.dtype(np.uint8))
+    key = (lungs.key, evidenceStamp(node), least)
+    before = _rows.get((*key, config.sensitivity)) if edited else None
     try:
+        if edited and before is None:
+            yield from drawn_in_steps(evidence, config.sensitivity, least, labels)
+            before = yield from _rowOf(labels, lungs)
         yield from drawn_in_steps(evidence, sensitivity, least, labels)
-        if edited:
-            before = newArray(grid.shape, np.dtype(np.uint8))
-            yield from drawn_in_steps(evidence, config.sensitivity, least, before)
     except IndexError as error:  # a scene may come from anywhere
         raise damagedResult(node) from error
-    if edited:
-        yield from _keepEdits(node, volume, labels, before, edited)
+    row = yield from _rowOf(labels, lungs)
+    _rows.clear()
+    _rows[*key, sensitivity] = row
+    if before is not None:
+        row = yield from _keptEdits(node, labels, row, before, edited)
         requireMeasurable(scene, node)
     prints = yield from fingerprintsOf(labels, grid.slabs())
-    quantities = yield from _measured(labels, lungs, grid.voxelMl, shiftOf(node))
+    quantities = yield from _measured(row, lungs, grid.voxelMl, shiftOf(node))
+    if np.count_nonzero(row) != np.count_nonzero(labels):
+        quantities = None
     return _Redrawn(replace(config, sensitivity=sensitivity), labels, prints, quantities, edited, stamp)
 
 
@@ -158,22 +165,23 @@ def _editedClasses(node: slicer.vtkMRMLSegmentationNode) -> Generator[None, None
     }
 
 
-def _keepEdits(
+def _keptEdits(
     node: slicer.vtkMRMLSegmentationNode,
-    volume: slicer.vtkMRMLScalarVolumeNode,
     labels: np.ndarray,
+    row: np.ndarray,
     before: np.ndarray,
     edited: set[str],
-) -> Generator[None, None, None]:
-    """Put back into new labels, in place, what somebody edited.
+) -> Generator[None, None, np.ndarray]:
+    """Put back what somebody edited; the classes of the lung voxels, with the edits.
 
     Args:
         node: the segmentation with the edits.
-        volume: its CT.
-        labels: as drawn at the new sensitivity.
-        before: as drawn at the present one.
+        labels: as drawn at the new sensitivity; changed in place.
+        row: the same for the voxels of the lungs.
+        before: those as drawn at the present sensitivity.
         edited: keys of the edited classes.
     """
+    volume = resultsOf(node).volume
     present = yield from classMap(node, volume)
     prints = yield from fingerprints(node)
     if any(np.count_nonzero(present == BY_KEY[key].id) != countOf(prints, key) for key in edited):
@@ -186,11 +194,16 @@ def _keepEdits(
         )
     fixed = np.zeros(256, bool)
     fixed[[BY_KEY[key].id for key in edited if BY_KEY[key].id in PATHOLOGY]] = True
-    for part in gridOf(volume).slabs():
-        now, new = present[part], labels[part]
-        kept = fixed[now] | fixed[new] | (now != before[part])
-        np.copyto(new, now, where=kept)
-        yield
+    lungs = yield from _lungsOf(node, gridOf(volume))
+    now = yield from _rowOf(present, lungs)
+    kept = fixed.take(now) | fixed.take(row) | (now != before)
+    yield
+    merged = np.where(kept, now, row)
+    labels[...] = present  # outside the lungs is nothing but what somebody drew there
+    yield
+    labels.ravel()[lungs.places] = merged
+    yield
+    return merged
 
 
 @dataclass(frozen=True, eq=False)
@@ -215,6 +228,20 @@ _latest: list[_Lungs] = []
 """The lung measured last: whoever moves the sensitivity moves it many times on one CT."""
 
 
+_rows: dict[tuple[object, ...], np.ndarray] = {}
+"""Classes of the lung voxels as drawn last, by what they were drawn from: edits differ from them."""
+
+
+def _rowOf(labels: np.ndarray, lungs: _Lungs) -> Generator[None, None, np.ndarray]:
+    """Class ids (n,) of the lung voxels."""
+    flat, row = labels.ravel(), np.empty(lungs.places.size, np.uint8)
+    for start in range(0, row.size, _CHUNK):
+        part = slice(start, start + _CHUNK)
+        np.take(flat, lungs.places[part], out=row[part], mode="clip")
+        yield
+    return row
+
+
 def _lungsOf(node: slicer.vtkMRMLSegmentationNode, grid: Grid) -> Generator[None, None, _Lungs]:
     from DiffSegLungLib.anatomy.regions import side_of, third_of  # not while Slicer starts
 
@@ -225,20 +252,25 @@ def _lungsOf(node: slicer.vtkMRMLSegmentationNode, grid: Grid) -> Generator[None
         return _latest[0]
     regions = (yield from regionMap(found.regions, found.volume)).ravel()
     values = slicer.util.arrayFromVolume(found.volume).ravel()
-    rows: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
-    for start in range(0, regions.size, 8 * _CHUNK):
-        part = regions[start : start + 8 * _CHUNK]
+    rows: list[tuple[np.ndarray, ...]] = []
+    for start in range(0, regions.size, 4 * _CHUNK):
+        part = regions[start : start + 4 * _CHUNK]
         inside = np.flatnonzero(part)
-        rows.append((inside + start, hounsfieldOf(values[inside + start], found.volume), part[inside]))
+        hu = hounsfieldOf(values[start : start + 4 * _CHUNK][inside], found.volume)
+        rows.append((inside + start, hu, side_of(part[inside]), third_of(part[inside])))
         yield
-    places, hu, region = (np.concatenate(column) for column in zip(*rows, strict=True))
+    columns = []
+    for column in zip(*rows, strict=True):
+        columns.append(np.concatenate(column))
+        yield
+    places, hu, side, third = columns
     if not places.size:
         raise DiffSegLungError(
             "no-lungs",
             _("The lung regions of {name} are empty.").format(name=node.GetName()),
             _("Run the segmentation again."),
         )
-    _latest[:] = [_Lungs(key, places, hu, side_of(region), third_of(region))]
+    _latest[:] = [_Lungs(key, places, hu, side, third)]
     return _latest[0]
 
 
@@ -255,16 +287,14 @@ def _lungKey(found: ResultNodes, grid: Grid) -> object:
 
 
 def _measured(
-    labels: np.ndarray, lungs: _Lungs, voxelMl: float, shift: float
+    row: np.ndarray, lungs: _Lungs, voxelMl: float, shift: float
 ) -> Generator[None, None, Quantities | None]:
-    tally, flat, inside = Tally(voxelMl, shift_hu=shift), labels.ravel(), 0
-    for start in range(0, lungs.places.size, _CHUNK // 2):
+    tally = Tally(voxelMl, shift_hu=shift)
+    for start in range(0, row.size, _CHUNK // 2):
         part = slice(start, start + _CHUNK // 2)
-        classes = flat[lungs.places[part]]
-        inside += int(np.count_nonzero(classes))
-        tally.add(lungs.hu[part], classes, lungs.side[part], lungs.third[part])
+        tally.add(lungs.hu[part], row[part], lungs.side[part], lungs.third[part])
         yield
-    return tally.result() if inside == np.count_nonzero(labels) else None
+    return tally.result()
 
 
 def _nameUncertainRegions(node: slicer.vtkMRMLSegmentationNode, labels: np.ndarray) -> None:
