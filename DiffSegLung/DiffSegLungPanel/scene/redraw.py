@@ -255,7 +255,7 @@ def _lungsOf(node: slicer.vtkMRMLSegmentationNode, grid: Grid) -> Generator[None
     rows: list[tuple[np.ndarray, ...]] = []
     for start in range(0, regions.size, 4 * _CHUNK):
         part = regions[start : start + 4 * _CHUNK]
-        inside = np.flatnonzero(part)
+        inside = np.flatnonzero(part != 0)
         hu = hounsfieldOf(values[start : start + 4 * _CHUNK][inside], found.volume)
         rows.append((inside + start, hu, side_of(part[inside]), third_of(part[inside])))
         yield
