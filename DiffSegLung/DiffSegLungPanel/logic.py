@@ -17,6 +17,7 @@ from DiffSegLungLib.report.quantify import Quantities
 
 from .scene import results
 from .scene.parameters import DiffSegLungParameters
+from .scene.redraw import redrawResult
 from .steps.batch_steps import VolumeOutcome, folderSteps, volumesSteps
 from .steps.compare_steps import Comparison, compareSteps
 from .steps.estimate import Estimate, estimate, updatedScale
@@ -238,6 +239,28 @@ class DiffSegLungLogic(ScriptedLoadableModuleLogic):
     ) -> Quantities | Task:
         """Measure a segmentation anew, after edits; its tables and charts change in place."""
         return self._run(results.refreshResults(self.scene, segmentation), waitForCompletion)
+
+    def setSensitivity(
+        self,
+        segmentation: slicer.vtkMRMLSegmentationNode,
+        sensitivity: float,
+        *,
+        waitForCompletion: bool = True,
+    ) -> Quantities | Task:
+        """Draw the classes of a finished result at another sensitivity, as a run with it would have.
+
+        Tables, charts and provenance follow; what was edited by hand stays (:func:`.redraw.redrawResult`).
+
+        Args:
+            segmentation: the result.
+            sensitivity: 0..1; 0.25 is cautious, 0.5 balanced, 0.75 sensitive.
+            waitForCompletion: return when it is done; otherwise return at once with the running task.
+
+        Raises:
+            DiffSegLungError: a sensitivity out of range, a result without evidence or with every finding
+                edited, or another task is running.
+        """
+        return self._run(redrawResult(self.scene, segmentation, sensitivity), waitForCompletion)
 
     def stop(self) -> None:
         """End whatever runs, at once, leaving nothing behind; a training goes on."""

@@ -24,6 +24,7 @@ from .panes.refine_pane import RefinePane
 from .panes.results_pane import ResultsPane
 from .panes.run_pane import RunPane, RunState
 from .panes.selectors import Selectors
+from .panes.sensitivity_pane import SensitivityPane
 from .panes.training.section import TrainingSection
 from .panes.uncertainty_pane import UncertaintyPane
 from .scene.input_info import describeInput
@@ -75,6 +76,7 @@ class Panel(VTKObservationMixin):
         self.model = ModelPane(ui, logic, dialogs)
         self.advanced = AdvancedPane(ui)
         self.uncertainty = UncertaintyPane(ui, scene)
+        self.sensitivity = SensitivityPane(ui, scene, self._onRedrawn)
         self.refine = RefinePane(ui, scene, self._onRefreshed)
         ui.refineCollapsibleButton.connect("contentsCollapsed(bool)", self._onRefineCollapsed)
         self.run = RunPane(ui, self._onApply, self.update)
@@ -162,7 +164,8 @@ class Panel(VTKObservationMixin):
             self.results.update(parameters)
             self.uncertainty.update(self.results.node, parameters)
             idle = self.run.state is RunState.idle
-            self.refine.update(self.results.node, paused=not idle)
+            self.sensitivity.update(self.results.node, parameters, idle=idle)
+            self.refine.update(self.results.node, paused=not idle or self.sensitivity.isBusy)
             self.run.setProblem(self._problem())
             self.ui.testDeviceButton.enabled = idle and parameters is not None and self.model.card is not None
             self.ui.exportReportButton.enabled = idle
@@ -261,7 +264,7 @@ class Panel(VTKObservationMixin):
             bundle=parameters.bundle,
             preset=parameters.preset.value,
             device=parameters.device.value,
-            settings=self.advanced.settings,
+            settings={**self.advanced.settings, "sensitivity": parameters.sensitivity},
             replaceEdited=replaceEdited,
         )
 
@@ -296,6 +299,9 @@ class Panel(VTKObservationMixin):
 
     def _onApply(self) -> None:
         self.training.makeRoom(self.actions.apply)
+
+    def _onRedrawn(self) -> None:
+        self.update()
 
     def _onRefreshed(self) -> None:
         self.results.refresh()
@@ -351,6 +357,7 @@ class Panel(VTKObservationMixin):
             return
         self._closed = True
         self.actions.stop()
+        self.sensitivity.update(None, None, idle=True)
         self.training.close()
         self._setParameters(None)
         self.removeObservers()

@@ -245,7 +245,7 @@ def _add_settings(parser: argparse.ArgumentParser) -> None:
     _add_bundle(group)
     group.add_argument(
         "--sensitivity",
-        type=float,
+        type=_number,
         metavar="S",
         help="how readily lung is called diseased, 0 to 1: 0.25 cautious, 0.5 balanced, 0.75 sensitive",
     )
@@ -325,6 +325,13 @@ def _read_settings(path: Path) -> dict[str, Any]:
         ) from error
     Config.from_json(text)  # refuses by name what it does not know
     return dict(json.loads(text))
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"“{text}” is not a number") from None
 
 
 def _whole_numbers(text: str) -> list[int]:

@@ -14,6 +14,7 @@ from .notation import colour, number, region_name
 from .pictures import Panel, Picture
 from .png import encode_png
 from .quantify import Quantities
+from .sensitivity import BySensitivity, sensitivity_curves
 
 _TEMPLATE = Path(__file__).with_name("page.html.j2")
 _SIDES = ("lungs", "right", "left")
@@ -37,6 +38,7 @@ def write_report(
     provenance: Mapping[str, Any],
     *,
     edited: Sequence[str] = (),
+    by_sensitivity: BySensitivity | None = None,
 ) -> None:
     """Write the report: the template ``page.html.j2``, filled.
 
@@ -47,6 +49,7 @@ def write_report(
         montage: further axial slices with their positions.
         provenance: what the run was, see :class:`~..segmentation.result.Result`.
         edited: names of the classes that a person changed after the run; the report says so at its top.
+        by_sensitivity: what other sensitivities give; None leaves that section out.
 
     Raises:
         DiffSegLungError: code ``no-jinja2``.
@@ -82,6 +85,8 @@ def write_report(
         measures=_MEASURES,
         histogram=hu_histogram(quantities),
         bin_hu=quantities.histogram_edges[1] - quantities.histogram_edges[0],
+        curves=sensitivity_curves(by_sensitivity) if by_sensitivity is not None else None,
+        present_sensitivity=by_sensitivity.present if by_sensitivity is not None else None,
         panels=panels,
         montage=montage,
         notes=provenance["notes"],

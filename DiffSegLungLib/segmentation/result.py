@@ -24,9 +24,10 @@ from ..io.whole_file import writing
 from ..report.page import summary_text, write_report
 from ..report.pictures import draw_montage, draw_panels
 from ..report.quantify import Quantities, Tally
+from ..report.sensitivity import BySensitivity
 from ..talk import SILENT, Talk
 from ..threads import in_threads, slabs
-from .evidence import draw_labels, least_voxels
+from .evidence import CURVE, count_evidence, draw_labels, least_voxels, volumes_by_sensitivity
 from .uncertainty import UncertainRegion, uncertain_regions
 
 FORMAT = 1
@@ -79,6 +80,12 @@ class Result:
     def uncertain(self) -> list[UncertainRegion]:
         """Where to look first."""
         return uncertain_regions(self.entropy, self.labels, self.ct.geometry)
+
+    @cached_property
+    def by_sensitivity(self) -> BySensitivity:
+        """What other sensitivities give, small islands included."""
+        volumes = volumes_by_sensitivity(count_evidence(self.evidence), self.ct.geometry.voxel_ml)
+        return BySensitivity(CURVE, volumes, self.config.sensitivity)
 
     def redrawn(self, sensitivity: float) -> Result:
         """The result that a run with another sensitivity gives, without that run.
@@ -171,7 +178,9 @@ class Result:
         panels = draw_panels(hu, self.labels, self.entropy, lungs, geometry)
         montage = draw_montage(hu, self.labels, lungs, geometry)
         with writing(folder / "report.html") as aside:
-            write_report(aside, self.tables, panels, montage, self.provenance)
+            write_report(
+                aside, self.tables, panels, montage, self.provenance, by_sensitivity=self.by_sensitivity
+            )
 
     def _write_tables(self, folder: Path) -> None:
         with writing(folder / "table.csv") as aside:
@@ -182,6 +191,7 @@ class Result:
             "format": FORMAT,
             **self.provenance,
             "tables": self.tables.to_mapping(),
+            "by_sensitivity": self.by_sensitivity.to_mapping(),
             "uncertain_regions": [region.to_mapping() for region in self.uncertain],
             "components": list(self.components),
         }

@@ -27,7 +27,7 @@ def main() -> None:
 
     start()  # before anything imports the application side of slicer
     import slicer
-    from DiffSegLungPanel.scene import edits, exchange, results
+    from DiffSegLungPanel.scene import edits, exchange, redraw, results
     from mrml_scenes import add_ct, lung_hu, lung_labels, put_under, rotation, write_worker_output
 
     scene, labels = slicer.mrmlScene, lung_labels(SHAPE)
@@ -38,6 +38,8 @@ def main() -> None:
         timed("export the CT", exchange.exportVolume(ct, folder / "ct.mhd"))
         node = timed("import a result", results.importResults(scene, ct, folder))
         timed("measure again", results.refreshResults(scene, node))
+        timed("sensitivity, first move", redraw.redrawResult(scene, node, 0.6))
+        timed("sensitivity, next move", redraw.redrawResult(scene, node, 0.4))
         timed("report", results.exportReport(scene, node, folder / "report.html"))
         lungs = folder / "lungs.mhd"
         timed("export lungs, same grid", exchange.exportSegment(node, "Segment_healthy", ct, lungs))

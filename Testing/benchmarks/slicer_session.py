@@ -3,7 +3,8 @@
     python Testing/benchmarks/slicer_session.py CT -o FOLDER [--preset fast|balanced|best]
 
 Loads the CT, presses Apply, follows the run and the main loop's gaps, checks where the result lies with
-SimpleITK, saves and reloads the scene, cancels a second run. Writes session.json and PNGs.
+SimpleITK, saves and reloads the scene, moves the sensitivity (before and after an edit, and after reloading),
+cancels a second run. Writes session.json and PNGs.
 """
 
 from __future__ import annotations
@@ -30,8 +31,11 @@ import qt  # noqa: E402
 import slicer  # noqa: E402
 import vtk  # noqa: E402
 
+MOVES = (0.25, 0.75, 0.6, 0.0, 1.0, 0.5)
+"""Where the sensitivity is moved to, one after the other."""
+
 RESULT_ROLES = (
-    *("uncertainty", "regions", "classTable", "densityTable", "histogramTable"),
+    *("uncertainty", "evidence", "regions", "classTable", "densityTable", "histogramTable"),
     *("volumeChart", "histogramChart"),
 )
 
@@ -203,6 +207,7 @@ def parameters(panel: Any) -> dict[str, Any]:
         "device": str(node.device),
         "bundle": node.bundle,
         "settings": panel.advanced.settings,
+        "sensitivity": node.sensitivity,
     }
 
 
@@ -249,6 +254,58 @@ def pictures(panel: Any, node: Any, volume: Any, out: Path) -> None:
     surfaces = panel.actions._task
     spin(lambda: not surfaces.isRunning)
     host.render_3d(out / "three_d.png")
+
+
+def sensitivity(panel: Any, node: Any) -> dict[str, Any]:
+    """Moves of the slider, each until the tables have followed: seconds, and the main loop's longest gaps."""
+    spin(lambda: is_idle(panel))
+    gaps, seconds = LoopGaps(), []
+    for value in MOVES:
+        gaps.stage = f"to {value}"
+        begin = time.perf_counter()
+        panel.ui.sensitivitySlider.value = value
+        spin(lambda: not panel.sensitivity.isBusy)
+        seconds.append(round(time.perf_counter() - begin, 2))
+    gaps.stage = "dragged"
+    for value in np.linspace(0, 1, 101):
+        panel.ui.sensitivitySlider.value = float(value)
+        slicer.app.processEvents()
+    panel.ui.sensitivitySlider.value = MOVES[-1]
+    spin(lambda: not panel.sensitivity.isBusy)
+    return {"moves_s": seconds, "main_loop": gaps.stop(), "voxels": class_voxels(node)}
+
+
+def class_voxels(node: Any) -> dict[str, int]:
+    """Voxels of every class segment."""
+    ct = node.GetNodeReference("referenceImageGeometryRef")
+    return {
+        key: int(np.count_nonzero(slicer.util.arrayFromSegmentBinaryLabelmap(node, f"Segment_{key}", ct)))
+        for key in ORDER
+    }
+
+
+def sensitivity_with_edits(panel: Any, node: Any) -> dict[str, Any]:
+    """A cube of emphysema painted over healthy lung; then the moves; whether it is kept, voxel for voxel."""
+    ct = node.GetNodeReference("referenceImageGeometryRef")
+
+    def mask(key: str) -> np.ndarray:
+        return slicer.util.arrayFromSegmentBinaryLabelmap(node, f"Segment_{key}", ct).astype(bool)
+
+    healthy, emphysema = mask("healthy"), mask("emphysema")
+    places = np.argwhere(healthy)
+    cube = tuple(slice(int(c) - 6, int(c) + 6) for c in places[len(places) // 2])
+    inside = np.zeros_like(healthy)
+    inside[cube] = healthy[cube]
+    for key, voxels in (("emphysema", emphysema | inside), ("healthy", healthy & ~inside)):
+        slicer.util.updateSegmentBinaryLabelmapFromArray(voxels.astype(np.uint8), node, f"Segment_{key}", ct)
+    spin(lambda: not panel.ui.editedLabel.text.startswith(("The tables", "Not")))
+    found = sensitivity(panel, node)
+    return {
+        "painted_voxels": int(inside.sum()),
+        "emphysema_kept": bool(np.array_equal(mask("emphysema"), emphysema | inside)),
+        "edited": panel.ui.editedLabel.text,
+        **found,
+    }
 
 
 def cancel_second_run(panel: Any) -> dict[str, Any]:
@@ -308,8 +365,15 @@ def main() -> None:
     host.grab(widget.parent, out / "panel_after.png")
     found["alignment"] = alignment(node, volume, options.ct, out)
     pictures(panel, node, volume, out)
+    found["sensitivity"] = sensitivity(panel, node)
+    found["sensitivity_edited"] = sensitivity_with_edits(panel, node)
+    panel.ui.sensitiveButton.click()
+    spin(lambda: not panel.sensitivity.isBusy)
+    host.grab(widget.parent, out / "panel_sensitive.png")
     found["mrb"] = save_and_reload(panel, node, out)
     host.grab(widget.parent, out / "panel_reloaded.png")
+    found["mrb"]["slider"] = panel.ui.sensitivitySlider.value
+    found["sensitivity_reloaded"] = sensitivity(panel, panel.parameters.outputSegmentation)
     found["cancel"] = cancel_second_run(panel)
     text = json.dumps(found, indent=2)
     (out / "session.json").write_text(text + "\n")

@@ -55,7 +55,9 @@ class StepLogic(DiffSegLungLogic):
                     yield TaskProgress("Finding the lungs", step / 20, 20.0 - step)
                     requireNodes(self.scene, request)
                 labels = mrml_scenes.lung_labels(slicer.util.arrayFromVolume(request.inputVolume).shape)
-                written = mrml_scenes.write_worker_output(Path(folder), request.inputVolume, labels)
+                written = mrml_scenes.write_worker_output(
+                    Path(folder), request.inputVolume, labels, sensitivity=request.config().sensitivity
+                )
                 target = request.outputSegmentation
                 return mrml_scenes.finish(
                     importResults(self.scene, request.inputVolume, written, target=target)

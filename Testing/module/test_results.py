@@ -29,6 +29,7 @@ from DiffSegLungLib.report.quantify import Quantities
 
 OWN = [
     "uncertainty",
+    "evidence",
     "regions",
     "classTable",
     "densityTable",
@@ -79,7 +80,7 @@ def test_every_part_is_there_and_named_after_the_ct(node) -> None:
 def test_nothing_in_the_scene_names_the_patient(scene, node) -> None:
     attributes = " ".join(node.GetAttribute(name) or "" for name in node.GetAttributeNames())
     assert "patient-name" not in attributes
-    assert json.loads(node.GetAttribute("DiffSegLung.provenance"))["config"] == {"preset": "balanced"}
+    assert json.loads(node.GetAttribute("DiffSegLung.provenance"))["config"]["preset"] == "balanced"
 
 
 def test_the_tables_hold_the_library_s_numbers(node, folder: Path) -> None:
@@ -297,7 +298,7 @@ def test_saved_and_loaded_everything_is_back(scene, ct, node, tmp_path: Path) ->
     results.resultsOf(node).regions.SetAndObserveTransformNodeID(ct.GetTransformNodeID())
     paint(node, "emphysema", BOX)
     finish(results.refreshResults(scene, node))
-    labels, tables = finish(classMap(node, ct)), [rows(getattr(results.resultsOf(node), t)) for t in OWN[2:6]]
+    labels, tables = finish(classMap(node, ct)), [rows(getattr(results.resultsOf(node), t)) for t in OWN[3:7]]
     attributes = {name: node.GetAttribute(name) for name in node.GetAttributeNames()}
     assert slicer.util.saveScene(str(tmp_path / "scene.mrb"))
     scene.Clear(False)
@@ -308,7 +309,7 @@ def test_saved_and_loaded_everything_is_back(scene, ct, node, tmp_path: Path) ->
     assert np.array_equal(finish(classMap(back, found.volume)), labels)
     assert edited(back) == {"emphysema", "healthy"}
     assert isEdited(back)
-    assert [rows(getattr(found, t)) for t in OWN[2:6]] == tables
+    assert [rows(getattr(found, t)) for t in OWN[3:7]] == tables
     for name, value in attributes.items():
         assert back.GetAttribute(name) == value
     for chart, table in (
@@ -322,7 +323,7 @@ def test_saved_and_loaded_everything_is_back(scene, ct, node, tmp_path: Path) ->
     assert found.regions.GetDisplayNode().GetVisibility() == 0
     again = finish(results.refreshResults(scene, back))
     assert again.lungs.volume_ml > 0
-    assert [rows(getattr(found, t)) for t in OWN[2:6]] == tables
+    assert [rows(getattr(found, t)) for t in OWN[3:7]] == tables
     assert edited(back) == {"emphysema", "healthy"}
 
 

@@ -18,7 +18,7 @@ WIDGETS = {element.get("name"): element for tree in TREES for element in tree.it
 CONTROLS = {
     "QPushButton", "QToolButton", "QComboBox", "QLineEdit", "QSpinBox", "QCheckBox", "QSlider",
     "QPlainTextEdit", "qMRMLNodeComboBox", "qMRMLSegmentsTableView", "qMRMLTableView",
-    "qMRMLSegmentEditorWidget", "QTableWidget", "ctkPathLineEdit", "QDoubleSpinBox",
+    "qMRMLSegmentEditorWidget", "QTableWidget", "ctkPathLineEdit", "ctkSliderWidget", "QDoubleSpinBox",
 }  # fmt: skip
 SLICERS_MENUS = set("fevh")
 """Alt with these opens Slicer's own menus File, Edit, View, Help."""

@@ -136,13 +136,13 @@ class RunPane:
         ui.progressWidget.visible = not idle
 
 
-def announced(stage: str, steps: Generator[Any, None, Any]) -> Steps:
+def announced(stage: str, steps: Generator[Any, None, Any], busyS: float = BUSY_S) -> Steps:
     """Steps that do not say what they do, under one name; many short ones are taken at a time."""
     try:
         yield TaskProgress(stage, 0.0)
         while True:
             begin = time.monotonic()
-            while time.monotonic() - begin < BUSY_S:
+            while time.monotonic() - begin < busyS:
                 next(steps)
             yield None
     except StopIteration as end:

@@ -8,7 +8,7 @@ segmentation; whoever differs was edited.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Collection, Generator, Iterable
 
 import numpy as np
 import slicer
@@ -56,6 +56,33 @@ def rememberUnedited(segmentationNode: slicer.vtkMRMLSegmentationNode) -> Genera
     segmentationNode.SetAttribute(CHECKSUM, json.dumps(prints))
 
 
+def rememberRedrawn(
+    segmentationNode: slicer.vtkMRMLSegmentationNode, prints: dict[str, str], edited: Collection[str]
+) -> None:
+    """Store the fingerprints of classes that were drawn anew; those that a person edited stay edited.
+
+    Args:
+        segmentationNode: the segmentation, as it now is.
+        prints: of all its classes (:func:`fingerprintsOf`).
+        edited: keys of the classes whose stored fingerprints stay.
+    """
+    before = stored(segmentationNode, CHECKSUM)
+    kept = {key: value for key, value in before.items() if key in edited} if isinstance(before, dict) else {}
+    segmentationNode.SetAttribute(CHECKSUM, json.dumps({**prints, **dict.fromkeys(edited, ""), **kept}))
+    _know(segmentationNode, prints)
+
+
+def stampOf(segmentationNode: slicer.vtkMRMLSegmentationNode) -> object:
+    """What changes whenever the voxels of the classes may have changed."""
+    segmentation = segmentationNode.GetSegmentation()
+    stamps = []
+    for segmentId, key in classSegments(segmentationNode).items():
+        segment = segmentation.GetSegment(segmentId)
+        image = segment.GetRepresentation(LABELMAP)
+        stamps.append((segmentId, key, segment.GetMTime(), image.GetMTime() if image else 0))
+    return (_referenceGeometry(segmentation), *sorted(stamps))
+
+
 def changedClasses(segmentationNode: slicer.vtkMRMLSegmentationNode) -> Generator[None, None, set[str]]:
     """The keys of the classes whose voxels differ from what the model made, deleted ones included."""
     if not segmentationNode.GetAttribute(CHECKSUM):
@@ -90,15 +117,22 @@ def fingerprints(segmentationNode: slicer.vtkMRMLSegmentationNode) -> Generator[
     It depends on nothing but which voxels of the reference geometry belong to the class: not on label values,
     layers, extents, names or order.
     """
-    stamp = _stampOf(segmentationNode)
+    stamp = stampOf(segmentationNode)
     address = segmentationNode.GetSegmentation().__this__
     if address in _known and _known[address][0] == stamp:
         return _known[address][1]
     prints = yield from _fingerprints(segmentationNode)
-    if len(_known) >= 32:
-        _known.clear()
-    _known[address] = (stamp, prints)
+    _know(segmentationNode, prints, stamp)
     return prints
+
+
+def fingerprintsOf(labels: np.ndarray, slabs: Iterable[slice]) -> Generator[None, None, dict[str, str]]:
+    """Fingerprints (:func:`fingerprints`) of class ids (k, j, i) on the reference geometry, slab by slab."""
+    sums = _Sums(labels.shape)
+    for part in slabs:
+        sums.add(part, labels[part])
+        yield
+    return sums.prints()
 
 
 class EditWatcher:
@@ -159,7 +193,7 @@ class EditWatcher:
         image = self._segmentation.GetSegment(segmentId).GetRepresentation(LABELMAP)
         scalars = image.GetPointData().GetScalars() if image is not None else None
         count = int(np.count_nonzero(vtk_to_numpy(scalars) == value)) if scalars is not None else 0
-        return int(str(before.get(key, "0")).partition(":")[0] or 0) == count
+        return countOf(before, key) == count
 
     def _currentStamps(self) -> dict[str, _Stamp]:
         """Of every class segment: its class, label value, label map (by its address) and that one's state."""
@@ -187,17 +221,6 @@ def _setType(
                 segment.SetTag(TYPE_TAG, new)
 
 
-def _stampOf(segmentationNode: slicer.vtkMRMLSegmentationNode) -> object:
-    """What changes whenever the voxels may have changed."""
-    segmentation = segmentationNode.GetSegmentation()
-    stamps = []
-    for segmentId, key in classSegments(segmentationNode).items():
-        segment = segmentation.GetSegment(segmentId)
-        image = segment.GetRepresentation(LABELMAP)
-        stamps.append((segmentId, key, segment.GetMTime(), image.GetMTime() if image else 0))
-    return (_referenceGeometry(segmentation), *sorted(stamps))
-
-
 def _referenceGeometry(segmentation: slicer.vtkSegmentation) -> str:
     return segmentation.GetConversionParameter(
         slicer.vtkSegmentationConverter.GetReferenceImageGeometryParameterName()
@@ -223,24 +246,60 @@ def _fingerprints(segmentationNode: slicer.vtkMRMLSegmentationNode) -> Generator
         return {}
     numbers = {i: BY_KEY[key].id for i, key in classSegments(segmentationNode).items()}
     layers = layersOf(segmentationNode)
-    places = _hashed(np.arange(grid.shape[1] * grid.shape[2])) >> np.uint64(32)
-    weights = places.astype(np.float64)  # 32 bits each: sums over a slice stay exact
-    slices = _hashed(np.arange(grid.shape[0]) + 1)
-    counts = np.zeros(len(BY_ID) + 1, np.int64)
-    sums = np.zeros(len(BY_ID) + 1, np.uint64)
+    sums = _Sums(grid.shape)
     for part in grid.slabs():
         for layer in layers:
             found = numbersOnGrid(layer, numbers, np.eye(4), grid, part)
-            if found is None:
-                continue
-            for k, plane in zip(range(part.start, part.stop), found, strict=True):
-                if plane.any():
-                    flat = plane.ravel()
-                    counts += np.bincount(flat, minlength=counts.size)
-                    here = np.bincount(flat, weights, minlength=counts.size).astype(np.uint64)
-                    sums += here * slices[k]
+            if found is not None:
+                sums.add(part, found)
         yield
-    return {c.key: f"{counts[n]}:{int(sums[n]):x}" if counts[n] else "0" for n, c in BY_ID.items()}
+    return sums.prints()
+
+
+class _Sums:
+    """Number of voxels of every class, and the sum of hashes of their places.
+
+    Args:
+        shape: (k, j, i) of the reference geometry.
+    """
+
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        places = _hashed(np.arange(shape[1] * shape[2])) >> np.uint64(32)
+        self._weights = places.astype(np.float64)  # 32 bits each: sums over a slice stay exact
+        self._slices = _hashed(np.arange(shape[0]) + 1)
+        self._counts = np.zeros(len(BY_ID) + 1, np.int64)
+        self._sums = np.zeros(len(BY_ID) + 1, np.uint64)
+
+    def add(self, part: slice, numbers: np.ndarray) -> None:
+        """Take in the class ids of some slices."""
+        size = self._counts.size
+        for k, plane in zip(range(part.start, part.stop), numbers, strict=True):
+            flat = plane.ravel()
+            inside = np.flatnonzero(flat != 0)
+            if inside.size:
+                classes = flat[inside]
+                self._counts += np.bincount(classes, minlength=size)
+                here = np.bincount(classes, self._weights[inside], minlength=size).astype(np.uint64)
+                self._sums += here * self._slices[k]
+
+    def prints(self) -> dict[str, str]:
+        """Class key -> fingerprint."""
+        counts, sums = self._counts, self._sums
+        return {c.key: f"{counts[n]}:{int(sums[n]):x}" if counts[n] else "0" for n, c in BY_ID.items()}
+
+
+def countOf(prints: dict[str, str], key: str) -> int:
+    """Voxels of a class that its fingerprint tells."""
+    return int(str(prints.get(key, "0")).partition(":")[0] or 0)
+
+
+def _know(
+    segmentationNode: slicer.vtkMRMLSegmentationNode, prints: dict[str, str], stamp: object = None
+) -> None:
+    if len(_known) >= 32:
+        _known.clear()
+    address = segmentationNode.GetSegmentation().__this__
+    _known[address] = (stamp or stampOf(segmentationNode), prints)
 
 
 def _hashed(numbers: np.ndarray) -> np.ndarray:

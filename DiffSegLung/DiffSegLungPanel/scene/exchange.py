@@ -141,6 +141,11 @@ def readHounsfield(
     return (yield from _read(path, volumeNode, np.dtype(np.int16)))
 
 
+def readEvidence(path: Path, volumeNode: slicer.vtkMRMLScalarVolumeNode) -> Generator[None, None, np.ndarray]:
+    """Read evidence of disease (a raw MetaImage, uint16); otherwise as :func:`readLabels`."""
+    return (yield from _read(path, volumeNode, np.dtype(np.uint16)))
+
+
 def readContent(path: Path) -> dict[str, Any]:
     """The worker's ``result.json``.
 

@@ -55,27 +55,23 @@ def measure(
     """
     from DiffSegLungLib.anatomy.regions import side_of, third_of  # not while Slicer starts
 
-    volume, thirds = _require(scene, segmentationNode)
+    volume, thirds = requireMeasurable(scene, segmentationNode)
     edited = yield from settleTags(segmentationNode)
     classes = yield from classMap(segmentationNode, volume)
-    _require(scene, segmentationNode)
+    requireMeasurable(scene, segmentationNode)
     regions = yield from regionMap(thirds, volume)
-    _require(scene, segmentationNode)
+    requireMeasurable(scene, segmentationNode)
     grid = gridOf(volume)
     values = slicer.util.arrayFromVolume(volume)
-    tally = Tally(grid.voxelMl, shift_hu=_shiftOf(segmentationNode))
+    tally = Tally(grid.voxelMl, shift_hu=shiftOf(segmentationNode))
     nearest = _nearestRegion(regions)
     yield
     for part in grid.slabs():
         _takeIn(regions, classes, nearest, part)
-        hu, region = values[part], regions[part]
-        if hu.dtype.kind == "f" and not np.isfinite(hu).all():
-            raise not_finite(int(hu.size - np.isfinite(hu).sum()), volume.GetName())
-        if (padding := hu < PADDING_BELOW).any():
-            hu = np.where(padding, hu.dtype.type(AIR), hu)  # as the library reads a CT
+        hu, region = hounsfieldOf(values[part], volume), regions[part]
         tally.add(hu, classes[part], side_of(region), third_of(region))
         yield
-    _require(scene, segmentationNode)
+    requireMeasurable(scene, segmentationNode)
     if not regions.any():
         raise DiffSegLungError(
             "no-lungs",
@@ -85,7 +81,7 @@ def measure(
     return Measured(tally.result(), classes, regions, edited)
 
 
-def _require(
+def requireMeasurable(
     scene: slicer.vtkMRMLScene, segmentationNode: slicer.vtkMRMLSegmentationNode | None
 ) -> tuple[slicer.vtkMRMLScalarVolumeNode, slicer.vtkMRMLSegmentationNode]:
     """The CT of a segmentation and its lung regions; says what is missing or cannot be measured.
@@ -115,7 +111,7 @@ def _require(
     return results.volume, results.regions
 
 
-def _shiftOf(segmentationNode: slicer.vtkMRMLSegmentationNode) -> float:
+def shiftOf(segmentationNode: slicer.vtkMRMLSegmentationNode) -> float:
     """The air-offset correction of the run: no number may be shown without it."""
     try:
         shift = float(segmentationNode.GetAttribute(SHIFT) or 0.0)
@@ -124,6 +120,18 @@ def _shiftOf(segmentationNode: slicer.vtkMRMLSegmentationNode) -> float:
     if not abs(shift) < -AIR:
         raise damagedResult(segmentationNode)
     return shift
+
+
+def hounsfieldOf(values: np.ndarray, volume: slicer.vtkMRMLScalarVolumeNode) -> np.ndarray:
+    """Voxels of a CT as HU, as the library reads them: padding counts as air.
+
+    Raises:
+        InputError: values that are no numbers.
+    """
+    if values.dtype.kind == "f" and not np.isfinite(values).all():
+        raise not_finite(int(values.size - np.isfinite(values).sum()), volume.GetName())
+    padding = values < PADDING_BELOW
+    return np.where(padding, values.dtype.type(AIR), values) if padding.any() else values
 
 
 def _nearestRegion(regions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -93,6 +93,7 @@ class DiffSegLungParameters:
         bundle: the model: ``"default"``, ``"built-in"``, an installed one's name, or a folder or zip.
         preset: speed against care.
         device: where the network runs.
+        sensitivity: how readily lung is called diseased, of the result shown and of the next run.
         region: row group of the tables that is shown, by name; empty shows all.
         overlayOpacity: of the uncertainty over the CT, in percent.
         advanced: the settings most users never open.
@@ -105,6 +106,7 @@ class DiffSegLungParameters:
     bundle: str = "default"
     preset: Preset = Preset.balanced
     device: Device = Device.auto
+    sensitivity: Annotated[float, WithinRange(0.0, 1.0)] = Config().sensitivity
     region: str = ""
     overlayOpacity: Annotated[int, WithinRange(0, 100)] = 60
     advanced: AdvancedSettings

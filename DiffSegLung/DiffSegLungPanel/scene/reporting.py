@@ -14,6 +14,7 @@ from DiffSegLungLib.io.whole_file import writing
 from DiffSegLungLib.report.page import write_report
 from DiffSegLungLib.report.pictures import draw_montage, each_panel
 
+from .evidence import volumesBySensitivity
 from .grid import gridOf
 from .measure import measure
 from .result_nodes import PROVENANCE, damagedResult, noResult, resultsOf, stored
@@ -43,6 +44,7 @@ def exportReport(
     provenance = _provenanceOf(segmentationNode)
     path = Path(path)
     measured = yield from measure(scene, segmentationNode)
+    bySensitivity = yield from volumesBySensitivity(segmentationNode)
     results = resultsOf(segmentationNode)
     box = bounding_box(measured.regions, _MARGIN)
     geometry = gridOf(results.volume).geometry.crop(box)
@@ -61,7 +63,15 @@ def exportReport(
     yield
     edited = [c.name for c in CLASSES if c.key in measured.edited]
     with writing(path) as aside:
-        write_report(aside, measured.quantities, panels, montage, provenance, edited=edited)
+        write_report(
+            aside,
+            measured.quantities,
+            panels,
+            montage,
+            provenance,
+            edited=edited,
+            by_sensitivity=bySensitivity,
+        )
     return path
 
 

@@ -23,6 +23,7 @@ PROVENANCE, UNCERTAIN = "DiffSegLung.provenance", "DiffSegLung.uncertainRegions"
 _CT_ROLE = slicer.vtkMRMLSegmentationNode.GetReferenceImageGeometryReferenceRole()
 _CLASSES = {
     "uncertainty": "vtkMRMLScalarVolumeNode",
+    "evidence": "vtkMRMLScalarVolumeNode",
     "regions": "vtkMRMLSegmentationNode",
     **dict.fromkeys(("classTable", "densityTable", "histogramTable", "abnormalTable"), "vtkMRMLTableNode"),
     **dict.fromkeys(("volumeChart", "histogramChart"), "vtkMRMLPlotChartNode"),
@@ -37,6 +38,7 @@ class ResultNodes:
     Attributes:
         volume: the CT.
         uncertainty: volume, 0 certain .. 1 undecided.
+        evidence: volume, hidden, from which any sensitivity draws the classes; older results have none.
         regions: segmentation of the thirds of both lungs, hidden.
         classTable: ml, percent and mean HU of every class in every region.
         densityTable: densitometry of every region.
@@ -48,6 +50,7 @@ class ResultNodes:
 
     volume: slicer.vtkMRMLScalarVolumeNode | None
     uncertainty: slicer.vtkMRMLScalarVolumeNode | None
+    evidence: slicer.vtkMRMLScalarVolumeNode | None
     regions: slicer.vtkMRMLSegmentationNode | None
     classTable: slicer.vtkMRMLTableNode | None
     densityTable: slicer.vtkMRMLTableNode | None

@@ -20,6 +20,7 @@ from DiffSegLungLib.report.quantify import Quantities
 from ..work.tasks import checked, unstoppable
 from . import chart_nodes, exchange, table_nodes
 from .edits import rememberUnedited
+from .evidence import sensitivityOf
 from .grid import asMatrix, gridOf
 from .hierarchy import placeBeside, removeNode
 from .measure import measure
@@ -44,6 +45,7 @@ __all__ = [
     "UncertainRegion",
     "exportCsv",
     "exportReport",
+    "fillTables",
     "importResults",
     "refreshResults",
     "removeResults",
@@ -112,12 +114,40 @@ def refreshResults(
         DiffSegLungError: something that is needed was deleted; the message says what.
     """
     measured = yield from measure(scene, segmentationNode)
-    _fillTables(scene, segmentationNode, measured.quantities)
+    fillTables(scene, segmentationNode, measured.quantities)
     return measured.quantities
 
 
+def fillTables(
+    scene: slicer.vtkMRMLScene, node: slicer.vtkMRMLSegmentationNode, quantities: Quantities
+) -> None:
+    """Fill the tables and charts of a result, made where they are missing."""
+    volume = resultsOf(node).volume
+    assert volume is not None, "a result was just measured on it"
+    ct = volume.GetName()
+
+    def made(role: str, name: str) -> slicer.vtkMRMLNode:
+        return resultNode(scene, node, role, name.format(name=ct))
+
+    classTable = made("classTable", _("{name} lung tissue volumes"))
+    densityTable = made("densityTable", _("{name} lung density"))
+    histogramTable = made("histogramTable", _("{name} HU histogram"))
+    abnormalTable = made("abnormalTable", _("{name} abnormal tissue"))
+    volumeChart = made("volumeChart", _("{name} abnormal tissue chart"))
+    histogramChart = made("histogramChart", _("{name} HU histogram chart"))
+    table_nodes.fillClassTable(classTable, quantities)
+    table_nodes.fillDensityTable(densityTable, quantities)
+    table_nodes.fillHistogramTable(histogramTable, quantities)
+    table_nodes.fillAbnormalTable(abnormalTable, quantities)
+    chart_nodes.fillVolumeChart(scene, volumeChart, abnormalTable)
+    chart_nodes.fillHistogramChart(scene, histogramChart, histogramTable)
+    placeBeside(
+        scene, volume, classTable, densityTable, histogramTable, abnormalTable, volumeChart, histogramChart
+    )
+
+
 def exportCsv(segmentationNode: slicer.vtkMRMLSegmentationNode, path: str | Path) -> None:
-    """Write the class table and the densitometry as they stand.
+    """Write the class table and the densitometry as they stand, and the sensitivity they were drawn at.
 
     Raises:
         DiffSegLungError: there is no table, or the file cannot be written.
@@ -126,7 +156,9 @@ def exportCsv(segmentationNode: slicer.vtkMRMLSegmentationNode, path: str | Path
     shown = [table for table in (results.classTable, results.densityTable) if table is not None]
     if not shown:
         raise noResult(segmentationNode)
-    table_nodes.writeCsv(Path(path), shown)
+    sensitivity = sensitivityOf(segmentationNode)
+    told = [] if sensitivity is None else [["Setting", "Value"], ["Sensitivity", f"{sensitivity:g}"]]
+    table_nodes.writeCsv(Path(path), shown, told)
 
 
 def uncertainRegions(
@@ -149,7 +181,9 @@ def uncertainRegions(
 
 def _described(entry: Mapping[str, Any]) -> str:
     ml = float(entry["volume_ml"])
-    first, second = (BY_KEY.get(str(entry.get(key) or "")) for key in ("class", "second"))
+    first, second, now = (BY_KEY.get(str(entry.get(key) or "")) for key in ("class", "second", "now"))
+    if now is not None and now is not first:  # drawn at another sensitivity
+        first, second = now, first
     if first is None:
         return _("{ml:.1f} ml undecided").format(ml=ml)
     if second is None:
@@ -167,6 +201,7 @@ class _WorkerOutput:
     labels: np.ndarray
     entropy: np.ndarray
     regions: np.ndarray
+    evidence: np.ndarray
 
 
 def _read(volumeNode: slicer.vtkMRMLScalarVolumeNode, folder: Path) -> Generator[None, None, _WorkerOutput]:
@@ -174,7 +209,8 @@ def _read(volumeNode: slicer.vtkMRMLScalarVolumeNode, folder: Path) -> Generator
     labels = yield from exchange.readLabels(folder / "labels.mhd", volumeNode)
     entropy = yield from exchange.readScalars(folder / "entropy.mhd", volumeNode)
     regions = yield from exchange.readLabels(folder / "regions.mhd", volumeNode)
-    return _WorkerOutput(content, labels, entropy, regions)
+    evidence = yield from exchange.readEvidence(folder / "evidence.mhd", volumeNode)
+    return _WorkerOutput(content, labels, entropy, regions, evidence)
 
 
 def _show(
@@ -213,7 +249,9 @@ def _attach(
     yield
     _fillUncertainty(scene, volumeNode, node, read.entropy)
     yield
-    _fillTables(scene, node, Quantities.from_mapping(read.content["tables"]))
+    _fillEvidence(scene, volumeNode, node, read.evidence)
+    yield
+    fillTables(scene, node, Quantities.from_mapping(read.content["tables"]))
 
 
 def _requireUnchanged(
@@ -251,7 +289,7 @@ def _takeBack(scene: slicer.vtkMRMLScene, node: slicer.vtkMRMLSegmentationNode) 
 
 def _describe(node: slicer.vtkMRMLSegmentationNode, content: Mapping[str, Any]) -> None:
     """Attributes: what the run was, without anything that could name the patient."""
-    left_out = {"tables", "components", "uncertain_regions", "format", "source"}
+    left_out = {"tables", "by_sensitivity", "components", "uncertain_regions", "format", "source"}
     provenance = {key: value for key, value in content.items() if key not in left_out}
     provenance["source"] = "CT"
     node.SetAttribute(BUNDLE, (content.get("model") or {}).get("name", ""))
@@ -269,12 +307,6 @@ def _fillUncertainty(
 ) -> None:
     name = _("{name} uncertainty").format(name=volumeNode.GetName())
     uncertainty = resultNode(scene, node, "uncertainty", name)
-    grid = gridOf(volumeNode)
-    image = vtk.vtkImageData()
-    image.SetDimensions(*grid.shape[::-1])
-    image.GetPointData().SetScalars(exchange.vtkArrayOf(entropy))
-    uncertainty.SetIJKToRASMatrix(asMatrix(grid.ijkToRas))
-    uncertainty.SetAndObserveTransformNodeID(volumeNode.GetTransformNodeID())
     if uncertainty.GetDisplayNode() is None:  # before the voxels: nothing is then computed from them
         display = scene.AddNewNodeByClass("vtkMRMLScalarVolumeDisplayNode")
         colours = next((c for c in (scene.GetFirstNode(n, "vtkMRMLColorNode") for n in _COLOURS) if c), None)
@@ -285,33 +317,32 @@ def _fillUncertainty(
         display.SetThreshold(_SHOWN_ABOVE, 1.0)
         display.SetApplyThreshold(True)
         uncertainty.SetAndObserveDisplayNodeID(display.GetID())
-    uncertainty.SetAndObserveImageData(image)
+    _fillVolume(volumeNode, uncertainty, entropy)
     placeBeside(scene, volumeNode, uncertainty)
 
 
-def _fillTables(
-    scene: slicer.vtkMRMLScene, node: slicer.vtkMRMLSegmentationNode, quantities: Quantities
+def _fillEvidence(
+    scene: slicer.vtkMRMLScene,
+    volumeNode: slicer.vtkMRMLScalarVolumeNode,
+    node: slicer.vtkMRMLSegmentationNode,
+    values: np.ndarray,
 ) -> None:
-    """Fill tables and charts, made where they are missing."""
-    volume = resultsOf(node).volume
-    assert volume is not None, "a result was just measured on it"
-    ct = volume.GetName()
+    """No picture, and no CT: it is saved with the scene, but no selector offers it."""
+    name = _("{name} evidence of disease (for the sensitivity)").format(name=volumeNode.GetName())
+    evidence = resultNode(scene, node, "evidence", name)
+    evidence.SetHideFromEditors(True)
+    _fillVolume(volumeNode, evidence, values)
+    placeBeside(scene, volumeNode, evidence)
 
-    def made(role: str, name: str) -> slicer.vtkMRMLNode:
-        return resultNode(scene, node, role, name.format(name=ct))
 
-    classTable = made("classTable", _("{name} lung tissue volumes"))
-    densityTable = made("densityTable", _("{name} lung density"))
-    histogramTable = made("histogramTable", _("{name} HU histogram"))
-    abnormalTable = made("abnormalTable", _("{name} abnormal tissue"))
-    volumeChart = made("volumeChart", _("{name} abnormal tissue chart"))
-    histogramChart = made("histogramChart", _("{name} HU histogram chart"))
-    table_nodes.fillClassTable(classTable, quantities)
-    table_nodes.fillDensityTable(densityTable, quantities)
-    table_nodes.fillHistogramTable(histogramTable, quantities)
-    table_nodes.fillAbnormalTable(abnormalTable, quantities)
-    chart_nodes.fillVolumeChart(scene, volumeChart, abnormalTable)
-    chart_nodes.fillHistogramChart(scene, histogramChart, histogramTable)
-    placeBeside(
-        scene, volume, classTable, densityTable, histogramTable, abnormalTable, volumeChart, histogramChart
-    )
+def _fillVolume(
+    volumeNode: slicer.vtkMRMLScalarVolumeNode, node: slicer.vtkMRMLScalarVolumeNode, values: np.ndarray
+) -> None:
+    """Give a volume node values (k, j, i) on the grid of the CT, under its transform."""
+    grid = gridOf(volumeNode)
+    image = vtk.vtkImageData()
+    image.SetDimensions(*grid.shape[::-1])
+    image.GetPointData().SetScalars(exchange.vtkArrayOf(values))
+    node.SetIJKToRASMatrix(asMatrix(grid.ijkToRas))
+    node.SetAndObserveTransformNodeID(volumeNode.GetTransformNodeID())
+    node.SetAndObserveImageData(image)

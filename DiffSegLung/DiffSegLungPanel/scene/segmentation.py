@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Collection, Generator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import slicer
 from slicer.i18n import tr as _
 
-from DiffSegLungLib.classes import BY_KEY, CLASSES
+from DiffSegLungLib.classes import BY_KEY, CLASSES, TissueClass
 from DiffSegLungLib.io.segmentation_file import CLASS_TAG
 
 from .edits import EditWatcher, isEdited, markEdited
@@ -82,22 +82,7 @@ def createSegmentation(
     """
     worldMatrix(volumeNode)  # refused before there is a node
     node = target or _newNode(scene, _("{name} lung tissue").format(name=volumeNode.GetName()))
-    entries = [
-        _Entry(
-            f"Segment_{c.key}",
-            c.id,
-            c.name,
-            c.colour,
-            {
-                STATUS_TAG: "completed",
-                slicer.vtkSegment.GetTerminologyEntryTagName(): c.terminology,
-                TYPE_TAG: AUTOMATIC,
-                NAME_TAG: algorithmName,
-                CLASS_TAG: c.key,
-            },
-        )
-        for c in CLASSES
-    ]
+    entries = [_classEntry(c, algorithmName, AUTOMATIC) for c in CLASSES]
     known = classSegments(node)
     _fill(node, volumeNode, labels, entries)
     for segmentId, key in classSegments(node).items():
@@ -105,6 +90,33 @@ def createSegmentation(
             node.GetDisplayNode().SetSegmentOpacity2DFill(segmentId, _FAINT.get(key, 1.0))
     placeBeside(scene, volumeNode, node)
     return node
+
+
+def redrawSegmentation(
+    node: slicer.vtkMRMLSegmentationNode,
+    volumeNode: slicer.vtkMRMLScalarVolumeNode,
+    labels: np.ndarray,
+    *,
+    algorithmName: str,
+    leftOut: Collection[str] = (),
+) -> None:
+    """Fill the classes of a segmentation anew; which of them a person edited stays written in their tags.
+
+    Args:
+        node: the segmentation.
+        volumeNode: its CT.
+        labels: see :func:`createSegmentation`.
+        algorithmName: for classes that have no segment yet.
+        leftOut: keys of classes that get no segment where they have none: somebody deleted it.
+    """
+    segmentation = node.GetSegmentation()
+    types = {key: tagOf(segmentation.GetSegment(i), TYPE_TAG) for i, key in classSegments(node).items()}
+    entries = [
+        _classEntry(c, algorithmName, types.get(c.key) or AUTOMATIC)
+        for c in CLASSES
+        if c.key in types or c.key not in leftOut
+    ]
+    _fill(node, volumeNode, labels, entries)
 
 
 def createRegions(
@@ -200,6 +212,22 @@ def numberMap(
         slab[...] = values[slab]
         yield
     return result
+
+
+def _classEntry(tissue: TissueClass, algorithmName: str, algorithmType: str) -> _Entry:
+    return _Entry(
+        f"Segment_{tissue.key}",
+        tissue.id,
+        tissue.name,
+        tissue.colour,
+        {
+            STATUS_TAG: "completed",
+            slicer.vtkSegment.GetTerminologyEntryTagName(): tissue.terminology,
+            TYPE_TAG: algorithmType,
+            NAME_TAG: algorithmName,
+            CLASS_TAG: tissue.key,
+        },
+    )
 
 
 def _newNode(scene: slicer.vtkMRMLScene, name: str) -> slicer.vtkMRMLSegmentationNode:

@@ -126,8 +126,15 @@ def fillTable(node: slicer.vtkMRMLTableNode, columns: Sequence[Column], *, digit
     node.EndModify(wasModified)
 
 
-def writeCsv(path: Path, tables: Sequence[slicer.vtkMRMLTableNode]) -> None:
+def writeCsv(
+    path: Path, tables: Sequence[slicer.vtkMRMLTableNode], lines: Sequence[Sequence[str]] = ()
+) -> None:
     """Write tables as they stand, one below the other with an empty line between; whole or not at all.
+
+    Args:
+        path: where to write.
+        tables: which.
+        lines: of one more table, below them.
 
     Raises:
         InputError: code ``not-written``.
@@ -141,3 +148,6 @@ def writeCsv(path: Path, tables: Sequence[slicer.vtkMRMLTableNode]) -> None:
             writer.writerow([node.GetColumnName(column) for column in columns])
             for row in range(node.GetNumberOfRows()):
                 writer.writerow([node.GetCellText(row, column) for column in columns])
+        if lines:
+            writer.writerow([])
+            writer.writerows(lines)

@@ -124,6 +124,10 @@ class Signal:
 class Task:
     """One piece of long work.
 
+    Args:
+        steps: what to do.
+        pauseMs: between two steps; a task somebody waits for, hand on the slider, pauses for events only.
+
     Attributes:
         progressed: signal, called with a :class:`TaskProgress`.
         logged: signal, called with text for the log.
@@ -133,7 +137,8 @@ class Task:
         error: why there is no result; a :class:`~DiffSegLungLib.errors.Cancelled` is not a failure.
     """
 
-    def __init__(self, steps: Steps) -> None:
+    def __init__(self, steps: Steps, pauseMs: int = STEP_MS) -> None:
+        self._pauseMs = pauseMs
         self.progressed, self.logged, self.finished = Signal(), Signal(), Signal()
         self.progress = TaskProgress("", 0.0)
         self.result: Any = None
@@ -204,7 +209,7 @@ class Task:
     def _onTimeout(self) -> None:
         self._advance()
         if self.isRunning:
-            self._timer.start(STEP_MS)
+            self._timer.start(self._pauseMs)
 
     def _advance(self) -> None:
         """One step; a step that handles events meanwhile (a dialog) is not entered a second time."""

@@ -1,0 +1,310 @@
+"""A finished result at another sensitivity: its classes drawn anew from the evidence, in short steps.
+
+No model, no worker, no file: evidence of disease came into the scene with the result. Only what a person
+edited has the last word over it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Generator
+from dataclasses import dataclass, replace
+
+import numpy as np
+import slicer
+from slicer.i18n import tr as _
+
+from DiffSegLungLib.classes import BY_ID, BY_KEY, CONSOLIDATION, EMPHYSEMA, PATHOLOGY
+from DiffSegLungLib.config import Config
+from DiffSegLungLib.errors import DiffSegLungError
+from DiffSegLungLib.report.quantify import Quantities, Tally
+from DiffSegLungLib.segmentation.evidence import drawn_in_steps, least_voxels
+
+from ..work.tasks import unstoppable
+from .edits import countOf, fingerprints, fingerprintsOf, rememberRedrawn, settleTags, stampOf
+from .evidence import evidenceOf, evidenceStamp
+from .exchange import newArray
+from .grid import Grid, gridOf
+from .masks import LABELMAP
+from .measure import hounsfieldOf, requireMeasurable, shiftOf
+from .result_nodes import BUNDLE, PROVENANCE, UNCERTAIN, ResultNodes, damagedResult, resultsOf, stored
+from .results import fillTables, refreshResults
+from .segmentation import classMap, redrawSegmentation, regionMap
+from .segments import AUTOMATIC, TYPE_TAG, classSegments, tagOf
+
+_DRAWN = range(EMPHYSEMA, CONSOLIDATION + 1)
+"""Ids of the classes that a sensitivity adds to or takes from."""
+
+_CHUNK = 1 << 20
+
+
+def redrawResult(
+    scene: slicer.vtkMRMLScene, segmentationNode: slicer.vtkMRMLSegmentationNode, sensitivity: float
+) -> Generator[None, None, Quantities]:
+    """Draw the classes of a result at another sensitivity and bring all that hangs on it up to date.
+
+    A finding (a disease, or cavity) that somebody edited keeps every voxel and gets none; of healthy lung and
+    vessels, which are what is left over, every voxel stays that somebody gave to or took from them. Without
+    edits the classes are, voxel for voxel, those of a run at that sensitivity. Until all is drawn and
+    measured nothing changes in the scene; what is edited meanwhile is waited for.
+
+    Args:
+        scene: the scene.
+        segmentationNode: the result.
+        sensitivity: 0..1.
+
+    Returns:
+        The numbers, as the tables then have them.
+
+    Raises:
+        InputError: code ``bad-setting``, a sensitivity outside 0..1.
+        DiffSegLungError: code ``no-result``, ``no-evidence``, ``all-edited``, ``edits-overlap``,
+            ``missing-node`` or ``damaged-result``.
+    """
+    Config(sensitivity=sensitivity)
+    evidenceOf(segmentationNode)
+    while True:
+        requireMeasurable(scene, segmentationNode)
+        drawn = yield from _draw(scene, segmentationNode, sensitivity)
+        requireMeasurable(scene, segmentationNode)
+        if stampOf(segmentationNode) == drawn.stamp:
+            break
+    return (yield from unstoppable(_show(scene, segmentationNode, drawn)))
+
+
+@dataclass(frozen=True, eq=False)
+class _Redrawn:
+    """All of a result at another sensitivity, ready to be shown.
+
+    Attributes:
+        config: the settings, with that sensitivity.
+        labels: uint8 (k, j, i) class ids.
+        prints: fingerprints of the classes.
+        quantities: the numbers; None where something was painted outside the lungs, which takes a whole look.
+        edited: keys of the classes that a person edited.
+        stamp: of the segmentation as it was when its edits were read.
+    """
+
+    config: Config
+    labels: np.ndarray
+    prints: dict[str, str]
+    quantities: Quantities | None
+    edited: set[str]
+    stamp: object
+
+
+def _draw(
+    scene: slicer.vtkMRMLScene, node: slicer.vtkMRMLSegmentationNode, sensitivity: float
+) -> Generator[None, None, _Redrawn]:
+    evidence, config = evidenceOf(node)
+    volume = resultsOf(node).volume
+    assert volume is not None, "just looked at"
+    grid = gridOf(volume)
+    edited = yield from _editedClasses(node)
+    if {BY_KEY[key].id for key in edited}.issuperset(_DRAWN):
+        raise DiffSegLungError(
+            "all-edited",
+            _("Every finding of {name} was edited by hand and stays as it is.").format(name=node.GetName()),
+            _("The sensitivity counts for the next run."),
+        )
+    stamp = stampOf(node)
+    lungs = yield from _lungsOf(node, grid)
+    least = least_voxels(config.island_ml, grid.geometry)
+    labels = newArray(grid.shape, np.dtype(np.uint8))
+    key = (lungs.key, evidenceStamp(node), least)
+    before = _rows.get((*key, config.sensitivity)) if edited else None
+    try:
+        if edited and before is None:
+            yield from drawn_in_steps(evidence, config.sensitivity, least, labels)
+            before = yield from _rowOf(labels, lungs)
+        yield from drawn_in_steps(evidence, sensitivity, least, labels)
+    except IndexError as error:  # a scene may come from anywhere
+        raise damagedResult(node) from error
+    row = yield from _rowOf(labels, lungs)
+    _rows.clear()
+    _rows[*key, sensitivity] = row
+    if before is not None:
+        row = yield from _keptEdits(node, labels, row, before, edited)
+        requireMeasurable(scene, node)
+    prints = yield from fingerprintsOf(labels, grid.slabs())
+    quantities = yield from _measured(row, lungs, grid.voxelMl, shiftOf(node))
+    if np.count_nonzero(row) != np.count_nonzero(labels):
+        quantities = None
+    return _Redrawn(replace(config, sensitivity=sensitivity), labels, prints, quantities, edited, stamp)
+
+
+def _show(
+    scene: slicer.vtkMRMLScene, node: slicer.vtkMRMLSegmentationNode, drawn: _Redrawn
+) -> Generator[None, None, Quantities]:
+    """Put what was drawn into the scene."""
+    algorithm = f"DiffSegLung {node.GetAttribute(BUNDLE) or 'statistics'}"
+    redrawSegmentation(
+        node, resultsOf(node).volume, drawn.labels, algorithmName=algorithm, leftOut=drawn.edited
+    )
+    rememberRedrawn(node, drawn.prints, drawn.edited)
+    provenance = stored(node, PROVENANCE)
+    provenance["config"]["sensitivity"] = drawn.config.sensitivity
+    node.SetAttribute(PROVENANCE, json.dumps(provenance))
+    _nameUncertainRegions(node, drawn.labels)
+    yield
+    if drawn.quantities is None:
+        return (yield from refreshResults(scene, node))
+    requireMeasurable(scene, node)
+    fillTables(scene, node, drawn.quantities)
+    return drawn.quantities
+
+
+def _editedClasses(node: slicer.vtkMRMLSegmentationNode) -> Generator[None, None, set[str]]:
+    """Keys of the classes that differ from what was drawn, or say of themselves that a person drew them."""
+    edited = yield from settleTags(node)
+    segments = node.GetSegmentation()
+    return edited | {
+        key
+        for segmentId, key in classSegments(node).items()
+        if tagOf(segments.GetSegment(segmentId), TYPE_TAG) not in ("", AUTOMATIC)
+    }
+
+
+def _keptEdits(
+    node: slicer.vtkMRMLSegmentationNode,
+    labels: np.ndarray,
+    row: np.ndarray,
+    before: np.ndarray,
+    edited: set[str],
+) -> Generator[None, None, np.ndarray]:
+    """Put back what somebody edited; the classes of the lung voxels, with the edits.
+
+    Args:
+        node: the segmentation with the edits.
+        labels: as drawn at the new sensitivity; changed in place.
+        row: the same for the voxels of the lungs.
+        before: those as drawn at the present sensitivity.
+        edited: keys of the edited classes.
+    """
+    volume = resultsOf(node).volume
+    present = yield from classMap(node, volume)
+    prints = yield from fingerprints(node)
+    if any(np.count_nonzero(present == BY_KEY[key].id) != countOf(prints, key) for key in edited):
+        raise DiffSegLungError(
+            "edits-overlap",
+            _("Edited classes of {name} overlap, or lie on other voxels than its CT.").format(
+                name=node.GetName()
+            ),
+            _("Let one of them win, in Refine or in the Segment Editor; then move the sensitivity again."),
+        )
+    fixed = np.zeros(256, bool)
+    fixed[[BY_KEY[key].id for key in edited if BY_KEY[key].id in PATHOLOGY]] = True
+    lungs = yield from _lungsOf(node, gridOf(volume))
+    now = yield from _rowOf(present, lungs)
+    kept = fixed.take(now) | fixed.take(row) | (now != before)
+    yield
+    merged = np.where(kept, now, row)
+    labels[...] = present  # outside the lungs is nothing but what somebody drew there
+    yield
+    labels.ravel()[lungs.places] = merged
+    yield
+    return merged
+
+
+@dataclass(frozen=True, eq=False)
+class _Lungs:
+    """The lung of a CT as one row of voxels, which is all that measuring needs.
+
+    Attributes:
+        key: changes with the CT and with the regions.
+        places: flat indices.
+        hu: HU as measured.
+        side, third: where they lie, as :class:`Tally` has it.
+    """
+
+    key: object
+    places: np.ndarray
+    hu: np.ndarray
+    side: np.ndarray
+    third: np.ndarray
+
+
+_latest: list[_Lungs] = []
+"""The lung measured last: whoever moves the sensitivity moves it many times on one CT."""
+
+
+_rows: dict[tuple[object, ...], np.ndarray] = {}
+"""Classes of the lung voxels as drawn last, by what they were drawn from: edits differ from them."""
+
+
+def _rowOf(labels: np.ndarray, lungs: _Lungs) -> Generator[None, None, np.ndarray]:
+    """Class ids (n,) of the lung voxels."""
+    flat, row = labels.ravel(), np.empty(lungs.places.size, np.uint8)
+    for start in range(0, row.size, _CHUNK):
+        part = slice(start, start + _CHUNK)
+        np.take(flat, lungs.places[part], out=row[part], mode="clip")
+        yield
+    return row
+
+
+def _lungsOf(node: slicer.vtkMRMLSegmentationNode, grid: Grid) -> Generator[None, None, _Lungs]:
+    from DiffSegLungLib.anatomy.regions import side_of, third_of  # not while Slicer starts
+
+    found = resultsOf(node)
+    assert found.volume is not None and found.regions is not None, "just looked at"
+    key = _lungKey(found, grid)
+    if _latest and _latest[0].key == key:
+        return _latest[0]
+    regions = (yield from regionMap(found.regions, found.volume)).ravel()
+    values = slicer.util.arrayFromVolume(found.volume).ravel()
+    rows: list[tuple[np.ndarray, ...]] = []
+    for start in range(0, regions.size, 4 * _CHUNK):
+        part = regions[start : start + 4 * _CHUNK]
+        inside = np.flatnonzero(part != 0)
+        hu = hounsfieldOf(values[start : start + 4 * _CHUNK][inside], found.volume)
+        rows.append((inside + start, hu, side_of(part[inside]), third_of(part[inside])))
+        yield
+    columns = []
+    for column in zip(*rows, strict=True):
+        columns.append(np.concatenate(column))
+        yield
+    places, hu, side, third = columns
+    if not places.size:
+        raise DiffSegLungError(
+            "no-lungs",
+            _("The lung regions of {name} are empty.").format(name=node.GetName()),
+            _("Run the segmentation again."),
+        )
+    _latest[:] = [_Lungs(key, places, hu, side, third)]
+    return _latest[0]
+
+
+def _lungKey(found: ResultNodes, grid: Grid) -> object:
+    assert found.volume is not None and found.regions is not None, "just looked at"
+    image, segmentation = found.volume.GetImageData(), found.regions.GetSegmentation()
+    layers = [
+        segmentation.GetLayerDataObject(number, LABELMAP).GetMTime()
+        for number in range(segmentation.GetNumberOfLayers(LABELMAP))
+    ]
+    segments = [segmentation.GetSegment(i).GetMTime() for i in segmentation.GetSegmentIDs()]
+    place = (grid.ijkToWorld.tobytes(), grid.shape)
+    return (image.__this__, image.GetMTime(), segmentation.__this__, *layers, *segments, place)
+
+
+def _measured(
+    row: np.ndarray, lungs: _Lungs, voxelMl: float, shift: float
+) -> Generator[None, None, Quantities | None]:
+    tally = Tally(voxelMl, shift_hu=shift)
+    for start in range(0, row.size, _CHUNK // 2):
+        part = slice(start, start + _CHUNK // 2)
+        tally.add(lungs.hu[part], row[part], lungs.side[part], lungs.third[part])
+        yield
+    return tally.result()
+
+
+def _nameUncertainRegions(node: slicer.vtkMRMLSegmentationNode, labels: np.ndarray) -> None:
+    """Say of each place to look at what it is called now; what the run called it stays beside that."""
+    entries = stored(node, UNCERTAIN)
+    for entry in entries if isinstance(entries, list) else []:
+        try:
+            i, j, k = (int(v) for v in entry["index"])
+            tissue = BY_ID.get(int(labels[k, j, i]))
+        except (LookupError, TypeError, ValueError):  # a scene may come from anywhere
+            continue
+        entry["now"] = tissue.key if tissue is not None else None
+    node.SetAttribute(UNCERTAIN, json.dumps(entries))
