@@ -13,28 +13,25 @@ from DiffSegLungLib.classes import CONSOLIDATION, EMPHYSEMA, FIBROSIS, GROUND_GL
 from DiffSegLungLib.grid.cells import Cells
 from DiffSegLungLib.segmentation.naming import cell_posterior, interpolated, name_components, neighbourly
 from DiffSegLungLib.segmentation.preparation import Parenchyma
-from DiffSegLungLib.segmentation.signs import TISSUES, load_signs, sign_probability, tissue_probability
-from DiffSegLungLib.segmentation.statistics import STATISTIC_COLUMNS
-
-SIGNS = load_signs()
-PARENCHYMA = max(SIGNS, key=lambda s: s.share)
+from DiffSegLungLib.segmentation.statistics import STATISTIC_COLUMNS, STATISTIC_NAMES
+from DiffSegLungLib.segmentation.tissues import TISSUES, load_network, measures, tissue_probability
 
 
-def sign(name):
-    return next(s for s in SIGNS if s.name == name)
-
-
-def cells_with(measures) -> Cells:
-    """Cells that have nothing but statistics."""
-    measures = np.asarray(measures, np.float32)
+def cells_in_a_row(count: int) -> Cells:
+    """Cells that have nothing but statistics, all 0."""
     return Cells(
-        shape=(len(measures), 1, 1),
-        index=np.arange(len(measures)),
-        fraction=np.ones(len(measures), np.float32),
-        features=measures,
+        shape=(count, 1, 1),
+        index=np.arange(count),
+        fraction=np.ones(count, np.float32),
+        features=np.zeros((count, len(STATISTIC_COLUMNS)), np.float32),
         kinds=("statistics",) * len(STATISTIC_COLUMNS),
         names=STATISTIC_COLUMNS,
     )
+
+
+def looks_like(*tissues: int) -> np.ndarray:
+    """p(tissue) of cells that plainly look like these."""
+    return (np.array(tissues)[:, None] == np.array(TISSUES)).astype(np.float32)
 
 
 def names_inside(canonical, inside) -> set[int]:
@@ -99,41 +96,46 @@ def test_lines_are_fibrosis_and_the_same_mean_without_lines_is_ground_glass():
     assert names_inside(replace(canonical, hu=even), INSIDE) == {GROUND_GLASS}
 
 
-def test_every_sign_explains_its_own_mean_best():
-    probability = sign_probability(cells_with([s.mean for s in SIGNS]))
-    np.testing.assert_allclose(probability.sum(axis=1), 1, atol=1e-5)
-    explained = probability / np.array([s.share for s in SIGNS])
-    best = [SIGNS[i].tissue for i in explained.argmax(axis=1)]
-    assert best == [s.tissue for s in SIGNS]
+def test_the_network_is_shown_shares_a_limited_mean_and_texture():
+    statistics = np.arange(20, dtype=np.float32)[None]
+    shown = measures(statistics)
+    assert shown.shape == (1, len(load_network().mean)) == (1, 18)
+    shares = [i for i, name in enumerate(STATISTIC_NAMES) if "share" in name]
+    np.testing.assert_array_equal(shown[0, :12], [*(i**2 for i in shares), *((i + 10) ** 2 for i in shares)])
+    assert shown[0, 12:].tolist() == [0, 3, 8, 9, 18, 19]
 
 
-def test_signs_are_complete():
-    assert {s.tissue for s in SIGNS} == set(TISSUES)
-    assert sum(s.share for s in SIGNS) == pytest.approx(1.0, abs=0.02)
+def test_density_alone_is_monotonous():
+    """More of a half cell raised above the healthy level is never more probably healthy."""
+    row = np.zeros((20, 20), np.float32)
+    for limit, (least, most) in {60: (0.15, 0.95), 150: (0.04, 0.8), 280: (0.01, 0.4)}.items():
+        at = STATISTIC_NAMES.index(f"raised {limit} share")
+        row[:, [at, at + 10]] = np.sqrt(np.linspace(least, most, 20))[:, None]
+    row[:, [0, 10]] = np.linspace(0.4, 2.5, 20)[:, None]
+    healthy = tissue_probability(replace(cells_in_a_row(20), features=row))[:, TISSUES.index(HEALTHY)]
+    assert healthy[0] > 0.9 and healthy[-1] < 0.1
+    assert (np.diff(healthy) < 1e-3).all()
 
 
 def test_components_take_the_name_of_their_cells_and_share_names():
-    measures = [s.mean for s in (PARENCHYMA, sign("consolidation 2"), sign("consolidation 2"))]
-    cells = cells_with(np.repeat(measures, 10, axis=0))
+    looks = np.repeat(looks_like(HEALTHY, CONSOLIDATION, CONSOLIDATION), 10, axis=0)
     responsibility = np.repeat(np.eye(3, dtype=np.float32), 10, axis=0)
-    assignment = name_components(cells, tissue_probability(cells), responsibility)
+    assignment = name_components(cells_in_a_row(30), looks, responsibility)
     assert assignment.classes.tolist() == [HEALTHY, CONSOLIDATION, CONSOLIDATION]
     assert [e["share_of_cells"] for e in assignment.evidence] == pytest.approx([1 / 3] * 3)
 
 
 def test_a_component_between_tissues_is_healthy_but_passes_its_doubt_on():
-    others = (sign("consolidation 2"), sign("ground glass 1"), sign("bulla"))
-    cells = cells_with([PARENCHYMA.mean, *(s.mean for s in others)])
-    assignment = name_components(cells, tissue_probability(cells), np.ones((4, 1), np.float32))
+    looks = looks_like(HEALTHY, CONSOLIDATION, GROUND_GLASS, EMPHYSEMA)
+    assignment = name_components(cells_in_a_row(4), looks, np.ones((4, 1), np.float32))
     assert assignment.classes.tolist() == [HEALTHY]
-    np.testing.assert_allclose(np.sort(assignment.probabilities[0]), [0, 0.25, 0.25, 0.25, 0.25], atol=0.06)
+    np.testing.assert_allclose(np.sort(assignment.probabilities[0]), [0, 0.25, 0.25, 0.25, 0.25], atol=1e-6)
 
 
 def test_component_weight_goes_from_the_cell_to_the_mixture():
-    cells = cells_with([PARENCHYMA.mean, sign("ground glass 1").mean])
+    cells, looks = cells_in_a_row(2), looks_like(HEALTHY, GROUND_GLASS)
     responsibility = np.array([[0.9, 0.1], [0.2, 0.8]], np.float32)
-    assignment = name_components(cells, tissue_probability(cells), responsibility)
-    named, looks = responsibility @ assignment.probabilities, tissue_probability(cells)
+    named = responsibility @ name_components(cells, looks, responsibility).probabilities
     np.testing.assert_allclose(cell_posterior(cells, named, looks, 1.0), named, atol=1e-3)
     expected = np.exp(neighbourly(np.log(looks + 1e-6), cells))
     np.testing.assert_allclose(
@@ -144,15 +146,15 @@ def test_component_weight_goes_from_the_cell_to_the_mixture():
 
 
 def test_a_neighbour_counts_half_as_much_as_the_cell_itself():
-    cells = cells_with([PARENCHYMA.mean] * 3)
+    cells = cells_in_a_row(3)
     log = np.zeros((3, 1), np.float32)
     log[1] = 6.0
     np.testing.assert_allclose(neighbourly(log, cells)[:, 0], [2.0, 3.0, 2.0], rtol=1e-6)
 
 
 def test_half_cells_lie_between_their_cells():
-    cells = replace(cells_with([PARENCHYMA.mean] * 2), shape=(2, 1, 1))
-    half = replace(cells_with([PARENCHYMA.mean] * 16), shape=(4, 2, 2))
+    cells = replace(cells_in_a_row(2), shape=(2, 1, 1))
+    half = replace(cells_in_a_row(16), shape=(4, 2, 2))
     values = interpolated(np.array([[0.0], [4.0]], np.float32), cells, half).reshape(4, 2, 2)
     np.testing.assert_allclose(values[:, 0, 0], [0, 1, 3, 4], atol=1e-6)
     np.testing.assert_allclose(values[:, 0, 0], values[:, 1, 1])
