@@ -301,6 +301,28 @@ def test_the_slider_redraws_and_the_panel_follows(desk) -> None:
     assert desk.ui.sensitivityNoteLabel.text == ""
 
 
+def test_surfaces_of_the_former_classes_go(desk) -> None:
+    desk.ui.show3DButton.click()
+    desk.finish_run()
+    desk.ui.sensitivitySlider.value = 0.9
+    settled(desk)
+    assert not desk.node.GetSegmentation().ContainsRepresentation("Closed surface")
+    assert not desk.ui.show3DButton.checked
+    assert desk.ui.editedLabel.text == "Not edited so far."
+
+
+@pytest.mark.parametrize("gone", ["volume", "regions"])
+def test_edits_and_nothing_to_measure_them_on(scene, node, gone: str) -> None:
+    paint(node, "emphysema", BOX)
+    steps = redrawResult(scene, node, 0.7)
+    next(steps)
+    scene.RemoveNode(getattr(resultsOf(node), gone))
+    with pytest.raises(DiffSegLungError) as refused:
+        finish(steps)
+    assert refused.value.code == "missing-node"
+    assert provenance(node)["config"]["sensitivity"] == 0.5
+
+
 def test_named_points_and_slider_are_one_control(desk) -> None:
     buttons = desk.ui.cautiousButton, desk.ui.balancedButton, desk.ui.sensitiveButton
     assert [b.checked for b in buttons] == [False, True, False]

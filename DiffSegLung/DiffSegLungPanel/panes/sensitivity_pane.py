@@ -16,6 +16,7 @@ from ..scene.evidence import sensitivityOf
 from ..scene.parameters import DiffSegLungParameters
 from ..scene.redraw import redrawResult
 from ..scene.result_nodes import CREATED
+from ..scene.surfaces import hideIn3D
 from ..work.tasks import Task
 from .contract import Widgets
 from .run_pane import announced
@@ -134,6 +135,7 @@ class SensitivityPane:
     def _redraw(self) -> None:
         if self._node is None or self._wanted is None or not self._scene.IsNodePresent(self._node):
             return
+        hideIn3D(self._node)  # surfaces are those of the former classes
         steps = redrawResult(self._scene, self._node, self._wanted)
         self._task = Task(announced(_("Drawing the classes anew"), steps, BUSY_S), PAUSE_MS)
         self._task.finished.connect(self._onFinished)

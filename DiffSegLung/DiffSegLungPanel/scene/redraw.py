@@ -20,7 +20,7 @@ from DiffSegLungLib.errors import DiffSegLungError
 from DiffSegLungLib.report.quantify import Quantities, Tally
 from DiffSegLungLib.segmentation.evidence import drawn_in_steps, least_voxels
 
-from ..work.tasks import unstoppable
+from ..work.tasks import checked, unstoppable
 from .edits import countOf, fingerprints, fingerprintsOf, rememberRedrawn, settleTags, stampOf
 from .evidence import evidenceOf, evidenceStamp
 from .exchange import newArray
@@ -63,10 +63,13 @@ def redrawResult(
     """
     Config(sensitivity=sensitivity)
     evidenceOf(segmentationNode)
+
+    def check() -> None:
+        requireMeasurable(scene, segmentationNode)
+
     while True:
-        requireMeasurable(scene, segmentationNode)
-        drawn = yield from _draw(scene, segmentationNode, sensitivity)
-        requireMeasurable(scene, segmentationNode)
+        drawn = yield from checked(_draw(segmentationNode, sensitivity), check)
+        check()
         if stampOf(segmentationNode) == drawn.stamp:
             break
     return (yield from unstoppable(_show(scene, segmentationNode, drawn)))
@@ -93,9 +96,7 @@ class _Redrawn:
     stamp: object
 
 
-def _draw(
-    scene: slicer.vtkMRMLScene, node: slicer.vtkMRMLSegmentationNode, sensitivity: float
-) -> Generator[None, None, _Redrawn]:
+def _draw(node: slicer.vtkMRMLSegmentationNode, sensitivity: float) -> Generator[None, None, _Redrawn]:
     evidence, config = evidenceOf(node)
     volume = resultsOf(node).volume
     assert volume is not None, "just looked at"
@@ -124,8 +125,8 @@ def _draw(
     _rows.clear()
     _rows[*key, sensitivity] = row
     if before is not None:
+        _rows[*key, config.sensitivity] = before  # needed again where this move is dropped
         row = yield from _keptEdits(node, labels, row, before, edited)
-        requireMeasurable(scene, node)
     prints = yield from fingerprintsOf(labels, grid.slabs())
     quantities = yield from _measured(row, lungs, grid.voxelMl, shiftOf(node))
     if np.count_nonzero(row) != np.count_nonzero(labels):
@@ -181,10 +182,11 @@ def _keptEdits(
         before: those as drawn at the present sensitivity.
         edited: keys of the edited classes.
     """
-    volume = resultsOf(node).volume
+    volume, stamp = resultsOf(node).volume, stampOf(node)
     present = yield from classMap(node, volume)
     prints = yield from fingerprints(node)
-    if any(np.count_nonzero(present == BY_KEY[key].id) != countOf(prints, key) for key in edited):
+    lost = any(np.count_nonzero(present == BY_KEY[key].id) != countOf(prints, key) for key in edited)
+    if lost and stampOf(node) == stamp:  # else somebody drew in between, and all is drawn once more
         raise DiffSegLungError(
             "edits-overlap",
             _("Edited classes of {name} overlap, or lie on other voxels than its CT.").format(
