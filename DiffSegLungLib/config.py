@@ -52,7 +52,7 @@ class Config:
     overlap: float = 0.25
     components: int = 24
     mode: Mode = "adapted"
-    component_weight: float = 0.3
+    component_weight: float = 0.5
     alpha: float = 1.0
     beta: float = 1.0
     kappa: float = 50.0

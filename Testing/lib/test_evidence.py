@@ -19,10 +19,10 @@ from DiffSegLungLib.segmentation.evidence import (
     POINTS,
     SPAN,
     count_evidence,
+    disease_probability,
     draw_labels,
     drawn_in_steps,
     encode,
-    log_odds,
     volumes_by_sensitivity,
 )
 
@@ -53,7 +53,7 @@ def expected(parts, evidence: np.ndarray, sensitivity: float, least: int) -> np.
     _odds, disease, otherwise, lungs = parts
     open_ = lungs & (otherwise <= OR_VESSEL)
     other = np.select([otherwise == key for key in OTHER], list(OTHER.values()))
-    sick = open_ & (log_odds(evidence) > SPAN * (1 - 2 * sensitivity) + 1e-4)
+    sick = open_ & (disease_probability(evidence) > 1 / (1 + np.exp(-SPAN * (1 - 2 * sensitivity))) + 1e-6)
     labels = np.where(sick, disease, other)
     for mask, value in ((sick, other), (open_ & ~sick, disease)):
         number, count = label(mask)
