@@ -43,8 +43,9 @@ Written by `diffseglung evaluate`; `make evaluation DATA=...` writes it anew. Wh
 ways stands in [measurements.md](measurements.md). Nothing here was measured against expert labels: the
 lesions and the generated chests are **synthetic**, and what is known of real disease are readings of squares
 of 20 mm (suite `regions`), which are as good as their readers. The families of lesions and their seeds are
-held out from training and tuning; the lungs they are inserted into are not: the signs of healthy lung were
-measured on them too.
+held out from training and tuning; the lungs they are inserted into are not: the network that tells tissues
+saw them healthy. So did it the healthy squares of the `train` CT; [method.md](method.md) has the readings with
+each patient left out.
 
 How to read it:
 

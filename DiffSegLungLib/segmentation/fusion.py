@@ -157,7 +157,7 @@ def _log_odds(sick: Field, well: Field) -> Field:
     """Logarithm of the odds of disease, within ± :data:`evidence.MOST_LEAN`; 0 where nothing is known."""
     least = np.float32(np.exp(-MOST_LEAN))
     odds = np.log(np.maximum(sick, least)) - np.log(np.maximum(well, least))
-    return np.clip(odds, -MOST_LEAN, MOST_LEAN)
+    return np.asarray(np.clip(odds, -MOST_LEAN, MOST_LEAN), np.float32)
 
 
 def fuse(

@@ -18,7 +18,14 @@ from DiffSegLungLib.classes import CONSOLIDATION, EMPHYSEMA, FIBROSIS, GROUND_GL
 from DiffSegLungLib.io.geometry import Geometry
 from DiffSegLungLib.io.raw_image import write_raw
 from DiffSegLungLib.report.quantify import Tally
-from DiffSegLungLib.segmentation.evidence import OR_HEALTHY, OR_VESSEL, draw_labels, encode, least_voxels
+from DiffSegLungLib.segmentation.evidence import (
+    OR_HEALTHY,
+    OR_VESSEL,
+    SPAN,
+    draw_labels,
+    encode,
+    least_voxels,
+)
 
 SHAPE = (24, 40, 44)
 """Slices, rows, columns: no two alike, so that swapped axes are seen."""
@@ -122,9 +129,9 @@ def geometry_of(node: slicer.vtkMRMLScalarVolumeNode) -> Geometry:
 
 
 def evidence_of(labels: np.ndarray) -> np.ndarray:
-    """uint16 evidence that draws these labels at 0.5: odds that differ from place to place, up to ± 4."""
+    """uint16 evidence that draws these labels at 0.5: odds that differ from place to place, up to ± SPAN."""
     field = gaussian_filter(np.random.default_rng(2).normal(size=labels.shape), 1.5)
-    lean = (0.2 + 3.8 * (field - field.min()) / np.ptp(field)).astype(np.float32)
+    lean = (0.1 + (SPAN - 0.1) * (field - field.min()) / np.ptp(field)).astype(np.float32)
     sick = (labels >= EMPHYSEMA) & (labels <= CONSOLIDATION)
     disease = np.where(sick, labels, GROUND_GLASS).astype(np.uint8)
     otherwise = np.where(labels == VESSEL, OR_VESSEL, OR_HEALTHY).astype(np.uint8)
