@@ -44,8 +44,8 @@ ways stands in [measurements.md](measurements.md). Nothing here was measured aga
 lesions and the generated chests are **synthetic**, and what is known of real disease are readings of squares
 of 20 mm (suite `regions`), which are as good as their readers. The families of lesions and their seeds are
 held out from training and tuning; the lungs they are inserted into are not: the network that tells tissues
-saw them healthy. So did it the healthy squares of the `train` CT; [method.md](method.md) has the readings with
-each patient left out.
+saw them healthy, as it saw the `train` CT of the readings; [method.md](method.md) has the readings with
+each patient left out. The product beside seven rivals stands in [evaluation-rivals.md](evaluation-rivals.md).
 
 How to read it:
 
