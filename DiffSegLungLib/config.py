@@ -68,7 +68,7 @@ class Config:
             value = getattr(self, name)
             try:
                 accepted = ok(value)
-            except TypeError:
+            except (TypeError, OverflowError):
                 accepted = False
             if not accepted:
                 raise InputError(
@@ -86,7 +86,7 @@ class Config:
         """Read what :meth:`to_json` wrote; unknown or wrongly typed entries are refused by name."""
         try:
             entries = json.loads(text)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise InputError(
                 "bad-config",
                 f"The configuration is not valid JSON ({error}).",
@@ -156,7 +156,7 @@ _LIMITS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "tau": (lambda v: _number(v) and 0 < v <= 1 / 6, "a number above 0 and at most 1/6"),
     "diffusion_steps": (lambda v: _whole(v) and 0 <= v <= 1000, "a whole number from 0 to 1000"),
     "sensitivity": (lambda v: _number(v) and 0 <= v <= 1, "a number from 0 to 1"),
-    "island_ml": (lambda v: _number(v) and v >= 0, "a number from 0 on, in ml"),
+    "island_ml": (lambda v: _number(v) and 0 <= v <= 1e6, "a number from 0 to a million, in ml"),
     "seed": (lambda v: _whole(v) and 0 <= v < 2**32, "a whole number from 0 to 4294967295"),
     "device": _one_of(Device),
 }

@@ -197,7 +197,8 @@ class _OneLung:
         # Nothing is added below where this side's own diaphragm may stand.
         steps = round((max(0.0, self.higher_mm) + DOME_MM) / COARSE_MM)
         room = (above | below) & self.tissue & self._room(END_FORWARD_MM[self.side]) & self.beside_spine
-        room[steps:] &= self.beside_spine[: len(room) - steps]
+        room[:steps] = False  # below the box nothing is known to be beside the spine
+        room[steps:] &= self.beside_spine[: max(0, len(room) - steps)]
         found = _reaching(core, room & dilated(core, END_GROWN_MM) & self._like(core))
         return found | (closed(self.own | found, SMOOTHING_MM) & dilated(found, SMOOTHING_MM) & room)
 

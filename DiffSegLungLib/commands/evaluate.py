@@ -21,7 +21,7 @@ _SUITES = ("phantom", "lesions", "real", "regions", "lungs", "ablation", "all")
 
 _SPELLED = (
     *("data", "output", "cases", "methods", "undistilled", "config", "preset", "descriptor", "mode"),
-    *("timesteps", "components", "seed"),
+    *("timesteps", "components", "seed", "sensitivity"),
 )
 
 

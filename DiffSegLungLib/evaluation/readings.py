@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from ..classes import BY_ID, CAVITY, CONSOLIDATION, EMPHYSEMA, FIBROSIS, GROUND_GLASS, HEALTHY
@@ -129,14 +129,18 @@ def no_readings(sources: Sequence[Path]) -> InputError:
 
 def _read(folder: Path) -> Iterator[ReadCT]:
     try:
-        content = json.loads((folder / READINGS).read_text(encoding="utf-8"))
+        text = (folder / READINGS).read_text(encoding="utf-8")
+        content = json.loads(text, object_pairs_hook=_once)
     except OSError as error:
         raise _bad(f"cannot be read ({error.strerror or error})") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise _bad("is no JSON") from error
     if not isinstance(content, dict) or not content:
         raise _bad("holds no mapping of CT to slices")
     for name, slices in content.items():
+        place = PurePosixPath(name)
+        if place.is_absolute() or ".." in place.parts or name != place.as_posix():
+            raise _bad(f"names {name!a:.80}, which is no plain path within the folder")
         volume = folder / name
         if not volume.exists():
             raise _bad(f"names {name}, which is not there")
@@ -149,9 +153,19 @@ def _read(folder: Path) -> Iterator[ReadCT]:
 
 
 def _number(key: str, name: str) -> int:
-    if not (key.isascii() and key.isdigit()):
-        raise _bad(f"calls a slice of {name} {key!r}, which is no number from 0")
+    if not (key.isascii() and key.isdigit() and len(key) < 10 and str(int(key)) == key):
+        raise _bad(f"calls a slice of {name} {key!a:.80}, which is no plain number from 0")
     return int(key)
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object whose names are all different: of two alike, one would be lost."""
+    content = dict(pairs)
+    if len(content) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise _bad(f"names {twice!a:.80} twice")
+    return content
 
 
 def _squares(key: str, squares: Any, name: str) -> tuple[Square, ...]:

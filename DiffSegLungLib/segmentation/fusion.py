@@ -73,7 +73,7 @@ class Fusion:
 
     @property
     def sick(self) -> Field:
-        """Probability of disease (z, y, x), 0 outside the lungs."""
+        """Probability of any disease (z, y, x), 0 outside the lungs."""
         return self._field(1 - self._healthy)
 
     @property
@@ -154,9 +154,10 @@ class Fusion:
 
 
 def _log_odds(sick: Field, well: Field) -> Field:
-    """Logarithm of the odds of disease, within ± :data:`evidence.MOST_LEAN`; 0 where nothing is known."""
+    """Logarithm of the odds of disease, within ± :data:`evidence.MOST_LEAN`; least where nothing is known."""
     least = np.float32(np.exp(-MOST_LEAN))
     odds = np.log(np.maximum(sick, least)) - np.log(np.maximum(well, least))
+    odds[np.maximum(sick, well) <= least] = -MOST_LEAN  # lung of the CT with no canonical lung around it
     return np.asarray(np.clip(odds, -MOST_LEAN, MOST_LEAN), np.float32)
 
 
@@ -170,7 +171,7 @@ def fuse(
     """Decide every lung voxel of the canonical grid.
 
     log p(c|v) = α log P_cell(c) + β log p(HU_v|c), then n steps P ← P + τ div(g ∇P) with
-    g = exp(-(|∇_Sobel HU|/κ)²), then vessels and cavities, then islands.
+    g = exp(-(|∇_Sobel HU|/κ)²), then vessels and cavities.
 
     Args:
         parenchyma: the lungs on the working grid.

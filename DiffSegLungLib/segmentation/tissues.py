@@ -4,7 +4,7 @@ One hidden layer over the statistics of :mod:`.statistics`: shares of voxels bel
 relative to the patient's own healthy lung, density and texture. Its weights stand in ``tissues.json``;
 ``Testing/benchmarks/fit_tissues.py`` fits them to disease that the generator (``lesions/diseases.py``) made
 inside real, near-healthy lungs, and to those lungs as they are. No annotation of a patient's image is
-involved; :data:`OFFSETS` alone was set on readings of real slices, leaving one patient out after another.
+involved; :data:`OFFSETS` alone was chosen by readings of real slices, with networks that lacked their patients.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ TISSUES = (HEALTHY, EMPHYSEMA, GROUND_GLASS, FIBROSIS, CONSOLIDATION)
 """Classes that a cell can have; cavities and vessels are decided on voxels."""
 
 OFFSETS = (0.0, 0.2, 1.4, 0.2, 1.8)
-"""Added to the log-probabilities of :data:`TISSUES`: real disease is rarer than generated disease and looks
-otherwise. This is the operating point, which a sensitivity of 0.5 stands for."""
+"""Added to the log-probabilities of :data:`TISSUES`: real disease looks less like generated disease than
+generated disease does. This is the operating point, which a sensitivity of 0.5 stands for."""
 
 DENSITY_RANGE = (-1.5, 3.0)
 """The mean counts within these limits, 100 HU above the healthy level: how dense dense lung is

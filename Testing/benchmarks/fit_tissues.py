@@ -24,6 +24,7 @@ from torch import nn
 from torch.nn import functional as F
 
 import DiffSegLungLib
+from DiffSegLungLib.classes import CAVITY
 from DiffSegLungLib.config import Config
 from DiffSegLungLib.evaluation.disease import own_disease
 from DiffSegLungLib.evaluation.known_truth import full_chest_paths
@@ -106,7 +107,7 @@ def _round(name: str, number: int, canonical: Canonical, ill: NDArray[np.bool_])
         if rng.random() < 0.4:
             hu = acquire(hu, SPACING_ZYX, random_acquisition(rng), rng)
     half = Parenchyma.of(replace(canonical, hu=hu)).half
-    known = _share(ill, half) == 0
+    known = (_share(ill, half) == 0) & (_share(truth == CAVITY, half) == 0)
     shares = np.stack([_share(truth == tissue, half) for tissue in TISSUES], axis=1)
     shares[:, 0] = 1 - shares[:, 1:].sum(axis=1).clip(0, 1)
     sick = shares[:, 0] < 0.8
@@ -138,9 +139,11 @@ def fitted(samples: list[Sample]) -> TissueNetwork:
     """The mean of several networks as one: their hidden layers side by side, their scores averaged."""
     measured = np.concatenate([sample.measured for sample in samples])
     shares = np.concatenate([sample.shares for sample in samples])
-    # Two kernels of one scan, or many rounds, count no more than one CT.
-    names = [sample.name for sample in samples]
-    weights = np.concatenate([np.full(len(s.measured), 1 / names.count(s.name)) for s in samples])
+    # Two kernels of one scan count no more than one; the last part of a name tells them.
+    patients = [sample.name.rpartition("_")[0] for sample in samples]
+    weights = np.concatenate(
+        [np.full(len(s.measured), 1 / patients.count(p)) for s, p in zip(samples, patients, strict=True)]
+    )
     mean, sd = measured.mean(axis=0), measured.std(axis=0) + 1e-3
     x = torch.from_numpy(((measured - mean) / sd).clip(-5, 5).astype(np.float32))
     y, w = torch.from_numpy(shares), torch.from_numpy(weights.astype(np.float32))

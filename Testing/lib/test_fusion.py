@@ -208,7 +208,7 @@ def test_posterior_and_evidence_agree(fused):
     np.testing.assert_allclose(rows.sum(axis=1), 1, atol=1e-4)
     assert not fusion.posterior[0].any()
     assert (np.array(DISEASES)[rows[:, 1:].argmax(axis=1)] == fusion.disease[inside]).mean() > 0.99
-    odds = np.log((1 - rows[:, 0]) / rows[:, 0].clip(1e-6)).clip(-8, 8)
+    odds = np.log((1 - rows[:, 0]).clip(1e-6) / rows[:, 0].clip(1e-6)).clip(-8, 8)
     np.testing.assert_allclose((fusion.evidence[inside] & 0xFF) / 15 - 128 / 15, odds, atol=0.04)
     assert (fusion.evidence[~inside] == 0).all() and (fusion.evidence[inside] > 0).all()
     assert fusion.entropy.min() >= 0
@@ -298,6 +298,7 @@ def test_on_the_ct_lung_of_no_weight_is_not_called_diseased():
     evidence, _ = fusion.onto(target, np.ones(target.shape, bool))
     expected = [HEALTHY, HEALTHY, *(CONSOLIDATION,) * 3, HEALTHY, HEALTHY]
     assert draw_labels(evidence, 0.5, 1).ravel().tolist() == expected
+    assert draw_labels(evidence, 1.0, 1).ravel().tolist() == expected
 
 
 def test_on_the_ct_two_classes_that_tie_give_the_first():
