@@ -172,22 +172,32 @@ class Measurement:
 
 
 def drawn_lungs(ct: Path) -> Path | None:
-    """A lung mask beside the data, ``lung_masks/STEM*``, in the CT's folder or the one above."""
-    return next((path for path in _beside(ct, "lung_masks") if path.name.startswith(stem(ct))), None)
+    """A lung mask beside the data, ``lung_masks/STEM`` or ``STEM_*``, in the CT's folder or the one above."""
+    return next((path for path in _beside(ct, "lung_masks") if _named_after(path, ct)), None)
 
 
 def contours(ct: Path) -> tuple[Path, ...]:
     """Contours of disease beside the data, in ``contours`` in the CT's folder or the one above.
 
-    They are named after the CT, ``STEM*``, or after its patient: ``PATIENT_tumour`` belongs to
-    ``PATIENT_phase40``.
+    They are named after the CT, ``STEM`` or ``STEM_*``, or after its patient: ``PATIENT_tumour`` belongs to
+    ``PATIENT_phase40`` and to every other CT of that patient, but for those named after one of them.
     """
     patient = stem(ct).rpartition("_")[0]
+    others = [path for path in ct.parent.glob("*") if stem(path) != stem(ct)]
     return tuple(
         path
         for path in _beside(ct, "contours")
-        if path.name.startswith(stem(ct)) or (patient and stem(path).rpartition("_")[0] == patient)
+        if _named_after(path, ct)
+        or (
+            patient
+            and stem(path).rpartition("_")[0] == patient
+            and not any(_named_after(path, other) for other in others)
+        )
     )
+
+
+def _named_after(path: Path, ct: Path) -> bool:
+    return stem(path) == stem(ct) or stem(path).startswith(f"{stem(ct)}_")
 
 
 def _beside(ct: Path, folder: str) -> list[Path]:

@@ -4,7 +4,7 @@ One hidden layer over the statistics of :mod:`.statistics`: shares of voxels bel
 relative to the patient's own healthy lung, density and texture. Its weights stand in ``tissues.json``;
 ``Testing/benchmarks/fit_tissues.py`` fits them to disease that the generator (``lesions/diseases.py``) made
 inside real, near-healthy lungs, and to those lungs as they are. No annotation of a patient's image is
-involved; :data:`OFFSETS` alone was chosen by readings of real slices, with networks that lacked their patients.
+involved; :data:`OFFSETS` alone was chosen by readings of real slices (networks without their patients).
 """
 
 from __future__ import annotations
