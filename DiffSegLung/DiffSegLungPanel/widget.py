@@ -32,6 +32,7 @@ from .scene.parameters import DiffSegLungParameters
 from .scene.results import resultsOf
 from .steps.install import Installer
 from .steps.request import Request
+from .work.tasks import Task
 
 MODIFIED = vtk.vtkCommand.ModifiedEvent
 
@@ -70,6 +71,7 @@ class Panel(VTKObservationMixin):
         self._entered = False
         self._updating = False
         self._closed = False
+        self._awaited: Task | None = None
         self._seenInput: str | None = None
         self.messages = MessageLine(ui)
         self.input = InputPane(ui, self.update)
@@ -164,8 +166,10 @@ class Panel(VTKObservationMixin):
             self.results.update(parameters)
             self.uncertainty.update(self.results.node, parameters)
             idle = self.run.state is RunState.idle
-            self.sensitivity.update(self.results.node, parameters, idle=idle)
-            self.refine.update(self.results.node, paused=not idle or self.sensitivity.isBusy)
+            self._followScript(idle)
+            free = idle and not self._logic.isBusy
+            self.sensitivity.update(self.results.node, parameters, idle=free)
+            self.refine.update(self.results.node, paused=not free, redrawn=self.sensitivity.isBusy)
             self.run.setProblem(self._problem())
             self.ui.testDeviceButton.enabled = idle and parameters is not None and self.model.card is not None
             self.ui.exportReportButton.enabled = idle
@@ -175,6 +179,18 @@ class Panel(VTKObservationMixin):
         finally:
             self._updating = False
         self.training.update(idle=idle)
+
+    def _followScript(self, idle: bool) -> None:
+        """Look again when a task that a script has started ends."""
+        task = self._logic.task
+        if idle and task is not None and task.isRunning and task is not self._awaited:
+            self._awaited = task
+            task.finished.connect(self._onScriptFinished)
+
+    def _onScriptFinished(self, _task: Task) -> None:
+        self._awaited = None
+        if not self._closed:
+            self.update()
 
     def _showWhether3D(self, idle: bool) -> None:
         """Surfaces would be computed anew at every stroke of the brush: none while the editor is open."""

@@ -115,10 +115,16 @@ def drawn_in_steps(
 
 
 def count_evidence(evidence: NDArray[np.uint16]) -> NDArray[np.int64]:
-    """Voxels (16384,) of every kind of evidence in a volume, for :func:`volumes_by_sensitivity`."""
+    """Voxels (16384,) of every kind of evidence in a volume, for :func:`volumes_by_sensitivity`.
+
+    Raises:
+        ValueError: numbers that :func:`encode` gives for no voxel.
+    """
     counts = np.zeros(_KINDS, np.int64)
     for planes in slabs(0, len(evidence)):
         counts += np.bincount(evidence[planes].ravel(), minlength=_KINDS)
+    if counts[~_legal()].any():
+        raise ValueError("numbers that are no evidence")
     return counts
 
 
@@ -140,6 +146,14 @@ def volumes_by_sensitivity(
         for number in range(EMPHYSEMA, CONSOLIDATION + 1):
             volumes[BY_ID[number].key].append(round(float(amounts[number] * voxel_ml), 2))
     return volumes
+
+
+def _legal() -> NDArray[np.bool_]:
+    """By number: whether it is evidence, which is 0 and what :func:`encode` gives."""
+    every = np.arange(_KINDS)
+    byte, disease = every & 0xFF, every >> _DISEASE & 0xF
+    known = (byte > 0) & (disease >= EMPHYSEMA) & (disease <= CONSOLIDATION)
+    return np.asarray(known | (every == 0))
 
 
 def _table(sensitivity: float) -> NDArray[np.uint8]:

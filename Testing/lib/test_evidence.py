@@ -132,3 +132,11 @@ def test_report_and_json_hold_the_curve(tmp_path: Path) -> None:
     assert content["volumes_ml"] == result.redrawn(0.2).by_sensitivity.volumes_ml
     page = (tmp_path / "report.html").read_text()
     assert "drawn at 0.60 (dashed line)" in page and "islands below 0.1 ml are not taken away" in page
+
+
+@pytest.mark.parametrize("number", [0x0080, 0x0180, 0x0600, 0x0680, 0x0200, 0x4280, 0xFFFF])
+def test_numbers_that_no_run_writes_are_refused(evidence, number: int) -> None:
+    changed = evidence.copy()
+    changed[20, 20, 20] = number
+    with pytest.raises(ValueError):
+        count_evidence(changed)

@@ -9,12 +9,13 @@ import pytest
 import slicer
 import slicer.util
 from DiffSegLungPanel.logic import DiffSegLungLogic
-from DiffSegLungPanel.scene import results
-from DiffSegLungPanel.scene.edits import isEdited
+from DiffSegLungPanel.scene import redraw, results
+from DiffSegLungPanel.scene.edits import _fingerprints, fingerprints, isEdited
 from DiffSegLungPanel.scene.evidence import sensitivityOf
 from DiffSegLungPanel.scene.redraw import redrawResult
 from DiffSegLungPanel.scene.results import resultsOf
 from DiffSegLungPanel.scene.segmentation import classMap
+from DiffSegLungPanel.work.tasks import Task
 from mrml_scenes import (
     ISLAND_ML,
     SHAPE,
@@ -28,10 +29,10 @@ from mrml_scenes import (
 from panels import Desk
 from small_volume import QUICK, add_chest
 from smallchest import chest
-from test_edits import BOX, edited, paint
+from test_edits import BOX, edited, ml_of, paint
 from test_results import rows
 
-from DiffSegLungLib.classes import CONSOLIDATION, EMPHYSEMA, GROUND_GLASS, HEALTHY
+from DiffSegLungLib.classes import BY_KEY, CONSOLIDATION, EMPHYSEMA, GROUND_GLASS, HEALTHY
 from DiffSegLungLib.errors import DiffSegLungError, InputError
 from DiffSegLungLib.segmentation.evidence import draw_labels, least_voxels
 
@@ -386,12 +387,16 @@ def test_every_finding_edited_is_one_sentence(desk) -> None:
     assert desk.ui.sensitivityNoteLabel.text == ""
 
 
-def test_an_older_result_has_no_use_for_it(desk) -> None:
+def test_with_an_older_result_it_is_of_the_next_run(desk) -> None:
     slicer.mrmlScene.RemoveNode(resultsOf(desk.node).evidence)
-    assert not desk.ui.sensitivityWidget.enabled
-    assert desk.ui.sensitivityWidget.toolTip.startswith("This result came without the evidence")
+    assert desk.ui.sensitivityNoteLabel.text.startswith("This result came without the evidence")
+    before = shown(desk.node)
+    desk.ui.sensitivitySlider.value = 0.8
+    settled(desk)
+    assert desk.panel.request().settings["sensitivity"] == 0.8, "for the next run"
+    assert np.array_equal(shown(desk.node), before)
     desk.parameters.outputSegmentation = None
-    assert desk.ui.sensitivityWidget.enabled and not desk.ui.sensitivityWidget.toolTip
+    assert desk.ui.sensitivityWidget.enabled and not desk.ui.sensitivityNoteLabel.text
 
 
 def test_the_next_run_uses_it_and_shows_it(desk) -> None:
@@ -443,6 +448,172 @@ def test_what_goes_away_in_the_middle_ends_it(desk, gone: str) -> None:
             {"node": desk.node, "ct": desk.ct, "evidence": resultsOf(desk.node).evidence}[gone]
         )
     settled(desk)
+
+
+def half_shown(desk, value: float) -> None:
+    """A redrawing in its pause between the classes and the tables; nothing goes on by itself."""
+    pane = desk.panel.sensitivity
+    desk.ui.sensitivitySlider.value = value
+    pane._timer.stop()
+    pane._task = Task(redrawResult(slicer.mrmlScene, desk.node, value))
+    pane._task.finished.connect(pane._onFinished)
+    while sensitivityOf(desk.node) != value:
+        pane._task._advance()
+    assert pane._task.isRunning
+
+
+def test_an_update_between_classes_and_tables_changes_nothing(desk) -> None:
+    half_shown(desk, 0.9)
+    task = desk.panel.sensitivity._task
+    desk.panel.update()
+    assert desk.panel.sensitivity._task is task and task.isRunning
+    assert desk.ui.sensitivitySlider.value == 0.9 and not desk.ui.exportCsvButton.enabled
+    task.start()
+    settled(desk)
+    assert desk.ui.exportCsvButton.enabled
+    before = tables(desk.node)
+    finish(results.refreshResults(slicer.mrmlScene, desk.node))
+    assert tables(desk.node) == before
+
+
+@pytest.mark.parametrize("first", [False, True], ids=["at once", "after an update"])
+def test_a_move_between_classes_and_tables_is_followed(desk, first: bool) -> None:
+    half_shown(desk, 0.9)
+    if first:
+        desk.panel.update()
+    desk.ui.sensitivitySlider.value = 0.2
+    assert desk.ui.sensitivitySlider.value == 0.2
+    settled(desk)
+    assert sensitivityOf(desk.node) == 0.2 and desk.ui.sensitivitySlider.value == 0.2
+    assert np.array_equal(shown(desk.node), drawn(desk.node, 0.2))
+
+
+def test_stopped_between_classes_and_tables_the_panel_shows_the_new_ones(desk, monkeypatch) -> None:
+    half_shown(desk, 0.9)
+    pane, told = desk.panel.sensitivity, []
+    monkeypatch.setattr(pane, "_onChanged", lambda: told.append(tables(desk.node)))
+    pane.update(desk.node, desk.parameters, idle=False)
+    desk.host.process_events(10)
+    finish(results.refreshResults(slicer.mrmlScene, desk.node))
+    assert told == [tables(desk.node)]
+
+
+def test_a_script_redraws_while_the_panel_does(scene, node) -> None:
+    steps = redrawResult(scene, node, 0.9)
+    next(steps)
+    finish(redrawResult(scene, node, 0.3))
+    with pytest.raises(DiffSegLungError) as refused:
+        finish(steps)
+    assert refused.value.code == "changed-meanwhile" and sensitivityOf(node) == 0.3
+
+
+def test_a_script_at_work_has_the_result_to_itself(desk) -> None:
+    task = desk.logic.setSensitivity(desk.node, 0.7, waitForCompletion=False)
+    desk.panel.update()
+    assert not desk.ui.sensitivityWidget.enabled
+    desk.wait(lambda: not task.isRunning)
+    assert desk.ui.sensitivityWidget.enabled and desk.ui.sensitivitySlider.value == 0.7
+
+
+@pytest.mark.parametrize("key", ["healthy", "vessel", "emphysema", "cavity"])
+def test_a_deleted_class_has_no_voxels_at_any_sensitivity(scene, node, key: str) -> None:
+    """Neither as label values nor as ml; cavity was empty to begin with."""
+    node.GetSegmentation().RemoveSegment(f"Segment_{key}")
+    for sensitivity in (0.1, 1.0, 0.4):
+        finish(redrawResult(scene, node, sensitivity))
+        assert node.GetSegmentation().GetSegment(f"Segment_{key}") is None
+        stored_values = slicer.util.arrayFromSegmentInternalBinaryLabelmap(node, "Segment_fibrosis")
+        assert (stored_values == BY_KEY[key].id).sum() == 0
+        before = tables(node)
+        finish(results.refreshResults(scene, node))
+        assert tables(node) == before
+        assert ml_of(node, key) == 0
+
+
+def test_a_stroke_while_edits_are_looked_for_counts(scene, node) -> None:
+    """The fingerprints of the slabs already read would not know of it."""
+    paint(node, "fibrosis", BOX)
+    steps = fingerprints(node)
+    next(steps)
+    paint(node, "emphysema", BOX)
+    assert finish(steps) == finish(_fingerprints(node))
+    second = (slice(6, 8), slice(28, 31), slice(10, 14))
+    redrawing = redrawResult(scene, node, 0.9)
+    next(redrawing)
+    paint(node, "consolidation", second)
+    finish(redrawing)
+    assert (shown(node)[second] == CONSOLIDATION).all() and "consolidation" in edited(node)
+
+
+def foreign(evidence: np.ndarray, kind: str) -> np.ndarray:
+    changed = evidence.copy()
+    if kind == "no disease":
+        changed[changed > 0] &= 0x30FF
+    elif kind == "a class that is none":
+        changed[12, 20, 12] |= 0xF00
+    else:
+        changed = np.roll(changed, 3, axis=2)
+    return changed
+
+
+@pytest.mark.parametrize("kind", ["no disease", "a class that is none", "another CT"])
+def test_foreign_evidence_is_refused(scene, node, kind: str) -> None:
+    evidence = resultsOf(node).evidence
+    slicer.util.updateVolumeFromArray(evidence, foreign(slicer.util.arrayFromVolume(evidence), kind))
+    before = shown(node), tables(node), node.GetAttribute("DiffSegLung.provenance")
+    with pytest.raises(DiffSegLungError) as refused:
+        finish(redrawResult(scene, node, 0.9))
+    assert refused.value.code == "damaged-result"
+    assert np.array_equal(shown(node), before[0])
+    assert (tables(node), node.GetAttribute("DiffSegLung.provenance")) == before[1:]
+
+
+@pytest.mark.parametrize("index", [[-1, 2, 3], [1, 2, 999], [float("inf"), 0, 0], [1, 2], "abc", 7])
+def test_a_place_that_is_none_is_passed_over(scene, ct, node, index) -> None:
+    (entry,) = json.loads(node.GetAttribute("DiffSegLung.uncertainRegions"))
+    node.SetAttribute("DiffSegLung.uncertainRegions", json.dumps([{**entry, "index": index}]))
+    finish(redrawResult(scene, node, 0.0))
+    (entry,) = json.loads(node.GetAttribute("DiffSegLung.uncertainRegions"))
+    assert "now" not in entry
+    results.uncertainRegions(node, ct)
+
+
+@pytest.mark.parametrize("gone", ["node", "scene"])
+def test_nothing_is_kept_of_what_is_gone(scene, node, gone: str) -> None:
+    finish(redrawResult(scene, node, 0.9))
+    assert redraw._latest and redraw._rows
+    if gone == "node":
+        scene.RemoveNode(node)
+    else:
+        scene.Clear(False)
+    assert not redraw._latest and not redraw._rows
+
+
+def test_tables_say_the_sensitivity_also_without_evidence(scene, node, tmp_path: Path) -> None:
+    scene.RemoveNode(resultsOf(node).evidence)
+    results.exportCsv(node, tmp_path / "tables.csv")
+    lines = list(csv.reader((tmp_path / "tables.csv").open(encoding="utf-8")))
+    assert lines[-1] == ["Sensitivity", "0.5"]
+
+
+def test_surfaces_stay_where_nothing_is_redrawn(desk) -> None:
+    desk.ui.show3DButton.click()
+    desk.finish_run()
+    for key in ("emphysema", "ground_glass", "fibrosis", "consolidation"):
+        desk.node.GetSegmentation().GetSegment(f"Segment_{key}").SetTag(
+            "DICOM.SegmentAlgorithmType", "MANUAL"
+        )
+    desk.ui.sensitivitySlider.value = 0.8
+    settled(desk)
+    assert desk.node.GetSegmentation().ContainsRepresentation("Closed surface")
+    regions = resultsOf(desk.node).regions
+    regions.SetAndObserveDisplayNodeID(None)
+    desk.node.GetSegmentation().GetSegment("Segment_fibrosis").SetTag(
+        "DICOM.SegmentAlgorithmType", "AUTOMATIC"
+    )
+    desk.ui.sensitivitySlider.value = 0.9
+    settled(desk)
+    assert sensitivityOf(desk.node) == 0.9
 
 
 def test_removed_with_the_result(scene, node) -> None:

@@ -28,6 +28,8 @@ class Widgets(Protocol):
 class Segmenting(Protocol):
     """What Apply and the test of a device need."""
 
+    task: Task | None
+
     @property
     def isBusy(self) -> bool: ...
 

@@ -41,7 +41,7 @@ class RefinePane:
         self._node: slicer.vtkMRMLSegmentationNode | None = None
         self._watcher: EditWatcher | None = None
         self._task: Task | None = None
-        self._entered = self._active = self._paused = self._stale = False
+        self._entered = self._active = self._paused = self._stale = self._redrawn = False
         self._timer = qt.QTimer()
         self._timer.setSingleShot(True)
         self._timer.setInterval(SETTLE_MS)
@@ -70,12 +70,19 @@ class RefinePane:
             task.finished.disconnect(self._onTaskFinished)
             task.abort()
 
-    def update(self, node: slicer.vtkMRMLSegmentationNode | None, *, paused: bool = False) -> None:
+    def update(
+        self,
+        node: slicer.vtkMRMLSegmentationNode | None,
+        *,
+        paused: bool = False,
+        redrawn: bool = False,
+    ) -> None:
         """Edit this segmentation from now on; None edits nothing.
 
         Args:
             node: the segmentation.
             paused: another task is running, which may fill this segmentation: edits are measured after it.
+            redrawn: the sensitivity was moved, and the tables follow.
         """
         if node is not self._node:
             self._stop()
@@ -86,8 +93,8 @@ class RefinePane:
             self._ui.segmentEditor.setSegmentationNode(None)
             self._node = node
             self._watcher = EditWatcher(node, self._onEdited) if node is not None else None
-        self._paused = paused
-        if paused:
+        self._paused, self._redrawn = paused or redrawn, redrawn
+        if self._paused:
             self._stop()
         elif self._stale and self._task is None:
             self._timer.start()
@@ -162,7 +169,8 @@ class RefinePane:
         self._onRefreshed()
 
     def _showEdited(self) -> None:
-        self._ui.exportCsvButton.enabled = not self._stale  # the tables are not those of the edit yet
+        # The tables are not those of the edit, or of the sensitivity, yet.
+        self._ui.exportCsvButton.enabled = not self._stale and not self._redrawn
         if self._stale:
             return
         names = editedNames(self._node) if self._node is not None else []

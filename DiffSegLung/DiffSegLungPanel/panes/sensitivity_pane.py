@@ -14,9 +14,8 @@ from DiffSegLungLib.segmentation.evidence import POINTS
 
 from ..scene.evidence import sensitivityOf
 from ..scene.parameters import DiffSegLungParameters
-from ..scene.redraw import redrawResult
+from ..scene.redraw import forget, redrawResult
 from ..scene.result_nodes import CREATED
-from ..scene.surfaces import hideIn3D
 from ..work.tasks import Task
 from .contract import Widgets
 from .run_pane import announced
@@ -37,7 +36,7 @@ class SensitivityPane:
     Args:
         ui: the panel's widgets.
         scene: where the results are.
-        onChanged: called when a redrawing has ended, or a script has drawn the result anew.
+        onChanged: called when a redrawing has ended, or a script draws the result anew.
     """
 
     def __init__(self, ui: Widgets, scene: slicer.vtkMRMLScene, onChanged: Callable[[], None]) -> None:
@@ -53,6 +52,10 @@ class SensitivityPane:
         self._timer.setSingleShot(True)
         self._timer.setInterval(SETTLE_MS)
         self._timer.connect("timeout()", self._redraw)
+        self._later = qt.QTimer()
+        self._later.setSingleShot(True)
+        self._later.setInterval(0)
+        self._later.connect("timeout()", self._onLater)
         self._points = {
             POINTS["cautious"]: ui.cautiousButton,
             POINTS["balanced"]: ui.balancedButton,
@@ -78,13 +81,15 @@ class SensitivityPane:
         Args:
             node: the result, None where none is shown.
             parameters: what is set.
-            idle: whether no other task is running, which may fill this result.
+            idle: whether no other task is running, a script's included, which may fill this result.
         """
         self._observe(node)
         self._node, self._parameters = node, parameters
         present = sensitivityOf(node) if node is not None else None
         seen = (node.GetID(), node.GetAttribute(CREATED) or "", present) if node is not None else None
-        if seen != self._seen and parameters is not None:
+        if self._isShowing(seen):
+            self._seen = seen  # the classes are there already, the tables follow
+        elif seen != self._seen and parameters is not None:
             self._seen = seen
             self._refused = None
             self._stop()
@@ -94,16 +99,26 @@ class SensitivityPane:
             self._stop()
         else:
             self._follow(parameters.sensitivity, present)
+        if parameters is None:
+            self._later.stop()
+        if node is None:
+            forget()
         self._show(idle=idle, usable=node is None or present is not None)
+
+    def _isShowing(self, seen: tuple[str, str, float | None] | None) -> bool:
+        """Whether a running redrawing has put its classes there, but not its tables yet."""
+        return self._task is not None and self._seen is not None and seen == (*self._seen[:2], self._wanted)
 
     def _follow(self, value: float, present: float) -> None:
         """Draw what is wanted and not there yet; whatever was wanted before is dropped."""
+        if value == self._wanted:
+            return
         if abs(value - present) < ALIKE:
             self._stop()
             self._refused = None
         elif self._refused == (self._seen, value):
             self._stop()
-        elif value != self._wanted:
+        else:
             self._stop()
             self._refused, self._wanted = None, value
             self._timer.start()
@@ -124,18 +139,24 @@ class SensitivityPane:
         if self._task is None and node is not None and seen is not None and sensitivityOf(node) != seen[2]:
             self._onChanged()
 
+    def _onLater(self) -> None:
+        self._onChanged()
+
     def _stop(self) -> None:
-        self._wanted = None
+        """Drop what is wanted; classes that are shown already get their tables first, at once."""
+        wanted, self._wanted = self._wanted, None
         self._timer.stop()
         task, self._task = self._task, None
         if task is not None:
             task.finished.disconnect(self._onFinished)
             task.abort()
+            if self._node is not None and sensitivityOf(self._node) == wanted:
+                self._later.start()  # whoever stops it may have read the tables before
 
     def _redraw(self) -> None:
         if self._node is None or self._wanted is None or not self._scene.IsNodePresent(self._node):
+            self._stop()
             return
-        hideIn3D(self._node)  # surfaces are those of the former classes
         steps = redrawResult(self._scene, self._node, self._wanted)
         self._task = Task(announced(_("Drawing the classes anew"), steps, BUSY_S), PAUSE_MS)
         self._task.finished.connect(self._onFinished)
@@ -153,20 +174,24 @@ class SensitivityPane:
         self._onChanged()
 
     def _show(self, *, idle: bool, usable: bool) -> None:
-        ui, value = self._ui, self._parameters.sensitivity if self._parameters is not None else None
-        for point, button in self._points.items():
-            button.checked = value == point
-        ui.sensitivityWidget.enabled = idle and usable and self._parameters is not None
-        ui.sensitivityWidget.toolTip = (
-            ""
-            if usable
-            else _("This result came without the evidence that another sensitivity needs: run it again.")
-        )
-        if self._refused is None:
+        ui = self._ui
+        self._showPoints()
+        ui.sensitivityWidget.enabled = idle and self._parameters is not None
+        if not usable:
+            ui.sensitivityNoteLabel.text = _(
+                "This result came without the evidence that another sensitivity needs. "
+                "What is set here counts for the next run."
+            )
+        elif self._refused is None:
             ui.sensitivityNoteLabel.text = ""
         ui.sensitivityNoteLabel.visible = bool(ui.sensitivityNoteLabel.text)
+
+    def _showPoints(self) -> None:
+        value = self._parameters.sensitivity if self._parameters is not None else None
+        for point, button in self._points.items():
+            button.checked = value == point
 
     def _onPoint(self, value: float, _checked: bool = False) -> None:
         if self._parameters is not None:
             self._parameters.sensitivity = value
-            self._show(idle=True, usable=True)  # a click on the point that holds already would uncheck it
+            self._showPoints()  # a click on the point that holds already would uncheck it

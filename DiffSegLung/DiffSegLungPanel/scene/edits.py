@@ -102,12 +102,14 @@ def settleTags(segmentationNode: slicer.vtkMRMLSegmentationNode) -> Generator[No
     """
     changed = yield from changedClasses(segmentationNode)
     if segmentationNode.GetAttribute(CHECKSUM):
-        classes = classSegments(segmentationNode)
+        classes, known = classSegments(segmentationNode), _knownOf(segmentationNode)
         _setType(
             segmentationNode, [i for i, key in classes.items() if key in changed], AUTOMATIC, SEMIAUTOMATIC
         )
         same = [i for i, key in classes.items() if key not in changed]
         _setType(segmentationNode, same, SEMIAUTOMATIC, AUTOMATIC)
+        if known is not None:  # tags are no voxels
+            _know(segmentationNode, known)
     return changed
 
 
@@ -117,13 +119,13 @@ def fingerprints(segmentationNode: slicer.vtkMRMLSegmentationNode) -> Generator[
     It depends on nothing but which voxels of the reference geometry belong to the class: not on label values,
     layers, extents, names or order.
     """
-    stamp = stampOf(segmentationNode)
-    address = segmentationNode.GetSegmentation().__this__
-    if address in _known and _known[address][0] == stamp:
-        return _known[address][1]
-    prints = yield from _fingerprints(segmentationNode)
-    _know(segmentationNode, prints, stamp)
-    return prints
+    while True:
+        stamp = stampOf(segmentationNode)
+        known = _knownOf(segmentationNode)
+        if known is not None:
+            return known
+        prints = yield from _fingerprints(segmentationNode)
+        _know(segmentationNode, prints, stamp)  # else somebody drew in between, and all is read once more
 
 
 def fingerprintsOf(labels: np.ndarray, slabs: Iterable[slice]) -> Generator[None, None, dict[str, str]]:
@@ -291,6 +293,12 @@ class _Sums:
 def countOf(prints: dict[str, str], key: str) -> int:
     """Voxels of a class that its fingerprint tells."""
     return int(str(prints.get(key, "0")).partition(":")[0] or 0)
+
+
+def _knownOf(segmentationNode: slicer.vtkMRMLSegmentationNode) -> dict[str, str] | None:
+    """Fingerprints that are known of a segmentation as it is."""
+    stamp, prints = _known.get(segmentationNode.GetSegmentation().__this__, (None, {}))
+    return prints if stamp == stampOf(segmentationNode) else None
 
 
 def _know(

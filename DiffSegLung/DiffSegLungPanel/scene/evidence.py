@@ -39,6 +39,12 @@ def settingsOf(segmentationNode: slicer.vtkMRMLSegmentationNode) -> Config | Non
         return None
 
 
+def drawnAt(segmentationNode: slicer.vtkMRMLSegmentationNode) -> float | None:
+    """The sensitivity that is stored with a result, evidence or not; None where none is."""
+    settings, provenance = settingsOf(segmentationNode), stored(segmentationNode, PROVENANCE)
+    return settings.sensitivity if settings is not None and "sensitivity" in provenance["config"] else None
+
+
 def evidenceOf(segmentationNode: slicer.vtkMRMLSegmentationNode) -> tuple[np.ndarray, Config]:
     """The evidence of a result, uint16 (k, j, i) on its CT's grid, and the settings with which it is drawn.
 

@@ -12,30 +12,44 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import slicer
+import vtk
 from slicer.i18n import tr as _
 
 from DiffSegLungLib.classes import BY_ID, BY_KEY, CONSOLIDATION, EMPHYSEMA, PATHOLOGY
 from DiffSegLungLib.config import Config
 from DiffSegLungLib.errors import DiffSegLungError
 from DiffSegLungLib.report.quantify import Quantities, Tally
-from DiffSegLungLib.segmentation.evidence import drawn_in_steps, least_voxels
+from DiffSegLungLib.segmentation.evidence import count_evidence, drawn_in_steps, least_voxels
 
 from ..work.tasks import checked, unstoppable
 from .edits import countOf, fingerprints, fingerprintsOf, rememberRedrawn, settleTags, stampOf
-from .evidence import evidenceOf, evidenceStamp
+from .evidence import drawnAt, evidenceOf, evidenceStamp
 from .exchange import newArray
 from .grid import Grid, gridOf
 from .masks import LABELMAP
 from .measure import hounsfieldOf, requireMeasurable, shiftOf
-from .result_nodes import BUNDLE, PROVENANCE, UNCERTAIN, ResultNodes, damagedResult, resultsOf, stored
+from .result_nodes import (
+    BUNDLE,
+    CREATED,
+    PROVENANCE,
+    UNCERTAIN,
+    ResultNodes,
+    damagedResult,
+    resultsOf,
+    stored,
+)
 from .results import fillTables, refreshResults
 from .segmentation import classMap, redrawSegmentation, regionMap
 from .segments import AUTOMATIC, TYPE_TAG, classSegments, tagOf
+from .surfaces import hideIn3D
 
 _DRAWN = range(EMPHYSEMA, CONSOLIDATION + 1)
 """Ids of the classes that a sensitivity adds to or takes from."""
 
 _CHUNK = 1 << 20
+
+_TOLERATED = 0.01
+"""Part of the lung in which evidence and regions of one result may differ."""
 
 
 def redrawResult(
@@ -59,13 +73,23 @@ def redrawResult(
     Raises:
         InputError: code ``bad-setting``, a sensitivity outside 0..1.
         DiffSegLungError: code ``no-result``, ``no-evidence``, ``all-edited``, ``edits-overlap``,
-            ``missing-node`` or ``damaged-result``.
+            ``changed-meanwhile``, ``missing-node`` or ``damaged-result``.
     """
     Config(sensitivity=sensitivity)
     evidenceOf(segmentationNode)
+    begun = _drawnAs(segmentationNode)
+    _forgetWith(scene)
 
     def check() -> None:
         requireMeasurable(scene, segmentationNode)
+        if _drawnAs(segmentationNode) != begun:
+            raise DiffSegLungError(
+                "changed-meanwhile",
+                _("{name} was drawn anew by somebody else meanwhile.").format(
+                    name=segmentationNode.GetName()
+                ),
+                _("Move the sensitivity again."),
+            )
 
     while True:
         drawn = yield from checked(_draw(segmentationNode, sensitivity), check)
@@ -73,6 +97,11 @@ def redrawResult(
         if stampOf(segmentationNode) == drawn.stamp:
             break
     return (yield from unstoppable(_show(scene, segmentationNode, drawn)))
+
+
+def _drawnAs(node: slicer.vtkMRMLSegmentationNode) -> tuple[str, float | None]:
+    """Which run made a result, and the sensitivity it is drawn at."""
+    return node.GetAttribute(CREATED) or "", drawnAt(node)
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,15 +130,19 @@ def _draw(node: slicer.vtkMRMLSegmentationNode, sensitivity: float) -> Generator
     volume = resultsOf(node).volume
     assert volume is not None, "just looked at"
     grid = gridOf(volume)
-    edited = yield from _editedClasses(node)
+    while True:
+        stamp = stampOf(node)
+        edited = yield from _editedClasses(node)
+        if stampOf(node) == stamp:
+            break  # else somebody drew in between, or the tags were settled
     if {BY_KEY[key].id for key in edited}.issuperset(_DRAWN):
         raise DiffSegLungError(
             "all-edited",
             _("Every finding of {name} was edited by hand and stays as it is.").format(name=node.GetName()),
             _("The sensitivity counts for the next run."),
         )
-    stamp = stampOf(node)
     lungs = yield from _lungsOf(node, grid)
+    yield from _requireOwn(node, evidence, lungs, grid)
     least = least_voxels(config.island_ml, grid.geometry)
     labels = newArray(grid.shape, np.dtype(np.uint8))
     key = (lungs.key, evidenceStamp(node), least)
@@ -119,7 +152,7 @@ def _draw(node: slicer.vtkMRMLSegmentationNode, sensitivity: float) -> Generator
             yield from drawn_in_steps(evidence, config.sensitivity, least, labels)
             before = yield from _rowOf(labels, lungs)
         yield from drawn_in_steps(evidence, sensitivity, least, labels)
-    except IndexError as error:  # a scene may come from anywhere
+    except IndexError as error:  # changed since it was looked at
         raise damagedResult(node) from error
     row = yield from _rowOf(labels, lungs)
     _rows.clear()
@@ -138,6 +171,7 @@ def _show(
     scene: slicer.vtkMRMLScene, node: slicer.vtkMRMLSegmentationNode, drawn: _Redrawn
 ) -> Generator[None, None, Quantities]:
     """Put what was drawn into the scene."""
+    hideIn3D(node)  # surfaces are those of the former classes
     algorithm = f"DiffSegLung {node.GetAttribute(BUNDLE) or 'statistics'}"
     redrawSegmentation(
         node, resultsOf(node).volume, drawn.labels, algorithmName=algorithm, leftOut=drawn.edited
@@ -156,14 +190,21 @@ def _show(
 
 
 def _editedClasses(node: slicer.vtkMRMLSegmentationNode) -> Generator[None, None, set[str]]:
-    """Keys of the classes that differ from what was drawn, or say of themselves that a person drew them."""
+    """Keys of the classes that differ from what was drawn, or say of themselves that a person drew them.
+
+    So are those without a segment, empty ones too: every class had one, and somebody deleted it.
+    """
     edited = yield from settleTags(node)
-    segments = node.GetSegmentation()
-    return edited | {
-        key
-        for segmentId, key in classSegments(node).items()
-        if tagOf(segments.GetSegment(segmentId), TYPE_TAG) not in ("", AUTOMATIC)
-    }
+    segments, classes = node.GetSegmentation(), classSegments(node)
+    return (
+        edited
+        | (BY_KEY.keys() - classes.values())
+        | {
+            key
+            for segmentId, key in classes.items()
+            if tagOf(segments.GetSegment(segmentId), TYPE_TAG) not in ("", AUTOMATIC)
+        }
+    )
 
 
 def _keptEdits(
@@ -201,6 +242,9 @@ def _keptEdits(
     kept = fixed.take(now) | fixed.take(row) | (now != before)
     yield
     merged = np.where(kept, now, row)
+    there = np.zeros(256, bool)
+    there[[BY_KEY[key].id for key in classSegments(node).values()]] = True
+    merged[~there.take(merged)] = 0  # a deleted class stays away, healthy lung and vessels as well
     labels[...] = present  # outside the lungs is nothing but what somebody drew there
     yield
     labels.ravel()[lungs.places] = merged
@@ -226,6 +270,40 @@ class _Lungs:
     third: np.ndarray
 
 
+def forget() -> None:
+    """Let go of what is kept of the lung and the classes drawn last: hundreds of megabytes for a large CT."""
+    _latest.clear()
+    _rows.clear()
+    _fitting.clear()
+    for scene, observer in _observers:
+        scene.RemoveObserver(observer)
+    _observers.clear()
+
+
+_observers: list[tuple[slicer.vtkMRMLScene, int]] = []
+
+
+def _forgetWith(scene: slicer.vtkMRMLScene) -> None:
+    """Forget when the scene is closed, or a CT or a segmentation leaves it."""
+    if _observers and _observers[0][0] is scene:
+        return
+    forget()
+
+    @vtk.calldata_type(vtk.VTK_OBJECT)
+    def onRemoved(_caller: vtk.vtkObject, _event: str, node: slicer.vtkMRMLNode) -> None:
+        if node.IsA("vtkMRMLVolumeNode") or node.IsA("vtkMRMLSegmentationNode"):
+            forget()
+
+    def onClosed(_caller: vtk.vtkObject, _event: str) -> None:
+        forget()
+
+    _observers.append((scene, scene.AddObserver(scene.NodeRemovedEvent, onRemoved)))
+    _observers.append((scene, scene.AddObserver(scene.EndCloseEvent, onClosed)))
+
+
+_fitting: list[object] = []
+"""Evidence that was found to be that of a lung: both by what changes with them."""
+
 _latest: list[_Lungs] = []
 """The lung measured last: whoever moves the sensitivity moves it many times on one CT."""
 
@@ -242,6 +320,31 @@ def _rowOf(labels: np.ndarray, lungs: _Lungs) -> Generator[None, None, np.ndarra
         np.take(flat, lungs.places[part], out=row[part], mode="clip")
         yield
     return row
+
+
+def _requireOwn(
+    node: slicer.vtkMRMLSegmentationNode, evidence: np.ndarray, lungs: _Lungs, grid: Grid
+) -> Generator[None, None, None]:
+    """Refuse what is no evidence, and that of another CT: it covers other voxels than the lungs of this one.
+
+    A run gives both for the very same voxels; what somebody changed of the regions may differ a little.
+    """
+    key = (lungs.key, evidenceStamp(node))
+    if key in _fitting:
+        return
+    flat, own, every = evidence.ravel(), 0, 0
+    for start in range(0, lungs.places.size, _CHUNK):
+        own += int(np.count_nonzero(flat.take(lungs.places[start : start + _CHUNK], mode="clip")))
+        yield
+    for part in grid.slabs():
+        try:
+            every += int(count_evidence(evidence[part])[1:].sum())
+        except ValueError as error:  # numbers that are no evidence: a scene may come from anywhere
+            raise damagedResult(node) from error
+        yield
+    if lungs.places.size + every - 2 * own > _TOLERATED * lungs.places.size:
+        raise damagedResult(node)
+    _fitting[:] = [key]
 
 
 def _lungsOf(node: slicer.vtkMRMLSegmentationNode, grid: Grid) -> Generator[None, None, _Lungs]:
@@ -304,9 +407,11 @@ def _nameUncertainRegions(node: slicer.vtkMRMLSegmentationNode, labels: np.ndarr
     entries = stored(node, UNCERTAIN)
     for entry in entries if isinstance(entries, list) else []:
         try:
-            i, j, k = (int(v) for v in entry["index"])
+            k, j, i = (int(v) for v in reversed(entry["index"]))
+            if not all(0 <= at < size for at, size in zip((k, j, i), labels.shape, strict=True)):
+                continue
             tissue = BY_ID.get(int(labels[k, j, i]))
-        except (LookupError, TypeError, ValueError):  # a scene may come from anywhere
+        except (LookupError, TypeError, ValueError, OverflowError):  # a scene may come from anywhere
             continue
         entry["now"] = tissue.key if tissue is not None else None
     node.SetAttribute(UNCERTAIN, json.dumps(entries))

@@ -20,7 +20,7 @@ from DiffSegLungLib.report.quantify import Quantities
 from ..work.tasks import checked, unstoppable
 from . import chart_nodes, exchange, table_nodes
 from .edits import rememberUnedited
-from .evidence import sensitivityOf
+from .evidence import drawnAt
 from .grid import asMatrix, gridOf
 from .hierarchy import placeBeside, removeNode
 from .measure import measure
@@ -156,7 +156,7 @@ def exportCsv(segmentationNode: slicer.vtkMRMLSegmentationNode, path: str | Path
     shown = [table for table in (results.classTable, results.densityTable) if table is not None]
     if not shown:
         raise noResult(segmentationNode)
-    sensitivity = sensitivityOf(segmentationNode)
+    sensitivity = drawnAt(segmentationNode)
     told = [] if sensitivity is None else [["Setting", "Value"], ["Sensitivity", f"{sensitivity:g}"]]
     table_nodes.writeCsv(Path(path), shown, told)
 
@@ -170,10 +170,10 @@ def uncertainRegions(
     entries = stored(segmentationNode, UNCERTAIN)
     for entry in entries if isinstance(entries, list) else []:
         try:
-            i, j, k = (float(v) for v in entry["index"])
+            i, j, k = (float(int(v)) for v in entry["index"])
             ml, entropy, text = float(entry["volume_ml"]), float(entry["entropy"]), _described(entry)
-        except (LookupError, TypeError, ValueError, AttributeError):  # a scene may come from anywhere
-            continue
+        except (LookupError, TypeError, ValueError, OverflowError, AttributeError):
+            continue  # a scene may come from anywhere
         x, y, z = (float(v) for v in (ijkToWorld @ [i, j, k, 1.0])[:3])
         regions.append(UncertainRegion((x, y, z), ml, entropy, text))
     return regions

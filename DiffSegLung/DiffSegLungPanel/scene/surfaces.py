@@ -45,7 +45,8 @@ def hideIn3D(node: slicer.vtkMRMLSegmentationNode) -> None:
     regions = resultsOf(node).regions
     if regions is not None:
         regions.RemoveClosedSurfaceRepresentation()
-        regions.GetDisplayNode().SetVisibility(False)
+        if regions.GetDisplayNode() is not None:
+            regions.GetDisplayNode().SetVisibility(False)
 
 
 def surfaceSteps(node: slicer.vtkMRMLSegmentationNode) -> Generator[TaskProgress, None, None]:
