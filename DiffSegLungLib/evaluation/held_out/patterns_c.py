@@ -1,7 +1,8 @@
 """What each kind of lesion looks like in the held-out family "c": same definitions, another hand.
 
 Written after the Fleischner glossary (Bankier et al., Radiology 2024), on the mathematics of
-``textures_c.py``. Nothing may be tuned on it: it tells whether what was tuned on "a" and "b" carries over.
+``textures_c.py``. Nothing may be tuned on it: it tells whether what was tuned on the
+generator's disease carries over.
 """
 
 from __future__ import annotations

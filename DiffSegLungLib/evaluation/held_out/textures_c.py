@@ -1,6 +1,6 @@
 """Mathematics of the held-out family "c": gradient noise, star-shaped bodies, random partitions, networks.
 
-It shares nothing with the families "a" and "b" of ``textures.py`` but the grid, so that what was learnt from
+It shares nothing with the generator of ``lesions/`` but the grid, so that what was learnt from
 their fields cannot be recognised here.
 """
 

@@ -25,7 +25,7 @@ def matern_field(grid: Grid, scale_mm: float, rng: np.random.Generator) -> Field
     """Matern field of smoothness 3/2: a sum of random cosine modes, the product of one matrix per axis.
 
     The correlation is (1 + s) exp(-s) with s = sqrt(3) distance / scale, 0.48 at the scale; smaller detail
-    fades by a power law and not by a Gaussian as in the families "a" and "b".
+    fades by a power law and not by a Gaussian as in family "a".
 
     Returns:
         (z, y, x) float32, mean 0, variance about 1.
