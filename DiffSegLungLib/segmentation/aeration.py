@@ -20,7 +20,7 @@ DEPENDENT_LIMIT_HU = -650.0
 """Even the lowest part of a lung in shallow breathing is less dense than this."""
 
 MAX_SLOPE_HU_PER_MM = 1.5
-MAX_SIDE_DIFFERENCE_HU = 100.0
+MAX_SIDE_DIFFERENCE_HU = 130.0
 FULL_INSPIRATION_HU = -860.0
 
 RIGHT, LEFT = 1, 2
@@ -84,7 +84,7 @@ def measure_aeration(
 
     The level is the lowest of the major peaks of the histogram between -930 and -650 HU: opacities add peaks
     above it, emphysema adds one below, outside that range. The gravity gradient is a weighted robust line
-    through the peaks of 12 mm slabs. The denser lung may exceed the other by 100 HU; beyond that it is sick.
+    through the peaks of 12 mm slabs. The denser lung may exceed the other by 130 HU; beyond that it is sick.
 
     Args:
         hu: (z, y, x) float32 canonical CT in HU.
