@@ -192,7 +192,7 @@ def _search(ct: CT, talk: Talk, enlarged: float = 1.0, *, cut: bool = False) -> 
     talk.advance(0.75)
     labels, lumen = lungs_at_full_resolution(seen, chest, solid, aerated, airway)
     talk.advance(0.95)
-    notes = unusual_lungs(chest, solid, aerated, missing.doubts, enlarged)
+    notes = unusual_lungs(chest, solid, aerated, missing, enlarged)
     return Lungs(regions_of(labels, ct.geometry), lumen, notes)
 
 

@@ -55,16 +55,32 @@ LEAST_ROWS = 200
 
 
 @dataclass(frozen=True)
+class Piece:
+    """Tissue that one lung has or lacks: ml, 1 right or 2 left, and ``base``, ``middle`` or ``apex``."""
+
+    ml: float
+    side: int
+    part: str
+
+    @classmethod
+    def of(cls, mask: Mask, side: int, expected: Mask) -> Piece:
+        """Measure a coarse mask in a lung that is expected where the other one's mirror image is."""
+        return cls(float(mask.sum() * VOXEL_ML), side, _part(mask, expected))
+
+
+@dataclass(frozen=True)
 class Missing:
     """Lung that is missing from what was found.
 
     Attributes:
         sides: uint8 coarse (z, y, x), 1 right and 2 left: tissue that is lung; 0 elsewhere.
-        doubts: what may be lung and was left out, for the user: ml, side and part of the lung.
+        taken: how much of it there is, for the user: vessels and nodes may be part of it.
+        left_out: what may be lung and was left out.
     """
 
     sides: NDArray[np.uint8]
-    doubts: tuple[tuple[float, int, str], ...]
+    taken: tuple[Piece, ...]
+    left_out: tuple[Piece, ...]
 
 
 def missing_lung(chest: Chest, sides: NDArray[np.uint8]) -> Missing:
@@ -78,7 +94,7 @@ def missing_lung(chest: Chest, sides: NDArray[np.uint8]) -> Missing:
         Nothing where only one lung is seen or the field of view cuts one of them everywhere.
     """
     found = np.zeros(sides.shape, np.uint8)
-    doubts = []
+    taken, left_out = [], []
     middle = _twice_the_middle(chest, sides)
     if middle is not None:
         box = bounding_box(sides > 0, 1)
@@ -90,11 +106,12 @@ def missing_lung(chest: Chest, sides: NDArray[np.uint8]) -> Missing:
             missing = lung.between() | lung.at_its_ends()
             near.free[missing] = False
             found[box][missing] = side
-            left_out = lung.left_out(missing)
-            ml = float(left_out.sum() * VOXEL_ML)
-            if ml >= LEAST_DOUBT_ML:
-                doubts.append((ml, side, _part(left_out, lung.expected)))
-    return Missing(found, tuple(doubts))
+            if missing.any():
+                taken.append(Piece.of(missing, side, lung.expected))
+            doubtful = lung.left_out(missing)
+            if doubtful.sum() * VOXEL_ML >= LEAST_DOUBT_ML:
+                left_out.append(Piece.of(doubtful, side, lung.expected))
+    return Missing(found, tuple(taken), tuple(left_out))
 
 
 @dataclass(frozen=True)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 from numpy.typing import NDArray
 
 from .lung_shape import is_narrow
+from .missing_lung import Missing
 from .shapes import COARSE_MM, VOXEL_ML, Mask
 from .thorax import Chest
 
@@ -18,14 +17,14 @@ EXPIRATION_HU = -700.0
 """Median of a lung in full inspiration: -900 to -800 HU; breathing freely: down to -730 HU."""
 
 CUT_CM2 = 10.0
-STEP_ML = 50.0
+STEP_ML, TAKEN_STEP_ML = 50.0, 10.0
 
 
 def unusual_lungs(
     chest: Chest,
     sides: NDArray[np.uint8],
     aerated: Mask,
-    doubts: Sequence[tuple[float, int, str]] = (),
+    missing: Missing,
     enlarged: float = 1.0,
 ) -> tuple[str, ...]:
     """Notes for the user on lungs that were found, one sentence each.
@@ -34,7 +33,7 @@ def unusual_lungs(
         chest: the chest.
         sides: uint8 coarse (z, y, x), 0 outside, 1 right and 2 left lung, solid.
         aerated: bool coarse, the aerated part.
-        doubts: what may be lung and was left out: ml, side, and part of the lung.
+        missing: what was taken for lung or left out by the shape of the chest alone.
         enlarged: how many times as large as it is the chest was looked at.
     """
     notes = []
@@ -54,11 +53,18 @@ def unusual_lungs(
         notes.append(
             f"The field of view cuts the lungs {' and '.join(places)}: only the part it shows is measured."
         )
-    for ml, side, part in doubts:
-        rounded = max(1, round(ml / enlarged**3 / STEP_ML)) * STEP_ML
+    for piece in missing.taken:
         notes.append(
-            f"About {rounded:.0f} ml at the {part} of the {SIDES[side]} lung may be diseased lung that was "
-            "left out, or fluid; if it is lung, draw it, or take any segmentation as lungs (--lungs)."
+            f"About {_rounded(piece.ml / enlarged**3, TAKEN_STEP_ML):.0f} ml of tissue on mediastinum or "
+            f"diaphragm, at the {piece.part} of the {SIDES[piece.side]} lung, was taken for diseased lung; "
+            "vessels, lymph nodes or diaphragm may be part of it. If so, erase them, or take any "
+            "segmentation as lungs (--lungs)."
+        )
+    for piece in missing.left_out:
+        notes.append(
+            f"About {_rounded(piece.ml / enlarged**3, STEP_ML):.0f} ml at the {piece.part} of the "
+            f"{SIDES[piece.side]} lung may be diseased lung that was left out, or fluid; if it is lung, draw "
+            "it, or take any segmentation as lungs (--lungs)."
         )
     middle = float(np.median(chest.hu[aerated])) if aerated.any() else -1000.0
     if middle > EXPIRATION_HU:
@@ -67,6 +73,11 @@ def unusual_lungs(
             "lungs diseased throughout."
         )
     return tuple(notes)
+
+
+def _rounded(ml: float, step_ml: float) -> float:
+    """A volume in whole steps, at least one."""
+    return max(1, round(ml / step_ml)) * step_ml
 
 
 def _cut_at(field: Mask, lungs: Mask) -> list[str]:

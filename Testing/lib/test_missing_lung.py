@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -54,6 +55,16 @@ def test_a_mass_without_lung_towards_the_middle_stays_inside(
     assert not (found.mask & chest.trachea).any()
     # What is added beyond the healthy lungs is a rim: a fifth of the mass at most.
     assert (found.mask & ~healthy.mask).sum() < 0.2 * mass.sum()
+    (note,) = found.notes
+    taken = re.match(
+        r"About (\d+) ml of tissue on mediastinum or diaphragm, at the (\w+) of the (\w+) ", note
+    )
+    assert taken and note.endswith("or take any segmentation as lungs (--lungs).")
+    # Lung around the rest of the mass tells that it is lung: no doubt about that.
+    inside_ml = float((found.mask & mass).sum() * chest.ct.geometry.voxel_ml)
+    assert 0.35 * inside_ml < float(taken[1]) < 1.25 * inside_ml
+    part = "base" if centre[2] < 0 else "apex" if centre[2] > 0 else "middle"
+    assert taken.groups()[1:] == (part, "left" if centre[0] > 0 else "right")
 
 
 def test_a_consolidated_lower_lobe_stays_inside(chest: AnalyticChest, healthy: Lungs) -> None:
@@ -61,6 +72,8 @@ def test_a_consolidated_lower_lobe_stays_inside(chest: AnalyticChest, healthy: L
     found = segment_lungs(chest.painted(lobe, 40))
     assert share(lobe, found.side == 2) > 0.65  # nothing before
     assert (found.mask & ~healthy.mask).sum() < 0.05 * lobe.sum()
+    (note,) = found.notes
+    assert "at the base of the left lung, was taken for diseased lung" in note
 
 
 def test_lung_denser_than_aerated_and_less_dense_than_fat_stays_inside(chest: AnalyticChest) -> None:
