@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..io.geometry import bounding_box
+from .aorta import descending_aorta
 from .dense_lung import FAT_HU, TISSUE_HU, tissue_of
 from .lung_shape import LEFT, RIGHT, seen_along
 from .shapes import COARSE_MM, VOXEL_ML, Mask, closed, components, dilated, eroded, opened
@@ -32,17 +33,27 @@ END_DEPTH_MM, END_MM = 7.5, 12.5
 """How deep in the mirror image a core has to lie, and half its thickness, between lung and at its ends. Of
 fourteen patients, only three with masses have any."""
 
-GROWN_MM, END_GROWN_MM = 30.0, 60.0
+GROWN_MM, END_GROWN_MM = 25.0, 60.0
 FORWARD_MM, END_FORWARD_MM = {RIGHT: 60.0, LEFT: 0.0}, {RIGHT: 60.0, LEFT: 20.0}
 BESIDE_HEART_MM = 60.0
-ROUNDED_MM, PLEURA_MM, SMOOTHING_MM = 8.5, 6.5, 5.0
-"""Columns do not reach the round sides of a mass; beyond the mirror image of the pleura nothing is added."""
+ROUNDED_MM = {RIGHT: 8.5, LEFT: 11.25}
+"""Columns do not reach the round sides of a mass; on the left the aorta is told from it."""
+
+PLEURA_MM, SMOOTHING_MM, CORNER_MM = 6.5, 5.0, 7.5
+"""Beyond the mirror image of the pleura nothing is added. What is thinner than 15 mm then, together with lung
+beside it, is a corner of these limits or a strip of a vessel."""
 
 DENT_MM = 60.0
 """Heart and aorta reach no farther to one side behind the heart."""
 
 LEAST_ML, FLUID_HU, LIKE_HU = 2.0, 15.0, 40.0
 """Effusion reads 0 to 15 HU, masses and consolidated lobes more, and within 40 HU of their core."""
+
+BLOOD_HU, APART_HU = (0.0, 400.0), 12.0
+"""Without contrast blood and a mass differ by 5 to 20 HU, less than the noise of a voxel."""
+
+HEART_MM, HEART_SHARES, VESSEL_MM = 12.5, (0.35, 0.65), COARSE_MM
+"""Heart and great vessels are what is thicker than 25 mm between the lungs, half-way up."""
 
 RAISED_MM, DOME_MM, BASE_SHARE = 30.0, 5.0, 0.05
 """In front, where no consolidated lower lobe reaches, the base of one lung of fourteen patients stood up to
@@ -138,6 +149,7 @@ class _OneLung:
     Attributes:
         hu: HU.
         own: the lung.
+        lungs: both.
         expected: the other lung's mirror image.
         beside_spine: the same, behind the heart as far as the spine: aorta and heart do not dent both lungs.
         tissue: what may be diseased lung.
@@ -145,12 +157,14 @@ class _OneLung:
         outer: where something may be added.
         beside_heart: columns (x) farther to the side than what the heart dents.
         side: 1 right, 2 left.
+        middle: twice the column of the middle of the chest.
         behind: the row of the other lung's middle.
         higher_mm: how far in front its diaphragm stands above the other lung's.
     """
 
     hu: NDArray[np.float32]
     own: Mask
+    lungs: Mask
     expected: Mask
     beside_spine: Mask
     tissue: Mask
@@ -158,6 +172,7 @@ class _OneLung:
     outer: Mask
     beside_heart: Mask
     side: int
+    middle: int
     behind: int
     higher_mm: float
 
@@ -179,6 +194,7 @@ class _OneLung:
         return cls(
             near.hu,
             own,
+            own | other,
             expected,
             beside_spine,
             tissue,
@@ -186,6 +202,7 @@ class _OneLung:
             outer,
             away_mm >= DENT_MM,
             side,
+            near.middle,
             behind,
             _higher(own, expected, behind),
         )
@@ -196,11 +213,14 @@ class _OneLung:
         core = self._solid(opened(self.clear & column & eroded(self.expected, DEPTH_MM), CORE_MM))
         if not core.any():
             return core
-        room = self._room(FORWARD_MM[self.side])
+        vessels = self._vessels(core)
+        core = opened(core & ~vessels, COARSE_MM)
+        room = self._room(FORWARD_MM[self.side]) & ~vessels
         column = self.tissue & self._above(REACH_MM) & self._below(REACH_MM) & room
         found = _reaching(core, column & dilated(core, GROWN_MM) & self._like(core))
-        found |= dilated(found, ROUNDED_MM) & room
-        return found | (closed(self.own | found, SMOOTHING_MM) & dilated(found, SMOOTHING_MM) & room)
+        found |= dilated(found, ROUNDED_MM[self.side]) & room
+        found |= closed(self.own | found, SMOOTHING_MM) & dilated(found, SMOOTHING_MM) & room
+        return opened(self.own | found, CORNER_MM) & found
 
     def at_its_ends(self) -> Mask:
         """Thick tissue with lung on one side alone, where the other lung has lung."""
@@ -238,6 +258,35 @@ class _OneLung:
         smooth = uniform_filter(np.clip(self.hu, FAT_HU[1], TISSUE_HU), 3)
         mean = max(float(self.hu[core].mean(dtype=np.float64)), FAT_HU[1])
         return np.asarray(np.abs(smooth - mean) < LIKE_HU) | core
+
+    def _vessels(self, core: Mask) -> Mask:
+        """The aorta beside a left lung, and what reads like heart and great vessels rather than a core."""
+        vessels = self._blood(core)
+        if self.side == LEFT:
+            vessels |= descending_aorta(self.hu, self.lungs, self.middle, self.behind)
+        return vessels
+
+    def _blood(self, core: Mask) -> Mask:
+        """Tissue that reads like the heart; nothing where that reads like the core."""
+        from scipy.ndimage import uniform_filter
+
+        first = np.logical_or.accumulate(self.lungs, axis=2)
+        last = np.flip(np.logical_or.accumulate(np.flip(self.lungs, 2), axis=2), 2)
+        firm = (self.hu > BLOOD_HU[0]) & (self.hu < BLOOD_HU[1]) & ~self.lungs
+        heart = eroded(firm & first & last, HEART_MM)
+        low, high = (round(share * len(heart)) for share in HEART_SHARES)
+        heart[:low], heart[high:] = False, False
+        soft = firm & (self.hu < TISSUE_HU)
+        if not heart.any() or not (core & soft).any():
+            return np.zeros_like(core)
+        blood, disease = (float(np.median(self.hu[mask])) for mask in (heart, core & soft))
+        if abs(blood - disease) < APART_HU:
+            return np.zeros_like(core)
+        mean = uniform_filter(np.where(soft, self.hu, 0), 5) / uniform_filter(
+            soft.astype(np.float32), 5
+        ).clip(0.01)
+        like = opened(soft & (np.abs(mean - blood) < np.abs(mean - disease)), VESSEL_MM)
+        return _reaching(heart, like)
 
     def _above(self, mm: float) -> Mask:
         return seen_along(self.own, (-1, 0, 0), mm)

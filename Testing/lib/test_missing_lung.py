@@ -11,8 +11,11 @@ import SimpleITK as sitk
 from analytic_chest import AnalyticChest, analytic_chest
 from numpy.typing import NDArray
 
+from DiffSegLungLib.anatomy.aorta import descending_aorta
 from DiffSegLungLib.anatomy.lungs import Lungs, segment_lungs
-from DiffSegLungLib.io.ct import CT
+from DiffSegLungLib.anatomy.shapes import COARSE_MM
+from DiffSegLungLib.anatomy.thorax import chest_of
+from DiffSegLungLib.io.ct import CT, resample
 
 
 @pytest.fixture(scope="module")
@@ -34,6 +37,25 @@ def lower_lobe(chest: AnalyticChest) -> NDArray[np.bool_]:
     """553 ml at the base of the left lung, down to the diaphragm, from the spine to the ribs."""
     _x, y, z = chest.position
     return chest.left & (z < -20) & (y > -20)
+
+
+def aorta_of(chest: AnalyticChest) -> NDArray[np.bool_]:
+    """A tube of 25 mm beside the spine that dents the left lung, up to an arch at 70 mm."""
+    x, y, z = chest.position
+    return ((x - 36) ** 2 + (y - 42) ** 2 <= 12.5**2) & (z < 70)
+
+
+def with_blood(chest: AnalyticChest, blood: float, mass: NDArray[np.bool_], tumour: float) -> CT:
+    """Aorta and heart in the fat of the mediastinum, and a mass; noise of 15 HU."""
+    x, y, z = chest.position
+    hu = chest.ct.hu.copy()
+    free = ~(chest.right | chest.left | chest.trachea) & (hu < 300)
+    fat = free & (np.abs(x) < 60) & (y > -60) & (y < 62) & (np.abs(z) < 125)
+    heart = free & (((x - 8) / 30) ** 2 + ((y + 15) / 35) ** 2 <= 1) & (z < 40)
+    noise = np.random.default_rng(1).normal(0, 15, hu.shape)
+    for part, value in ((fat, -100.0), (mass, tumour), (heart, blood), (aorta_of(chest), blood)):
+        hu[part] = np.rint(value + noise[part])
+    return chest.ct.with_hu(hu)
 
 
 @pytest.mark.parametrize(
@@ -65,6 +87,43 @@ def test_a_mass_without_lung_towards_the_middle_stays_inside(
     assert 0.35 * inside_ml < float(taken[1]) < 1.25 * inside_ml
     part = "base" if centre[2] < 0 else "apex" if centre[2] > 0 else "middle"
     assert taken.groups()[1:] == (part, "left" if centre[0] > 0 else "right")
+
+
+@pytest.mark.parametrize(
+    ("blood", "tumour", "most_ml"),
+    [
+        (45, 45, 12.0),  # only the shape of the aorta tells, less its rim: 18 ml before
+        (45, 25, 1.0),  # without contrast: 18
+        (110, 40, 1.0),  # late after contrast: 18
+    ],
+)
+def test_a_mass_on_the_aorta_does_not_take_it_along(
+    chest: AnalyticChest, blood: float, tumour: float, most_ml: float
+) -> None:
+    aorta = aorta_of(chest)
+    mass = chest.ball((55, 35, 0), 42.0) & chest.left & ~aorta
+    found = segment_lungs(with_blood(chest, blood, mass, tumour))
+    assert share(mass, found.mask) > 0.9
+    assert float((found.mask & aorta).sum() * chest.ct.geometry.voxel_ml) < most_ml
+
+
+def test_the_aorta_is_followed_where_a_mass_touches_it(chest: AnalyticChest) -> None:
+    aorta = aorta_of(chest)
+    mass = chest.ball((55, 35, 0), 42.0) & chest.left & ~aorta
+    lungs = (chest.right | chest.left) & ~mass & ~aorta
+
+    def followed(ct: CT) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+        """What is found on the coarse grid, and the true aorta there."""
+        coarse = chest_of(ct)
+        on_it = [resample(m, ct.geometry, coarse.geometry, order="nearest", fill=0) for m in (lungs, aorta)]
+        x, y, _z = coarse.geometry.origin
+        middle, behind = round(-2 * x / COARSE_MM), round(-y / COARSE_MM)
+        return descending_aorta(coarse.hu, on_it[0] > 0, middle, behind), on_it[1] > 0
+
+    found, truth = followed(with_blood(chest, 45, mass, 45))
+    assert share(found, truth) > 0.85
+    assert share(truth, found) > 0.5  # where it is touched, half of its section is left out with its rim
+    assert not followed(chest.painted(mass, 45))[0].any()  # a mediastinum of even tissue shows none
 
 
 def test_a_consolidated_lower_lobe_stays_inside(chest: AnalyticChest, healthy: Lungs) -> None:
