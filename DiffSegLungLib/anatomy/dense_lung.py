@@ -26,7 +26,7 @@ RIB_PITCH_MM, RIB_PITCH_DEG = 15.0, 6.0
 
 SLOPE_MM = 5.0
 
-LEAST_GAP_MM = 10.0
+LEAST_GAP_MM, AT_RIBS_MM = 10.0, 12.5
 """Pleura, fat and muscle between a healthy lung and the inner side of the ribs are thinner."""
 
 LUNG_BEFORE_MM = 10.0
@@ -90,6 +90,16 @@ def dense_lung(chest: Chest, sides: NDArray[np.uint8]) -> Mask:
     return np.asarray(
         (dense | (closed(lung, SMOOTHING_MM) & dilated(dense, SMOOTHING_MM) & soft)) & (sides == 0)
     )
+
+
+def share_at_ribs(chest: Chest, sides: NDArray[np.uint8], piece: Mask) -> float:
+    """Of the rays from the middle of the chest that pass a piece, how many meet ribs just behind it."""
+    rays = _rays(sides)
+    within = rays.along(piece)
+    last = np.where(within, np.arange(within.shape[2], dtype=np.float32), np.float32(-1)).max(axis=2)
+    gap_mm = (_wall(rays.along(chest.hu), last, rays.along(chest.exterior)) - last) * COARSE_MM
+    passing = (last >= 0) & rays.to_the_side
+    return float(((gap_mm >= 0) & (gap_mm <= AT_RIBS_MM))[passing].mean()) if passing.any() else 0.0
 
 
 def tissue_of(chest: Chest) -> Mask:

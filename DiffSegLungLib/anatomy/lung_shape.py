@@ -65,7 +65,7 @@ def aerated_lung(chest: Chest, airway: Mask, enlarged: float = 1.0) -> Mask:
         InputError: code ``no-lungs``, there is less than 30 ml of it.
     """
     air = (chest.hu < chest.threshold) & ~chest.exterior & ~dilated(airway, COARSE_MM)
-    gas_hu = _gas_hu(chest)
+    gas_hu = gas_level(chest)
     air &= ~_free_gas(chest, air, gas_hu)
     labels, counts = components(opened(air, 1.5 * COARSE_MM))
     largest = counts[1:].max(initial=0)
@@ -235,7 +235,7 @@ def nearest_side(labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return np.where(right <= left, RIGHT, LEFT).astype(np.uint8)
 
 
-def _gas_hu(chest: Chest) -> float:
+def gas_level(chest: Chest) -> float:
     """Below this a coarse voxel may be pure gas: 55 HU above the darkest air in the body."""
     air = chest.hu[(chest.hu < chest.threshold) & ~chest.exterior]
     return float(np.clip(np.percentile(air, 0.5) + 55.0, *GAS_RANGE_HU)) if air.size else GAS_RANGE_HU[1]

@@ -17,6 +17,7 @@ from ..talk import SILENT, Talk
 from ..threads import in_threads
 from .airways import airway_lumen
 from .dense_lung import dense_lung
+from .honeycombs import honeycombs
 from .lung_border import lungs_at_full_resolution, sampled
 from .lung_shape import (
     LEFT,
@@ -182,18 +183,27 @@ def _search(ct: CT, talk: Talk, enlarged: float = 1.0, *, cut: bool = False) -> 
     ):
         solid[shape & (solid == 0)] = side
     solid[chest.exterior | dilated(airway, COARSE_MM)] = 0
+    porous = honeycombs(chest, solid, airway)
+    solid = _joined(solid, porous)
     dense = dense_lung(chest, solid) & ~dilated(airway, COARSE_MM)
-    if dense.any():
-        box = bounding_box((solid > 0) | dense)
-        solid[box][dense[box]] = nearest_side(solid[box])[dense[box]]
+    solid = _joined(solid, dense)
     missing = missing_lung(chest, solid)
     lung_after_all = (missing.sides > 0) & ~dilated(airway, COARSE_MM)
     solid[lung_after_all] = missing.sides[lung_after_all]
     talk.advance(0.75)
     labels, lumen = lungs_at_full_resolution(seen, chest, solid, aerated, airway)
     talk.advance(0.95)
-    notes = unusual_lungs(chest, solid, aerated, missing, enlarged)
+    notes = unusual_lungs(chest, solid, aerated, missing, porous=porous, enlarged=enlarged)
     return Lungs(regions_of(labels, ct.geometry), lumen, notes)
+
+
+def _joined(sides: NDArray[np.uint8], more: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    """Lungs with more of them, each voxel of it on the side of the nearer lung."""
+    if more.any():
+        box = bounding_box((sides > 0) | more)
+        sides = sides.copy()
+        sides[box][more[box]] = nearest_side(sides[box])[more[box]]
+    return sides
 
 
 def _filled(chest: Chest, sides: NDArray[np.uint8], side: int) -> NDArray[np.bool_]:

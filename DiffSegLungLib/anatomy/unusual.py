@@ -17,7 +17,7 @@ EXPIRATION_HU = -700.0
 """Median of a lung in full inspiration: -900 to -800 HU; breathing freely: down to -730 HU."""
 
 CUT_CM2 = 10.0
-STEP_ML, TAKEN_STEP_ML = 50.0, 10.0
+STEP_ML, TAKEN_STEP_ML, LEAST_POROUS_ML = 50.0, 10.0, 20.0
 
 
 def unusual_lungs(
@@ -25,6 +25,8 @@ def unusual_lungs(
     sides: NDArray[np.uint8],
     aerated: Mask,
     missing: Missing,
+    *,
+    porous: Mask,
     enlarged: float = 1.0,
 ) -> tuple[str, ...]:
     """Notes for the user on lungs that were found, one sentence each.
@@ -34,6 +36,7 @@ def unusual_lungs(
         sides: uint8 coarse (z, y, x), 0 outside, 1 right and 2 left lung, solid.
         aerated: bool coarse, the aerated part.
         missing: what was taken for lung or left out by the shape of the chest alone.
+        porous: bool coarse, what was taken for honeycombed lung.
         enlarged: how many times as large as it is the chest was looked at.
     """
     notes = []
@@ -60,6 +63,14 @@ def unusual_lungs(
             "vessels, lymph nodes or diaphragm may be part of it. If so, erase them, or take any "
             "segmentation as lungs (--lungs)."
         )
+    for side, name in SIDES.items():
+        ml = float((porous & (sides == side)).sum() * VOXEL_ML) / enlarged**3
+        if ml >= LEAST_POROUS_ML:
+            notes.append(
+                f"About {_rounded(ml, TAKEN_STEP_ML):.0f} ml between the {name} lung and the ribs were taken "
+                "for honeycombed lung; bowel may be part of it. If so, erase it, or take any segmentation as "
+                "lungs (--lungs)."
+            )
     for piece in missing.left_out:
         notes.append(
             f"About {_rounded(piece.ml / enlarged**3, STEP_ML):.0f} ml at the {piece.part} of the "
