@@ -2,9 +2,9 @@
 
 A mass on the mediastinum or a consolidated lower lobe has no aerated lung between itself and the middle of
 the chest. Behind the heart and beside the aorta, soft tissue that has lung above and below itself in the same
-column is diseased lung: the aorta stands upright and has none. Where it has lung on one end alone, a thick
-piece where the other lung, mirrored, has lung is a consolidated base or apex, unless it reads like fluid or
-the whole diaphragm stands high.
+column is diseased lung: the aorta stands upright and has none. What is an aorta by its shape, or blood by
+its HU, is left out. Where soft tissue has lung on one end alone, a thick piece where the other lung, mirrored,
+has lung is a consolidated base or apex, unless it reads like fluid or the whole diaphragm stands high.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..io.geometry import bounding_box
-from .aorta import descending_aorta
 from .dense_lung import FAT_HU, TISSUE_HU, tissue_of
+from .great_vessels import descending_aorta, like_blood
 from .lung_shape import LEFT, RIGHT, seen_along
-from .shapes import COARSE_MM, VOXEL_ML, Mask, closed, components, dilated, eroded, opened
+from .shapes import COARSE_MM, VOXEL_ML, Mask, closed, components, dilated, eroded, opened, reaching
 from .thorax import Chest
 
 CLEAR_MM, LARGE_VESSELS_MM = {RIGHT: 15.0, LEFT: 40.0}, {RIGHT: 15.0, LEFT: 30.0}
@@ -48,12 +48,6 @@ DENT_MM = 60.0
 
 LEAST_ML, FLUID_HU, LIKE_HU = 2.0, 15.0, 40.0
 """Effusion reads 0 to 15 HU, masses and consolidated lobes more, and within 40 HU of their core."""
-
-BLOOD_HU, APART_HU = (0.0, 400.0), 12.0
-"""Without contrast blood and a mass differ by 5 to 20 HU, less than the noise of a voxel."""
-
-HEART_MM, HEART_SHARES, VESSEL_MM = 12.5, (0.35, 0.65), COARSE_MM
-"""Heart and great vessels are what is thicker than 25 mm between the lungs, half-way up."""
 
 RAISED_MM, DOME_MM, BASE_SHARE = 30.0, 5.0, 0.05
 """In front, where no consolidated lower lobe reaches, the base of one lung of fourteen patients stood up to
@@ -217,7 +211,7 @@ class _OneLung:
         core = opened(core & ~vessels, COARSE_MM)
         room = self._room(FORWARD_MM[self.side]) & ~vessels
         column = self.tissue & self._above(REACH_MM) & self._below(REACH_MM) & room
-        found = _reaching(core, column & dilated(core, GROWN_MM) & self._like(core))
+        found = reaching(core, column & dilated(core, GROWN_MM) & self._like(core))
         found |= dilated(found, ROUNDED_MM[self.side]) & room
         found |= closed(self.own | found, SMOOTHING_MM) & dilated(found, SMOOTHING_MM) & room
         return opened(self.own | found, CORNER_MM) & found
@@ -236,7 +230,7 @@ class _OneLung:
         room = (above | below) & self.tissue & self._room(END_FORWARD_MM[self.side]) & self.beside_spine
         room[:steps] = False  # below the box nothing is known to be beside the spine
         room[steps:] &= self.beside_spine[: max(0, len(room) - steps)]
-        found = _reaching(core, room & dilated(core, END_GROWN_MM) & self._like(core))
+        found = reaching(core, room & dilated(core, END_GROWN_MM) & self._like(core))
         return found | (closed(self.own | found, SMOOTHING_MM) & dilated(found, SMOOTHING_MM) & room)
 
     def left_out(self, missing: Mask) -> Mask:
@@ -261,32 +255,10 @@ class _OneLung:
 
     def _vessels(self, core: Mask) -> Mask:
         """The aorta beside a left lung, and what reads like heart and great vessels rather than a core."""
-        vessels = self._blood(core)
+        vessels = like_blood(self.hu, self.lungs, core)
         if self.side == LEFT:
             vessels |= descending_aorta(self.hu, self.lungs, self.middle, self.behind)
         return vessels
-
-    def _blood(self, core: Mask) -> Mask:
-        """Tissue that reads like the heart; nothing where that reads like the core."""
-        from scipy.ndimage import uniform_filter
-
-        first = np.logical_or.accumulate(self.lungs, axis=2)
-        last = np.flip(np.logical_or.accumulate(np.flip(self.lungs, 2), axis=2), 2)
-        firm = (self.hu > BLOOD_HU[0]) & (self.hu < BLOOD_HU[1]) & ~self.lungs
-        heart = eroded(firm & first & last, HEART_MM)
-        low, high = (round(share * len(heart)) for share in HEART_SHARES)
-        heart[:low], heart[high:] = False, False
-        soft = firm & (self.hu < TISSUE_HU)
-        if not heart.any() or not (core & soft).any():
-            return np.zeros_like(core)
-        blood, disease = (float(np.median(self.hu[mask])) for mask in (heart, core & soft))
-        if abs(blood - disease) < APART_HU:
-            return np.zeros_like(core)
-        mean = uniform_filter(np.where(soft, self.hu, 0), 5) / uniform_filter(
-            soft.astype(np.float32), 5
-        ).clip(0.01)
-        like = opened(soft & (np.abs(mean - blood) < np.abs(mean - disease)), VESSEL_MM)
-        return _reaching(heart, like)
 
     def _above(self, mm: float) -> Mask:
         return seen_along(self.own, (-1, 0, 0), mm)
@@ -310,14 +282,6 @@ def _towards_the_middle(mask: Mask, side: int) -> Mask:
     wide = np.flip(mask, 2) if side == RIGHT else mask
     beyond = wide.any(axis=2, keepdims=True) & ~np.logical_or.accumulate(wide, axis=2)
     return np.flip(beyond, 2) if side == RIGHT else beyond
-
-
-def _reaching(core: Mask, mask: Mask) -> Mask:
-    """The pieces of a mask that hold part of a core."""
-    labels, counts = components(mask)
-    holds = np.bincount(labels[core & mask], minlength=len(counts)) > 0
-    holds[0] = False
-    return np.asarray(holds[labels])
 
 
 def _higher(own: Mask, expected: Mask, behind: int) -> float:

@@ -103,6 +103,14 @@ def components(mask: Mask) -> tuple[NDArray[Any], NDArray[Any]]:
     return labels, counts
 
 
+def reaching(core: Mask, mask: Mask) -> Mask:
+    """The pieces of a mask that hold part of a core."""
+    labels, counts = components(mask)
+    holds = np.bincount(labels[core & mask], minlength=len(counts)) > 0
+    holds[0] = False
+    return np.asarray(holds[labels])
+
+
 def flooded(relief: NDArray[np.float32], markers: NDArray[np.uint8], mask: Mask) -> NDArray[np.uint8]:
     """Markers grown through a coarse mask until they meet on the highest ridge between them; 0 outside it."""
     import SimpleITK as sitk

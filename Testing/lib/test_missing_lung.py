@@ -11,7 +11,7 @@ import SimpleITK as sitk
 from analytic_chest import AnalyticChest, analytic_chest
 from numpy.typing import NDArray
 
-from DiffSegLungLib.anatomy.aorta import descending_aorta
+from DiffSegLungLib.anatomy.great_vessels import descending_aorta
 from DiffSegLungLib.anatomy.lungs import Lungs, segment_lungs
 from DiffSegLungLib.anatomy.shapes import COARSE_MM
 from DiffSegLungLib.anatomy.thorax import chest_of
