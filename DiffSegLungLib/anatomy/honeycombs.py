@@ -15,7 +15,7 @@ from .shapes import COARSE_MM, VOXEL_ML, Mask, components, dilated, opened
 from .thorax import Chest
 
 AVERAGED, POROUS_HU = 5, -250.0
-"""Voxels a side; half-way between honeycombs (-500 HU in the mean) and the chest wall."""
+"""Voxels a side; about half-way between honeycombs (-370 to -510 HU in the mean) and the chest wall."""
 
 THIN_MM, LEAST_ML = 3.75, 3.0
 AIRWAY_MM = 10.0

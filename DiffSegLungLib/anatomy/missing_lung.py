@@ -3,8 +3,9 @@
 A mass on the mediastinum or a consolidated lower lobe has no aerated lung between itself and the middle of
 the chest. Behind the heart and beside the aorta, soft tissue that has lung above and below itself in the same
 column is diseased lung: the aorta stands upright and has none. What is an aorta by its shape, or blood by
-its HU, is left out. Where soft tissue has lung on one end alone, a thick piece where the other lung, mirrored,
-has lung is a consolidated base or apex, unless it reads like fluid or the whole diaphragm stands high.
+its HU, is left out. Where soft tissue has lung on one end alone, a thick piece where the other lung,
+mirrored, has lung is a consolidated base or apex, unless it reads like fluid or the whole diaphragm stands
+high.
 """
 
 from __future__ import annotations
