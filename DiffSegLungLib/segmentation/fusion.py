@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,9 +22,7 @@ from .evidence import (
     OR_HEALTHY,
     OR_VESSEL,
     SPAN,
-    draw_labels,
     encode,
-    least_voxels,
 )
 from .islands import merge_islands
 from .likelihood import voxel_likelihood
@@ -80,20 +77,6 @@ class Fusion:
     def well(self) -> Field:
         """Probability of healthy lung (z, y, x), 0 outside the lungs too."""
         return self._field(self._healthy)
-
-    def labels(self, config: Config) -> NDArray[np.uint8]:
-        """Labels (z, y, x) uint8 on the canonical grid."""
-        return draw_labels(self.evidence, config.sensitivity, least_voxels(config.island_ml, self.geometry))
-
-    @cached_property
-    def evidence(self) -> NDArray[np.uint16]:
-        """:func:`evidence.encode` of every voxel of the canonical grid."""
-        inside = self.disease > 0
-        found = np.zeros(inside.shape, np.uint16)
-        found[inside] = encode(
-            _log_odds(1 - self._healthy, self._healthy), self.disease[inside], self.otherwise[inside] - 1
-        )
-        return found
 
     def onto(
         self, target: Geometry, lungs: NDArray[Any], talk: Talk = SILENT

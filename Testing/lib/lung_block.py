@@ -5,8 +5,11 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from DiffSegLungLib.config import Config
 from DiffSegLungLib.grid.canonical import Canonical
 from DiffSegLungLib.io.ct import Geometry
+from DiffSegLungLib.segmentation.evidence import draw_labels, least_voxels
+from DiffSegLungLib.segmentation.fusion import Fusion
 
 SHAPE = (48, 96, 96)
 LEVEL_HU = -860.0
@@ -42,3 +45,9 @@ def ball(shape: tuple[int, ...], centre: tuple[int, int, int], radius_mm: float)
     z, y, x = np.ogrid[: shape[0], : shape[1], : shape[2]]
     distance = (2 * (z - centre[0])) ** 2 + (y - centre[1]) ** 2 + (x - centre[2]) ** 2
     return np.asarray(distance <= radius_mm**2)
+
+
+def labels_where_fused(fusion: Fusion, config: Config) -> NDArray[np.uint8]:
+    """Labels on the grid that was fused on."""
+    evidence, _ = fusion.onto(fusion.geometry, fusion.disease)
+    return draw_labels(evidence, config.sensitivity, least_voxels(config.island_ml, fusion.geometry))

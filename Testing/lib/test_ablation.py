@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from lung_block import labels_where_fused
 from smallchest import chest, quick_image, save
 from tinymodel import tiny_bundle
 
@@ -86,10 +87,11 @@ def test_a_switch_that_leaves_out_a_class_leaves_it_out(prepared: Prepared, bund
     prepared = replace(prepared, parenchyma=replace(prepared.parenchyma, vessels=left), cavities=right)
     config = replace(CONFIG, descriptor="statistics")
     clustered = cluster_cells(prepared, prepared.parenchyma.cells, bundle, config)
-    labels = fuse_cells(prepared, clustered, config).labels(config)
+    labels = labels_where_fused(fuse_cells(prepared, clustered, config), config)
     assert (labels[right & canonical.lungs] == CAVITY).all()
     assert (labels[left & canonical.lungs] == VESSEL).all()
-    none = fuse_cells(without(prepared, vessels=True, cavities=True), clustered, config).labels(config)
+    bare = fuse_cells(without(prepared, vessels=True, cavities=True), clustered, config)
+    none = labels_where_fused(bare, config)
     assert CAVITY not in none
     assert (none == VESSEL).sum() < 0.1 * (labels == VESSEL).sum()
 
