@@ -25,7 +25,7 @@ class Config:
         preset: name of the preset this configuration started from.
         correct_air: shift HU so that air reads -1000, at most 60 HU (1).
         descriptor: what describes a cell: student features, local statistics, or both (5).
-        timesteps: noise levels at which the encoder runs, 1..T (5).
+        timesteps: noise levels of the student's features, 1..T; a model's tissue head has its own (5).
         overlap: share of a patch that its neighbours also see, 0..0.5 (5).
         components: number of mixture components; 0 chooses by BIC in 2..32 (5).
         mode: mixture fitted to this volume alone, or the bundle's population mixture adapted to it (5).
@@ -49,7 +49,7 @@ class Config:
     correct_air: bool = True
     descriptor: Descriptor = "hybrid"
     timesteps: tuple[int, ...] = (10,)
-    overlap: float = 0.25
+    overlap: float = 0.125
     components: int = 24
     mode: Mode = "adapted"
     component_weight: float = 0.5

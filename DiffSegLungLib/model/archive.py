@@ -37,6 +37,8 @@ _LISTS = (
     ("data", "held_out_fingerprints"),
     ("population", "timesteps"),
     ("population", "statistics"),
+    ("tissues", "timesteps"),
+    ("tissues", "statistics"),
 )
 _LARGEST = {CARD: 4 * 1024**2, WEIGHTS: 2 * 1024**3}
 _DENSEST = 100  # weights hardly compress; what unpacks to more than this many times its size is an attack
@@ -253,7 +255,7 @@ def _fault(card: Mapping[str, Any]) -> str:
     patch = _three(card["patch"])
     if any(not 0 < p <= LARGEST_PATCH or p % b for p, b in zip(patch, blocks, strict=True)):
         return f"its patch is not three multiples of {', '.join(map(str, blocks))} up to {LARGEST_PATCH}"
-    for name in ("data", "training", "population"):
+    for name in ("data", "training", "population", "tissues"):
         if not isinstance(card.get(name, {}), dict):
             return f"the part {name!r} of its card is not one"
     for part, name in _LISTS:

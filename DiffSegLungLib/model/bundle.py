@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from ..io.whole_file import writing_together
 from .archive import CARD, FORMAT, WEIGHTS, read
 from .diffusion import NoiseSchedule
 from .heads import StudentHead
+from .hidden_layer import HiddenLayer
 from .mixture import KINDS, Mixture
 from .network import Architecture, NoiseUNet
 
@@ -34,6 +35,8 @@ class Bundle:
         descriptor_mean: (34,) cohort mean of the radiomic descriptors, heavy tails tamed.
         descriptor_sd: (34,) cohort standard deviation.
         mixture: arrays of the population mixtures, by name, or empty when none was fitted.
+        tissues: arrays of the tissue head on the decoder's features, a :class:`.hidden_layer.HiddenLayer` by
+            name, or empty when none was fitted; the card says at which timesteps.
     """
 
     card: dict[str, Any]
@@ -43,6 +46,7 @@ class Bundle:
     descriptor_mean: Tensor
     descriptor_sd: Tensor
     mixture: dict[str, NDArray[Any]] = field(default_factory=dict)
+    tissues: dict[str, NDArray[Any]] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -59,6 +63,11 @@ class Bundle:
         """Patch size (z, y, x) in canonical voxels at which features are computed."""
         z, y, x = self.card["patch"]
         return int(z), int(y), int(x)
+
+    @property
+    def head_timesteps(self) -> tuple[int, ...]:
+        """Timesteps at which the tissue head looks; none without a head."""
+        return tuple(int(t) for t in self.card["tissues"]["timesteps"]) if self.tissues else ()
 
     @classmethod
     def load(cls, place: Path) -> Bundle:
@@ -87,6 +96,7 @@ class Bundle:
                 descriptor_mean=tensors["descriptor.mean"],
                 descriptor_sd=tensors["descriptor.sd"],
                 mixture={k: v.numpy() for k, v in _part(tensors, "mixture.").items()},
+                tissues={k: v.float().numpy() for k, v in _part(tensors, "tissues.").items()},
             )
             fault = fault_of(bundle)
         except InputError:
@@ -123,9 +133,8 @@ class Bundle:
             for part, module in (("network", self.network), ("head", self.head))
             for k, v in module.state_dict().items()
         }
-        tensors |= {
-            f"mixture.{k}": torch.from_numpy(np.ascontiguousarray(v)) for k, v in self.mixture.items()
-        }
+        for part, arrays in (("mixture", self.mixture), ("tissues", self.tissues)):
+            tensors |= {f"{part}.{k}": torch.from_numpy(np.ascontiguousarray(v)) for k, v in arrays.items()}
         tensors["descriptor.mean"] = self.descriptor_mean.float().cpu()
         tensors["descriptor.sd"] = self.descriptor_sd.float().cpu()
         content = save(tensors)
@@ -150,6 +159,8 @@ def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
 
 
 _DESCRIPTORS = 34
+TISSUE_COUNT = 5
+"""Tissues that a cell can have: healthy lung and four diseases."""
 
 
 def fault_of(bundle: Bundle) -> str:
@@ -165,7 +176,7 @@ def fault_of(bundle: Bundle) -> str:
         return "some weights are not numbers"
     if any(tuple(t.shape) != (_DESCRIPTORS,) for t in (bundle.descriptor_mean, bundle.descriptor_sd)):
         return f"its descriptor statistics are not {_DESCRIPTORS} numbers"
-    return _fault_of_mixtures(bundle)
+    return _fault_of_mixtures(bundle) or _fault_of_tissues(bundle)
 
 
 def _fault_of_mixtures(bundle: Bundle) -> str:
@@ -181,3 +192,16 @@ def _fault_of_mixtures(bundle: Bundle) -> str:
         if mixture.weights.shape != (count,) or mixture.covariances.shape != (count, width, width):
             return "the parts of its population mixture do not fit together"
     return ""
+
+
+def _fault_of_tissues(bundle: Bundle) -> str:
+    told = bundle.card.get("tissues", {})
+    if not bundle.tissues:
+        return "the tissue head on its card is missing" if told else ""
+    times = told.get("timesteps", [])
+    if not times or not all(type(t) is int and 1 <= t < bundle.schedule.timesteps for t in times):
+        return "its card does not say at which timesteps its tissue head looks"
+    if set(bundle.tissues) != {f.name for f in fields(HiddenLayer)}:
+        return "its tissue head is not one"
+    width = len(told.get("statistics", [])) + len(times) * 2 * bundle.network.architecture.base
+    return HiddenLayer(**bundle.tissues).fault(width, TISSUE_COUNT)

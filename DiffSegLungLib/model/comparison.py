@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 MISSING = "not stated"
-_FIRST = ("sha256", "architecture", "schedule", "patch", "training", "data", "population")
+_FIRST = ("sha256", "architecture", "schedule", "patch", "training", "data", "population", "tissues")
 _IN_THE_NAME = ("id", "version")
 _SHORT_LIST = 4
 _WIDEST_COLUMN = 30

@@ -108,6 +108,20 @@ class NoiseUNet(nn.Module):
         """
         return self._encode(x, self._embed(t))[-1]
 
+    def describe(self, x: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
+        """Bottleneck features, and those of the decoder's first block at half a cell (Baranchuk 2022).
+
+        Args:
+            x: as in :meth:`encode`.
+            t: as in :meth:`encode`.
+
+        Returns:
+            (B, 4·base, D/4, H/8, W/8) as :meth:`encode` gives them, and (B, 2·base, D/2, H/4, W/4).
+        """
+        time = self._embed(t)
+        _, mid, features = self._encode(x, time)
+        return features, self._decode_mid(features, mid, time)
+
     def forward(self, x: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
         """Predict the noise.
 
@@ -120,8 +134,7 @@ class NoiseUNet(nn.Module):
         """
         time = self._embed(t)
         fine, mid, features = self._encode(x, time)
-        h = F.interpolate(self.from_deep(features), scale_factor=2.0, mode="nearest")
-        h = self.up_mid(torch.cat([h, mid], dim=1), time)
+        h = self._decode_mid(features, mid, time)
         h = F.interpolate(self.from_mid(h), scale_factor=2.0, mode="nearest")
         h = self.up_fine(torch.cat([h, fine], dim=1), time)
         return unfold_plane(self.out(F.silu(self.out_norm(h)))), features
@@ -139,6 +152,10 @@ class NoiseUNet(nn.Module):
         deep = self.deep(self.to_deep(mid), time)
         deep = self.middle_attention(self.middle_before(deep, time))
         return fine, mid, self.middle_after(deep, time)
+
+    def _decode_mid(self, features: Tensor, mid: Tensor, time: Tensor) -> Tensor:
+        h = F.interpolate(self.from_deep(features), scale_factor=2.0, mode="nearest")
+        return self.up_mid(torch.cat([h, mid], dim=1), time)
 
     def _embed(self, t: Tensor) -> Tensor:
         return cast(Tensor, self.time(sinusoidal_embedding(t, self.architecture.base)))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,14 +11,16 @@ from numpy.typing import NDArray
 
 from ..errors import InputError
 from ..grid.cells import DIFFUSION, STATISTICS, Cells, pooled
+from ..model.hidden_layer import HiddenLayer
 from ..model.mixture import KINDS, Mixture
 from ..talk import SILENT, Talk
-from .diffusion_features import diffusion_features
+from .diffusion_features import NetworkFeatures, network_features
 from .fusion import Fusion, fuse
 from .naming import Assignment, cell_posterior, interpolated, name_components
 from .provenance import describe_grid, describe_model, describe_software, now
 from .result import Result, drawn
 from .statistics import STATISTIC_COLUMNS
+from .tissues import MEASURES, with_decoder
 
 if TYPE_CHECKING:
     from ..config import Config
@@ -47,7 +49,9 @@ def decide(prepared: Prepared, bundle: Bundle | None, config: Config, talk: Talk
     with talk.enter("features", seconds) as stage:
         cells = prepared.parenchyma.cells
         if bundle is not None and DIFFUSION in KINDS[config.descriptor]:
-            cells = cells.joined(_embedded(prepared, bundle, config, stage), DIFFUSION)
+            features = _features(prepared, bundle, config, stage)
+            cells = cells.joined(features.student, DIFFUSION)
+            prepared = replace(prepared, looks=looks_to(bundle, prepared, features.decoder))
     with talk.enter("mixture", seconds):
         clustered = cluster_cells(prepared, cells, bundle, config)
     with talk.enter("fusion", seconds) as stage:
@@ -130,7 +134,7 @@ def check_fit(config: Config, bundle: Bundle) -> None:
     """Refuse settings that the model cannot serve.
 
     Raises:
-        InputError: code ``bad-setting`` or ``no-population``.
+        InputError: code ``bad-setting``, ``no-head`` or ``no-population``.
     """
     last = bundle.schedule.timesteps - 1
     if max(config.timesteps) > last:
@@ -138,6 +142,16 @@ def check_fit(config: Config, bundle: Bundle) -> None:
             "bad-setting",
             f"The timestep {max(config.timesteps)} is beyond the model's last one.",
             f"The model {bundle.name} knows timesteps 1 to {last}.",
+        )
+    if (
+        bundle.tissues
+        and DIFFUSION in KINDS[config.descriptor]
+        and tuple(bundle.card["tissues"]["statistics"]) != MEASURES
+    ):
+        raise InputError(
+            "no-head",
+            f"The tissue head of the model {bundle.name} was fitted to other statistics of the lung.",
+            "Use a model made with this version.",
         )
     if config.mode == "per-volume":
         return
@@ -167,13 +181,29 @@ def check_fit(config: Config, bundle: Bundle) -> None:
         )
 
 
-def _embedded(prepared: Prepared, bundle: Bundle, config: Config, talk: Talk) -> NDArray[np.float32]:
-    """The student's features of every cell."""
-    return diffusion_features(
-        prepared.parenchyma.canonical,
-        prepared.parenchyma.cells,
+def looks_to(bundle: Bundle, prepared: Prepared, decoder: NDArray[np.float32]) -> NDArray[np.float32]:
+    """What every half cell looks like, (n, 5), to a model too if it has a tissue head.
+
+    Args:
+        bundle: the model.
+        prepared: the CT.
+        decoder: :func:`.diffusion_features.network_features` of its half cells; not read without a head.
+    """
+    if not bundle.tissues:
+        return prepared.looks
+    return with_decoder(prepared.looks, prepared.parenchyma.half, decoder, HiddenLayer(**bundle.tissues))
+
+
+def _features(prepared: Prepared, bundle: Bundle, config: Config, talk: Talk) -> NetworkFeatures:
+    """The student's features of every cell; the decoder's of every half cell where the model has a head."""
+    lungs = prepared.parenchyma
+    return network_features(
+        lungs.canonical,
+        lungs.cells,
+        lungs.half if bundle.tissues else None,
         bundle,
         timesteps=config.timesteps,
+        decoder_timesteps=bundle.head_timesteps,
         overlap=config.overlap,
         seed=config.seed,
         device=config.device,

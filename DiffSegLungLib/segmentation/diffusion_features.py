@@ -1,4 +1,4 @@
-"""Features of the diffusion network: one pass of its encoder over the lungs a timestep (method.md, 5)."""
+"""Features of the diffusion network: one pass over the lungs a timestep, down and half up (method.md, 5)."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,10 +27,25 @@ if TYPE_CHECKING:
 Batch = list[tuple[slice, ...]]
 """Tiles that go through the network together."""
 
+Result = TypeVar("Result")
+
 _BATCH, _MOST_WORKERS = 4, 8
 
 
 _one_at_a_time = threading.Lock()  # torch knows one number of threads for the whole process
+
+
+@dataclass(frozen=True)
+class NetworkFeatures:
+    """What the network says of a lung.
+
+    Attributes:
+        student: (n, 128 · timesteps) float32 of its cells, unit length within each timestep.
+        decoder: (m, 2·base · timesteps) float32 of its half cells, the output of the decoder's first block.
+    """
+
+    student: NDArray[np.float32]
+    decoder: NDArray[np.float32]
 
 
 def diffusion_features(
@@ -38,28 +54,55 @@ def diffusion_features(
     bundle: Bundle,
     *,
     timesteps: tuple[int, ...],
-    overlap: float = 0.25,
+    overlap: float = 0.125,
     seed: int = 0,
     device: str = "auto",
     talk: Talk = SILENT,
 ) -> NDArray[np.float32]:
-    """Embeddings of the student for every lung cell, one block of 128 numbers a timestep (Baranchuk 2022).
+    """The student's features alone, as :func:`network_features` gives them."""
+    return network_features(
+        canonical,
+        cells,
+        None,
+        bundle,
+        timesteps=timesteps,
+        overlap=overlap,
+        seed=seed,
+        device=device,
+        talk=talk,
+    ).student
+
+
+def network_features(
+    canonical: Canonical,
+    cells: Cells,
+    half: Cells | None,
+    bundle: Bundle,
+    *,
+    timesteps: tuple[int, ...],
+    decoder_timesteps: tuple[int, ...] = (),
+    overlap: float = 0.125,
+    seed: int = 0,
+    device: str = "auto",
+    talk: Talk = SILENT,
+) -> NetworkFeatures:
+    """Features of every cell by the student, of every half cell by the decoder (Baranchuk 2022).
 
     x_t = √ᾱ_t x_0 + √(1-ᾱ_t) ε with one seeded noise field fixed in the world, so that where tiles lie does
-    not matter to the noise. Tiles overlap; a cell takes their mean, weighted towards their centres.
+    not matter to the noise. Tiles overlap; a cell takes their mean, weighted towards their centres. A
+    timestep that both ask for is passed once.
 
     Args:
         canonical: the CT on the working grid.
         cells: the lung cells to describe.
+        half: its half cells; None for the student alone.
         bundle: network, head, schedule and patch size.
-        timesteps: noise levels.
+        timesteps: noise levels of the student's features.
+        decoder_timesteps: noise levels of the decoder's.
         overlap: share of a tile that its neighbours also see, 0..0.5.
         seed: of the noise.
         device: where the network runs, as :func:`model.network.pick_device` takes it.
         talk: progress; asked whether to stop before every few tiles.
-
-    Returns:
-        (n, 128 · timesteps) float32, unit length within each timestep.
 
     Raises:
         Cancelled: asked to stop.
@@ -71,37 +114,82 @@ def diffusion_features(
     place = pick_device(device)
     noise = world_noise(canonical, seed)
     x0, mask = normalise(canonical.hu), canonical.lungs.astype(np.float32)
-    occupied = cells.to_lattice(np.ones(len(cells), np.float32)) > 0
+    occupied = _occupied(cells) if half is None else _occupied(cells) | _in_whole_cells(_occupied(half))
     patch = tuple(p // c for p, c in zip(bundle.patch, CELL, strict=True))
     tiles = list(tile_cells(occupied, patch, overlap))
-    encode = _encoder(bundle, timesteps, place)
+    encode = _encoder(bundle, timesteps, decoder_timesteps if half is not None else (), place)
 
-    def described(batch: Batch) -> Tensor:
+    def described(batch: Batch) -> tuple[Tensor, Tensor | None]:
         return encode(*(_cut(a, batch, fill) for a, fill in ((x0, -1.0), (noise, 0.0), (mask, 0.0))))
 
-    weight = torch.from_numpy(tile_weight(patch))
-    total = torch.zeros(len(timesteps), 128, *occupied.shape)
-    seen = torch.zeros(occupied.shape)
+    weight = tile_weight(patch)
+    codes = _Mean(cells, weight)
+    fine = None if half is None else _Mean(half, weight.repeat(2, 0).repeat(2, 1).repeat(2, 2))
     batches = [tiles[i : i + _BATCH] for i in range(0, len(tiles), _BATCH)]
-    with _side_by_side(described, batches, place) as codes:
-        for done in range(len(batches)):
+    with _side_by_side(described, batches, place) as done:
+        for number, batch in enumerate(batches):
             talk.check()
-            for tile, code in zip(batches[done], next(codes), strict=True):
-                target = tuple(slice(t.start, min(t.stop, n)) for t, n in zip(tile, seen.shape, strict=True))
-                z, y, x = (slice(0, t.stop - t.start) for t in target)
-                share = weight[z, y, x]
-                seen[target] += share
-                total[:, :, target[0], target[1], target[2]] += code[:, :, z, y, x] * share
-            talk.advance((done + 1) / len(batches))
-    mean = total / seen.clamp(min=1e-6)
-    mean = torch.nn.functional.normalize(mean, dim=1)
-    return np.asarray(mean.reshape(-1, occupied.size)[:, cells.index].T.contiguous().numpy())
+            code, mid = next(done)
+            for i, tile in enumerate(batch):
+                codes.add(tile, code[i].numpy())
+                if fine is not None and mid is not None:
+                    fine.add(tuple(slice(2 * t.start, 2 * t.stop) for t in tile), mid[i].numpy())
+            talk.advance((number + 1) / len(batches))
+    student = torch.from_numpy(codes.mean().reshape(len(cells), len(timesteps), -1))
+    unit = torch.nn.functional.normalize(student, dim=2).reshape(len(cells), -1).numpy()
+    return NetworkFeatures(unit, np.zeros((0, 0), np.float32) if fine is None else fine.mean())
+
+
+class _Mean:
+    """Mean over tiles of what each says of the lung cells in it.
+
+    Args:
+        cells: cells or half cells.
+        weight: (z, y, x) of each cell of a tile.
+    """
+
+    def __init__(self, cells: Cells, weight: NDArray[np.float32]) -> None:
+        self._row = np.full(int(np.prod(cells.shape)), -1, np.int32)
+        self._row[cells.index] = np.arange(len(cells), dtype=np.int32)
+        self._row = self._row.reshape(cells.shape)
+        self._weight, self._seen = weight, np.zeros(len(cells), np.float32)
+        self._total: NDArray[np.float32] | None = None
+
+    def add(self, tile: tuple[slice, ...], said: NDArray[np.float32]) -> None:
+        """Count what is said (channels, z, y, x) of a tile, which may reach beyond the lattice."""
+        if self._total is None:
+            self._total = np.zeros((len(self._seen), len(said)), np.float32)
+        rows = self._row[tile]
+        within = tuple(slice(0, n) for n in rows.shape)
+        place = np.nonzero(rows >= 0)
+        row, share = rows[place], self._weight[within][place]
+        self._seen[row] += share
+        flat = np.ravel_multi_index(place, said.shape[1:])
+        self._total[row] += said.reshape(len(said), -1)[:, flat].T * share[:, None]
+
+    def mean(self) -> NDArray[np.float32]:
+        """(n, channels)."""
+        assert self._total is not None, "cells lie in tiles"
+        return np.asarray(self._total / np.maximum(self._seen, 1e-6)[:, None], np.float32)
+
+
+def _occupied(cells: Cells) -> NDArray[np.bool_]:
+    return np.asarray(cells.to_lattice(np.ones(len(cells), np.float32)) > 0)
+
+
+def _in_whole_cells(half: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Which cells hold any of some half cells."""
+    z, y, x = (n // 2 for n in half.shape)
+    return np.asarray(half.reshape(z, 2, y, 2, x, 2).any(axis=(1, 3, 5)))
 
 
 def _encoder(
-    bundle: Bundle, timesteps: tuple[int, ...], place: torch.device
-) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
-    """What turns tiles of CT, noise and lung mask (B, 1, D, H, W) into codes (B, timesteps, 128, d, h, w)."""
+    bundle: Bundle, timesteps: tuple[int, ...], decoder_timesteps: tuple[int, ...], place: torch.device
+) -> Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor | None]]:
+    """What turns tiles of CT, noise and lung mask (B, 1, D, H, W) into features of every timestep.
+
+    Codes (B, 128 · timesteps, d, h, w), and those of the decoder (B, 2·base · timesteps, 2d, 2h, 2w) or None.
+    """
     import torch
 
     from ..model.network import bfloat16_pays
@@ -109,23 +197,30 @@ def _encoder(
     network, head = bundle.network.to(place), bundle.head.to(place)
     half = bfloat16_pays(place)
 
-    def encode(clean: Tensor, noise: Tensor, inside: Tensor) -> Tensor:
-        codes = []
+    def encode(clean: Tensor, noise: Tensor, inside: Tensor) -> tuple[Tensor, Tensor | None]:
+        codes, fine = {}, {}
         with torch.inference_mode(), torch.autocast(place.type, torch.bfloat16, half):
-            for t in timesteps:
+            for t in dict.fromkeys((*timesteps, *decoder_timesteps)):
                 step = torch.full((len(clean),), t)
                 noisy = bundle.schedule.add_noise(clean, noise, step)
-                x = torch.cat([noisy, inside], dim=1)
-                codes.append(head(network.encode(x.to(place), step.to(place))).float().cpu())
-        return torch.stack(codes, dim=1)
+                x = torch.cat([noisy, inside], dim=1).to(place)
+                if t in decoder_timesteps:
+                    features, mid = network.describe(x, step.to(place))
+                    fine[t] = mid.float().cpu()
+                else:
+                    features = network.encode(x, step.to(place))
+                if t in timesteps:
+                    codes[t] = head(features).float().cpu()
+        mids = [fine[t] for t in decoder_timesteps]
+        return torch.cat([codes[t] for t in timesteps], dim=1), torch.cat(mids, dim=1) if mids else None
 
     return encode
 
 
 @contextmanager
 def _side_by_side(
-    work: Callable[[Batch], Tensor], batches: list[Batch], place: torch.device
-) -> Iterator[Iterator[Tensor]]:
+    work: Callable[[Batch], Result], batches: list[Batch], place: torch.device
+) -> Iterator[Iterator[Result]]:
     """The results of some work on every batch, in order, made ahead by threads that share out a CPU's cores.
 
     Tiles are small: two cores that share each operation wait for each other longer than they compute.

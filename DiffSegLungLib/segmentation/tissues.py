@@ -10,7 +10,6 @@ involved; :data:`OFFSETS` alone was chosen by readings of real slices (networks 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
@@ -19,8 +18,9 @@ from numpy.typing import NDArray
 
 from ..classes import CONSOLIDATION, EMPHYSEMA, FIBROSIS, GROUND_GLASS, HEALTHY
 from ..grid.cells import STATISTICS, Cells
+from ..model.hidden_layer import HiddenLayer
 from ..threads import in_threads, slabs, small_products
-from .statistics import STATISTIC_NAMES
+from .statistics import STATISTIC_NAMES, WINDOWS
 
 TISSUES = (HEALTHY, EMPHYSEMA, GROUND_GLASS, FIBROSIS, CONSOLIDATION)
 """Classes that a cell can have; cavities and vessels are decided on voxels."""
@@ -33,46 +33,36 @@ DENSITY_RANGE = (-1.5, 3.0)
 """The mean counts within these limits, 100 HU above the healthy level: how dense dense lung is
 tells no more."""
 
-_BEYOND = 5.0
 _CELLS = 4096
 """Cells that a thread takes at a time: their numbers stay in its cache."""
 
 _FILE = Path(__file__).parent / "tissues.json"
 
 
-@dataclass(frozen=True)
-class TissueNetwork:
-    """One hidden layer, SiLU, from the measures of half cells to log-probabilities of :data:`TISSUES`.
-
-    Attributes:
-        mean: (d,) of the measures in training.
-        sd: (d,) their standard deviation.
-        hidden_weight: (d, h).
-        hidden_bias: (h,).
-        weight: (h, 5).
-        bias: (5,).
-    """
-
-    mean: NDArray[np.float32]
-    sd: NDArray[np.float32]
-    hidden_weight: NDArray[np.float32]
-    hidden_bias: NDArray[np.float32]
-    weight: NDArray[np.float32]
-    bias: NDArray[np.float32]
-
-    def __call__(self, measured: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Scores (n, 5) of :func:`measures` (n, d): log-probabilities but for a constant a row."""
-        x = np.clip((measured - self.mean) / self.sd, -_BEYOND, _BEYOND)
-        h = x @ self.hidden_weight + self.hidden_bias
-        h = h / (1 + np.exp(-h))
-        return np.asarray(h @ self.weight + self.bias, np.float32)
-
-
 @cache
-def load_network() -> TissueNetwork:
+def load_network() -> HiddenLayer:
     """The network that ships."""
     entries = json.loads(_FILE.read_text(encoding="utf-8"))
-    return TissueNetwork(**{name: np.array(values, np.float32) for name, values in entries.items()})
+    return HiddenLayer(**{name: np.array(values, np.float32) for name, values in entries.items()})
+
+
+MEASURES = (
+    tuple(
+        f"{name} {window}"
+        for window in WINDOWS
+        for name in (
+            "emphysema share",
+            "solid share",
+            "raised 60 share",
+            "raised 150 share",
+            "raised 280 share",
+            "vessel share",
+        )
+    )
+    + tuple(f"mean {window}" for window in WINDOWS)
+    + tuple(f"{name} {window}" for window in WINDOWS for name in ("fine energy", "ridges"))
+)
+"""What :func:`measures` gives, in its order."""
 
 
 def measures(statistics: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -97,17 +87,44 @@ def measures(statistics: NDArray[np.float32]) -> NDArray[np.float32]:
 
 def tissue_probability(cells: Cells) -> NDArray[np.float32]:
     """p(tissue | statistics) of every cell by itself, (n, 5) float32 over :data:`TISSUES`, rows sum to 1."""
-    x, network = cells.of_kind(STATISTICS), load_network()
-    p = np.empty((len(x), len(TISSUES)), np.float32)
+    return _probability(load_network(), (cells.of_kind(STATISTICS),))
+
+
+def with_decoder(
+    looks: NDArray[np.float32], half: Cells, decoder: NDArray[np.float32], head: HiddenLayer
+) -> NDArray[np.float32]:
+    """What half cells look like by their statistics, and by these and the diffusion network's decoder.
+
+    Both judges count alike: √(p(tissue | statistics) · p(tissue | statistics, decoder)), normalised. The head
+    alone does better on scans like those of its training and worse on others.
+
+    Args:
+        looks: (n, 5) float32, :func:`tissue_probability` of the half cells.
+        half: the half cells.
+        decoder: (n, 2·base · timesteps) float32, :func:`.diffusion_features.network_features` of them.
+        head: of the model.
+
+    Returns:
+        (n, 5) float32 over :data:`TISSUES`, rows sum to 1.
+    """
+    both = np.sqrt(looks * _probability(head, (half.of_kind(STATISTICS), decoder)))
+    return np.asarray(both / both.sum(axis=1, keepdims=True), np.float32)
+
+
+def _probability(network: HiddenLayer, described: tuple[NDArray[np.float32], ...]) -> NDArray[np.float32]:
+    """At the operating point: statistics, and what else describes the cells."""
+    statistics, *further = described
+    p = np.empty((len(statistics), len(TISSUES)), np.float32)
     offsets = np.array(OFFSETS, np.float32)
 
     def one(part: slice) -> None:
-        scores = network(measures(x[part]))
-        log = scores - scores.max(axis=1, keepdims=True)
-        log += offsets - np.log(np.exp(log).sum(axis=1, keepdims=True))
+        log = (
+            network(np.concatenate([measures(statistics[part]), *(f[part] for f in further)], axis=1))
+            + offsets
+        )
         share = np.exp(log - log.max(axis=1, keepdims=True))
         p[part] = share / share.sum(axis=1, keepdims=True)
 
     with small_products():
-        in_threads(one, slabs(0, len(x), _CELLS))
+        in_threads(one, slabs(0, len(statistics), _CELLS))
     return p

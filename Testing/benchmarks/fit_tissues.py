@@ -1,10 +1,11 @@
-"""Fit the tissue network anew: ``python Testing/benchmarks/fit_tissues.py ../shared/data/ct``.
+"""Fit the tissue network and a model's tissue head anew: ``fit_tissues.py ../shared/data/ct``.
 
 Real, near-healthy lungs are shown as they are, and made ill by the generator (``lesions/diseases.py``), never
-by the families that measure; some of them first breathe less, some are then taken by another scanner. Half
-cells with the statistics of all of these become the sample; several networks of one hidden layer, which
-differ by their seeds, become one. Writes ``DiffSegLungLib/segmentation/tissues.json``. With
-``--without acrin`` no CT whose name holds that word takes part: what leaving one patient out needs.
+by the families that measure; some of them first breathe less, many are then taken by another scanner. Half
+cells of all of these become the sample; several networks of one hidden layer, which differ by their seeds,
+become one: from their statistics alone (``DiffSegLungLib/segmentation/tissues.json``), and from these and
+the features of the diffusion network's decoder (into the model's bundle). With ``--without acrin`` no CT
+whose name holds that word takes part: what leaving one patient out needs.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import zlib
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -34,31 +36,59 @@ from DiffSegLungLib.io.ct import CT
 from DiffSegLungLib.lesions.acquisition import acquire, random_acquisition
 from DiffSegLungLib.lesions.diseases import sicken
 from DiffSegLungLib.lesions.lesions import KINDS
+from DiffSegLungLib.model.bundle import Bundle
+from DiffSegLungLib.model.hidden_layer import HiddenLayer
+from DiffSegLungLib.model.library import load_model
+from DiffSegLungLib.segmentation.diffusion_features import network_features
 from DiffSegLungLib.segmentation.preparation import Parenchyma, prepare
-from DiffSegLungLib.segmentation.tissues import TISSUES, TissueNetwork, measures
+from DiffSegLungLib.segmentation.tissues import MEASURES, TISSUES, measures
 
-ROUNDS = 8
-"""How often every CT is seen; the first time it is as it is."""
 
-HALF_CHESTS = ("cptac-pda_c3l-00189_lung", "lung-fused-ct-path_0001_b31f", "rider-pilot_0117_standard")
-"""Further CT without much disease that show part of the lungs."""
+@dataclass(frozen=True)
+class Fate:
+    """What may become of a lung.
+
+    Attributes:
+        breathing_less: probability that it first holds less air.
+        ill: probability of a disease or of lesions.
+        retaken: probability of another scanner.
+    """
+
+    breathing_less: float
+    ill: float
+    retaken: float
+
+
+FATES = (*(Fate(0.3, 1.0, 0.4),) * 7, *(Fate(0.4, 0.8, 0.75),) * 8)
+"""Of the rounds after the first, in which every CT is seen as it is."""
+
+FURTHER = (
+    "cptac-pda_c3l-00189_lung",
+    "lidc-idri_0003_standard",
+    "lung-fused-ct-path_0001_b31f",
+    "rider-pilot_0117_standard",
+)
+"""CT without much disease, beside those that lesions are inserted into."""
+
+DECODER_TIMESTEPS = (10, 60)
 
 LONELY = ("cavity", "part_solid")
 """Kinds that come with others only."""
 
-MOST_CELLS, MOST_HEALTHY = 1100, 4000
+MOST_CELLS, MOST_HEALTHY = 2000, 4000
 """Half cells of a round, of disease and of healthy lung each, and of healthy lung as it is."""
 
-HIDDEN, NETWORKS, EPOCHS, BATCH = 24, 5, 3, 1024
+HIDDEN, NETWORKS, EPOCHS, BATCH = 48, 3, 4, 1024
 LEARNING_RATE, WEIGHT_DECAY, JITTER = 3e-3, 1e-2, 0.1
 
 
 @dataclass(frozen=True)
 class Sample:
-    """Half cells of a CT: what was measured (n, d), shares of :data:`TISSUES` (n, 5)."""
+    """Half cells of a CT: measures (n, d), decoder's features (n, d'), shares of :data:`TISSUES` (n, 5)."""
 
     name: str
     measured: NDArray[np.float32]
+    decoder: NDArray[np.float16]
     shares: NDArray[np.float32]
 
 
@@ -70,52 +100,85 @@ def main() -> None:
     parser.add_argument("ct", type=Path, help="folder with the near-healthy CT")
     folder = Path(DiffSegLungLib.__file__).parent
     parser.add_argument("-o", "--output", type=Path, default=folder / "segmentation" / "tissues.json")
+    parser.add_argument("--bundle", type=Path, default=folder / "weights", help="model that gets the head")
     parser.add_argument("--without", default="", metavar="WORD", help="leave out CT with this in their names")
     parser.add_argument("--jobs", type=int, default=2, metavar="N", help="processes (%(default)s)")
     options = parser.parse_args()
 
-    paths = [*full_chest_paths(options.ct), *(options.ct / f"{stem}.nii.gz" for stem in HALF_CHESTS)]
+    paths = [*full_chest_paths(options.ct), *(options.ct / f"{stem}.nii.gz" for stem in FURTHER)]
     paths = [path for path in paths if not options.without or options.without not in path.name]
     with ProcessPoolExecutor(options.jobs) as pool:
         samples = []
-        for found in pool.map(sampled, paths):
+        for found in pool.map(partial(sampled, bundle=options.bundle), paths):
             samples += found
             print(found[0].name, sum(len(s.measured) for s in found), flush=True)
-    network = fitted(samples)
-    entries = {name: np.round(values, 5).tolist() for name, values in vars(network).items()}
+    entries = {name: np.round(a, 5).tolist() for name, a in vars(fitted(samples, decoder=False)).items()}
     options.output.write_text(json.dumps(entries) + "\n", encoding="utf-8")
+    give_head(load_model(options.bundle), fitted(samples, decoder=True), len(samples)).save(options.bundle)
 
 
-def sampled(path: Path) -> list[Sample]:
+def give_head(bundle: Bundle, head: HiddenLayer, lungs: int) -> Bundle:
+    """The bundle with a tissue head."""
+    tissues = {
+        "timesteps": list(DECODER_TIMESTEPS),
+        "statistics": list(MEASURES),
+        "fitted_to": f"{lungs} lungs, healthy or made ill by the generator; no annotation",
+    }
+    return replace(bundle, card=bundle.card | {"tissues": tissues}, tissues=dict(vars(head)))
+
+
+def sampled(path: Path, bundle: Path) -> list[Sample]:
     """Half cells of a CT as it is, and of the same lungs made ill."""
     torch.set_num_threads(1)
+    model = load_model(bundle)
     canonical = prepare(CT.read(path), None, Config()).parenchyma.canonical
     ill = own_disease(path.name.removesuffix(".nii.gz"), canonical.geometry)
-    return [_round(path.name, number, canonical, ill) for number in range(ROUNDS)]
+    fates = (None, *FATES)
+    return [_round(path.name, n, fate, canonical, ill, bundle=model) for n, fate in enumerate(fates)]
 
 
-def _round(name: str, number: int, canonical: Canonical, ill: NDArray[np.bool_]) -> Sample:
+def _round(
+    name: str, number: int, fate: Fate | None, canonical: Canonical, ill: NDArray[np.bool_], *, bundle: Bundle
+) -> Sample:
     rng = np.random.default_rng([number, zlib.crc32(name.encode())])
     hu, truth = canonical.hu, np.zeros(canonical.hu.shape, np.uint8)
-    if number:
-        hu = _breathing_less(hu, canonical.lungs, rng) if rng.random() < 0.3 else hu
-        kinds = [kind for kind in KINDS if kind not in LONELY]
-        disease = str(rng.choice(kinds)) if rng.random() < 0.6 else None
-        slice_mm = canonical.slice_mm
-        made = sicken(hu, canonical.lungs, SPACING_ZYX, rng, disease=disease, slice_mm=slice_mm)
-        hu, truth = made.hu, made.truth
-        if rng.random() < 0.4:
-            hu = acquire(hu, SPACING_ZYX, random_acquisition(rng), rng)
-    half = Parenchyma.of(replace(canonical, hu=hu)).half
+    slice_mm = canonical.slice_mm
+    if fate is not None:
+        hu = _breathing_less(hu, canonical.lungs, rng) if rng.random() < fate.breathing_less else hu
+        if rng.random() < fate.ill:
+            kinds = [kind for kind in KINDS if kind not in LONELY]
+            disease = str(rng.choice(kinds)) if rng.random() < 0.6 else None
+            made = sicken(hu, canonical.lungs, SPACING_ZYX, rng, disease=disease, slice_mm=slice_mm)
+            hu, truth = made.hu, made.truth
+        if rng.random() < fate.retaken:
+            taken = random_acquisition(rng)
+            hu, slice_mm = acquire(hu, SPACING_ZYX, taken, rng), max(slice_mm, taken.gap_mm)
+    lungs = Parenchyma.of(replace(canonical, hu=hu, slice_mm=slice_mm))
+    half = lungs.half
     known = (_share(ill, half) == 0) & (_share(truth == CAVITY, half) == 0)
     shares = np.stack([_share(truth == tissue, half) for tissue in TISSUES], axis=1)
     shares[:, 0] = 1 - shares[:, 1:].sum(axis=1).clip(0, 1)
     sick = shares[:, 0] < 0.8
-    most = MOST_CELLS if number else MOST_HEALTHY
+    most = MOST_HEALTHY if fate is None else MOST_CELLS
     chosen = np.concatenate(
         [rng.permutation(np.flatnonzero(known & group))[:most] for group in (sick, ~sick)]
     )
-    return Sample(name, measures(half.features[chosen]), shares[chosen].astype(np.float32))
+    features = network_features(
+        lungs.canonical,
+        lungs.cells,
+        half,
+        bundle,
+        timesteps=DECODER_TIMESTEPS[:1],
+        decoder_timesteps=DECODER_TIMESTEPS,
+        overlap=0.0,
+        device="cpu",
+    )
+    return Sample(
+        name,
+        measures(half.features[chosen]),
+        features.decoder[chosen].astype(np.float16),
+        shares[chosen].astype(np.float32),
+    )
 
 
 def _breathing_less(
@@ -135,9 +198,12 @@ def _share(mask: NDArray[np.bool_], half: Cells) -> NDArray[np.float64]:
     return count / np.prod(HALF_CELL) / half.fraction
 
 
-def fitted(samples: list[Sample]) -> TissueNetwork:
+def fitted(samples: list[Sample], *, decoder: bool) -> HiddenLayer:
     """The mean of several networks as one: their hidden layers side by side, their scores averaged."""
     measured = np.concatenate([sample.measured for sample in samples])
+    if decoder:
+        further = np.concatenate([sample.decoder for sample in samples])
+        measured = np.concatenate([measured, further.astype(np.float32)], axis=1)
     shares = np.concatenate([sample.shares for sample in samples])
     # Two kernels of one scan count no more than one; the last part of a name tells them.
     patients = [sample.name.rpartition("_")[0] for sample in samples]
@@ -153,7 +219,7 @@ def fitted(samples: list[Sample]) -> TissueNetwork:
     def array(tensors: list[torch.Tensor]) -> NDArray[np.float32]:
         return torch.cat(tensors).detach().numpy().astype(np.float32)
 
-    return TissueNetwork(
+    return HiddenLayer(
         mean=mean.astype(np.float32),
         sd=sd.astype(np.float32),
         hidden_weight=array([layer.weight for layer in first]).T,

@@ -18,14 +18,14 @@ from numpy.typing import NDArray
 from ...config import Config
 from ...grid.cells import DIFFUSION
 from ...model.mixture import KINDS
-from ...segmentation.decision import cluster_cells, fuse_cells
+from ...segmentation.decision import cluster_cells, fuse_cells, looks_to
 from ...segmentation.fusion import Fusion
 from ...segmentation.preparation import Parenchyma, Prepared, prepare
 from ...segmentation.result import drawn
 from ...training.dataset import level_and_spread, z_scored
 from ..agreement import Truth
 from ..rivals.descriptions import encoder_features
-from ..rivals.kept import once, student
+from ..rivals.kept import decoder, once, student
 
 if TYPE_CHECKING:
     from ...model.bundle import Bundle
@@ -110,6 +110,9 @@ class Bench:
         if DIFFUSION in KINDS[config.descriptor]:
             embedded = _embedded(seen.parenchyma, bundle, config, encoder=switch.encoder)
             cells = cells.joined(embedded, DIFFUSION)
+            if bundle.tissues:
+                fine = decoder(seen.parenchyma, bundle, overlap=config.overlap, seed=config.seed)
+                prepared = replace(prepared, looks=looks_to(bundle, prepared, fine))
         prepared = without(prepared, vessels=not switch.vessels, cavities=not switch.cavities)
         return fuse_cells(prepared, cluster_cells(prepared, cells, bundle, config), config)
 

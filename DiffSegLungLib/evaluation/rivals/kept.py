@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...config import Config
-from ...segmentation.diffusion_features import diffusion_features
+from ...segmentation.diffusion_features import diffusion_features, network_features
 
 if TYPE_CHECKING:
     from ...model.bundle import Bundle
@@ -58,3 +58,25 @@ def student(
         once(parenchyma, ("student", id(bundle), t, overlap, seed), partial(embed, t))[1] for t in timesteps
     ]
     return np.concatenate(blocks, axis=1)
+
+
+def decoder(
+    parenchyma: Parenchyma, bundle: Bundle, *, overlap: float = _DEFAULT.overlap, seed: int = _DEFAULT.seed
+) -> NDArray[np.float32]:
+    """What a bundle's tissue head is shown of the half cells, (n, 2·base · timesteps) float32."""
+
+    def describe() -> tuple[Bundle, NDArray[np.float32]]:
+        features = network_features(
+            parenchyma.canonical,
+            parenchyma.cells,
+            parenchyma.half,
+            bundle,
+            timesteps=bundle.head_timesteps[:1],
+            decoder_timesteps=bundle.head_timesteps,
+            overlap=overlap,
+            seed=seed,
+            device="cpu",
+        )
+        return bundle, features.decoder
+
+    return once(parenchyma, ("decoder", id(bundle), overlap, seed), describe)[1]
