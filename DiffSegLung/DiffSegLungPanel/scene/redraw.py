@@ -6,7 +6,6 @@ edited has the last word over it.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Generator
 from dataclasses import dataclass, replace
 
@@ -15,30 +14,27 @@ import slicer
 import vtk
 from slicer.i18n import tr as _
 
-from DiffSegLungLib.classes import BY_ID, BY_KEY, CONSOLIDATION, EMPHYSEMA, PATHOLOGY
+from DiffSegLungLib.classes import BY_KEY, CONSOLIDATION, EMPHYSEMA, PATHOLOGY
 from DiffSegLungLib.config import Config
 from DiffSegLungLib.errors import DiffSegLungError
 from DiffSegLungLib.report.quantify import Quantities, Tally
 from DiffSegLungLib.segmentation.evidence import count_evidence, drawn_in_steps, least_voxels
 
 from ..work.tasks import checked, unstoppable
+from .drawn import followSegments, setSensitivity
 from .edits import countOf, fingerprints, fingerprintsOf, rememberRedrawn, settleTags, stampOf
-from .evidence import drawnAt, evidenceOf, evidenceStamp
+from .evidence import drawnAs, evidenceOf, evidenceStamp
 from .exchange import newArray
 from .grid import Grid, gridOf
 from .masks import LABELMAP
 from .measure import hounsfieldOf, requireMeasurable, shiftOf
 from .result_nodes import (
     BUNDLE,
-    CREATED,
-    PROVENANCE,
-    UNCERTAIN,
     ResultNodes,
     damagedResult,
     resultsOf,
-    stored,
 )
-from .results import fillTables, refreshResults
+from .results import fillTables, nameUncertainRegions, refreshResults
 from .segmentation import classMap, redrawSegmentation, regionMap
 from .segments import AUTOMATIC, TYPE_TAG, classSegments, tagOf
 from .surfaces import hideIn3D
@@ -76,13 +72,14 @@ def redrawResult(
             ``changed-meanwhile``, ``missing-node`` or ``damaged-result``.
     """
     Config(sensitivity=sensitivity)
+    followSegments(segmentationNode)
     evidenceOf(segmentationNode)
-    begun = _drawnAs(segmentationNode)
+    begun = drawnAs(segmentationNode)
     _forgetWith(scene)
 
     def check() -> None:
         requireMeasurable(scene, segmentationNode)
-        if _drawnAs(segmentationNode) != begun:
+        if drawnAs(segmentationNode) != begun:
             raise DiffSegLungError(
                 "changed-meanwhile",
                 _("{name} was drawn anew by somebody else meanwhile.").format(
@@ -97,11 +94,6 @@ def redrawResult(
         if stampOf(segmentationNode) == drawn.stamp:
             break
     return (yield from unstoppable(_show(scene, segmentationNode, drawn)))
-
-
-def _drawnAs(node: slicer.vtkMRMLSegmentationNode) -> tuple[str, float | None]:
-    """Which run made a result, and the sensitivity it is drawn at."""
-    return node.GetAttribute(CREATED) or "", drawnAt(node)
 
 
 @dataclass(frozen=True, eq=False)
@@ -176,11 +168,9 @@ def _show(
     redrawSegmentation(
         node, resultsOf(node).volume, drawn.labels, algorithmName=algorithm, leftOut=drawn.edited
     )
-    rememberRedrawn(node, drawn.prints, drawn.edited)
-    provenance = stored(node, PROVENANCE)
-    provenance["config"]["sensitivity"] = drawn.config.sensitivity
-    node.SetAttribute(PROVENANCE, json.dumps(provenance))
-    _nameUncertainRegions(node, drawn.labels)
+    rememberRedrawn(node, drawn.prints, drawn.edited, drawn.config.sensitivity)
+    setSensitivity(node, drawn.config.sensitivity)
+    nameUncertainRegions(node, drawn.labels)
     yield
     if drawn.quantities is None:
         return (yield from refreshResults(scene, node))
@@ -410,18 +400,3 @@ def _measured(
         tally.add(lungs.hu[part], row[part], lungs.side[part], lungs.third[part])
         yield
     return tally.result()
-
-
-def _nameUncertainRegions(node: slicer.vtkMRMLSegmentationNode, labels: np.ndarray) -> None:
-    """Say of each place to look at what it is called now; what the run called it stays beside that."""
-    entries = stored(node, UNCERTAIN)
-    for entry in entries if isinstance(entries, list) else []:
-        try:
-            k, j, i = (int(v) for v in reversed(entry["index"]))
-            if not all(0 <= at < size for at, size in zip((k, j, i), labels.shape, strict=True)):
-                continue
-            tissue = BY_ID.get(int(labels[k, j, i]))
-        except (LookupError, TypeError, ValueError, OverflowError):  # a scene may come from anywhere
-            continue
-        entry["now"] = tissue.key if tissue is not None else None
-    node.SetAttribute(UNCERTAIN, json.dumps(entries))
