@@ -258,7 +258,7 @@ class _Drawing:
         )
 
 
-def _whole_sizes(pieces: Sequence[_Parts]) -> Generator[None, None, list[NDArray[np.float64]]]:
+def _whole_sizes(pieces: Sequence[_Parts]) -> Generator[None, None, list[NDArray[np.int64]]]:
     """For the parts of every piece: voxels of the whole that they belong to, over all pieces."""
     from scipy.sparse import coo_array
 
@@ -282,5 +282,5 @@ def _whole_sizes(pieces: Sequence[_Parts]) -> Generator[None, None, list[NDArray
     yield
     _, whole = connected_components(bridges, directed=False)
     yield
-    sizes = np.bincount(whole, np.concatenate([piece.size for piece in pieces]))
-    return [sizes.take(whole[a:b]) for a, b in pairwise(starts)]
+    sizes = np.bincount(whole, np.concatenate([piece.size for piece in pieces])).astype(np.int64)
+    return [sizes[whole[a:b]] for a, b in pairwise(starts)]

@@ -118,6 +118,7 @@ def _densityText(table: slicer.vtkMRMLTableNode | None, region: str) -> str:
     for column in range(1, table.GetNumberOfColumns()):
         name = table.GetColumnName(column)
         unit = table.GetColumnUnitLabel(name)
-        value = numberText(float(table.GetCellText(row, column)), 1 if unit == "%" else 0)
+        text = table.GetCellText(row, column)
+        value = numberText(float(text), 1 if unit == "%" else 0) if text else "–"
         parts.append(f"{name.removesuffix(f'({unit})').strip()}\u00a0{value}\u00a0{unit}")
     return " · ".join(parts)
