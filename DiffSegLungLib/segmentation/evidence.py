@@ -260,12 +260,6 @@ class _Drawing:
 
 def _whole_sizes(pieces: Sequence[_Parts]) -> Generator[None, None, list[NDArray[np.int64]]]:
     """For the parts of every piece: voxels of the whole that they belong to, over all pieces."""
-    from scipy.sparse import coo_array
-
-    yield
-    from scipy.sparse.csgraph import connected_components
-
-    yield
     starts = np.concatenate(([0], np.cumsum([len(piece.size) for piece in pieces])))
     pairs = [np.empty((2, 0), np.int64)]
     for above, below, a, b in zip(pieces, pieces[1:], starts, starts[1:], strict=False):
@@ -277,10 +271,14 @@ def _whole_sizes(pieces: Sequence[_Parts]) -> Generator[None, None, list[NDArray
         pairs.append(bridge[:, new])
         yield
     one, other = np.concatenate(pairs, axis=1)
-    count = int(starts[-1])
-    bridges = coo_array((np.ones(len(one), bool), (one, other)), shape=(count, count)).tocsr()
-    yield
-    _, whole = connected_components(bridges, directed=False)
-    yield
+    # Each whole takes the lowest of its numbers: scipy's graphs take a tenth of a second to be imported.
+    whole, before = np.arange(starts[-1]), np.empty(0, np.int64)
+    while not np.array_equal(whole, before):
+        before = whole.copy()
+        lowest = np.minimum(before[one], before[other])
+        np.minimum.at(whole, before[one], lowest)
+        np.minimum.at(whole, before[other], lowest)
+        whole = whole[whole]
+        yield
     sizes = np.bincount(whole, np.concatenate([piece.size for piece in pieces])).astype(np.int64)
     return [sizes[whole[a:b]] for a, b in pairwise(starts)]
