@@ -40,6 +40,9 @@ def main() -> None:
         timed("measure again", results.refreshResults(scene, node))
         timed("sensitivity, first move", redraw.redrawResult(scene, node, 0.6))
         timed("sensitivity, next move", redraw.redrawResult(scene, node, 0.4))
+        paint(node)
+        timed("sensitivity, after a stroke", redraw.redrawResult(scene, node, 0.7))
+        timed("sensitivity, next move", redraw.redrawResult(scene, node, 0.4))
         timed("report", results.exportReport(scene, node, folder / "report.html"))
         lungs = folder / "lungs.mhd"
         timed("export lungs, same grid", exchange.exportSegment(node, "Segment_healthy", ct, lungs))
@@ -52,6 +55,19 @@ def main() -> None:
             begin = time.perf_counter()
             edits.isEdited(node)
             print(f"{title:34}{time.perf_counter() - begin:9.2f}")
+
+
+def paint(node: Any) -> None:
+    """A cube of emphysema, taken from healthy lung."""
+    import slicer
+
+    k, j, i = (size // 4 for size in SHAPE)
+    for key, value in (("emphysema", 1), ("healthy", 0)):
+        segment = f"Segment_{key}"
+        ct = node.GetNodeReference("referenceImageGeometryRef")
+        mask = slicer.util.arrayFromSegmentBinaryLabelmap(node, segment, ct)
+        mask[k : k + 20, j : j + 20, i : i + 20] = value
+        slicer.util.updateSegmentBinaryLabelmapFromArray(mask, node, segment, ct)
 
 
 def timed(title: str, steps: Generator[Any, None, Any]) -> Any:

@@ -272,6 +272,71 @@ def test_a_place_to_review_says_what_it_is_called_now(scene, ct, node) -> None:
 
 
 @pytest.fixture
+def history(node) -> slicer.vtkSegmentationHistory:
+    """The undo of some Segment Editor, which keeps whole states of the segments."""
+    made = slicer.vtkSegmentationHistory()
+    made.SetSegmentation(node.GetSegmentation())
+    made.SetMaximumNumberOfStates(10)
+    return made
+
+
+def whole(node) -> tuple:
+    """All that may not be mixed of two drawings, after the tables have followed."""
+    finish(results.refreshResults(slicer.mrmlScene, node))
+    texts = [region.text for region in results.uncertainRegions(node, resultsOf(node).volume)]
+    checksum = node.GetAttribute("DiffSegLung.checksum")
+    return shown(node).tobytes(), tables(node), sensitivityOf(node), edited(node), texts, json.loads(checksum)
+
+
+def test_undo_across_a_move_brings_back_the_sensitivity_as_well(scene, node, history) -> None:
+    """The state before the stroke, whole; and with redo all of that after the move, the stroke included."""
+    paint(node, "fibrosis", (slice(17, 19), slice(28, 30), slice(6, 9)))
+    before = whole(node)
+    history.SaveState()
+    paint(node, "emphysema", BOX)
+    finish(redrawResult(scene, node, 0.0))
+    after = whole(node)
+    assert (before[2], after[2]) == (0.5, 0.0) and before[4] != after[4]
+    history.RestorePreviousState()
+    assert whole(node) == before
+    history.RestoreNextState()
+    assert whole(node) == after
+    assert (shown(node)[BOX] == EMPHYSEMA).all()
+
+
+def test_a_move_after_an_undo_begins_from_what_is_there(scene, node, history) -> None:
+    history.SaveState()
+    paint(node, "emphysema", BOX)
+    finish(redrawResult(scene, node, 0.9))
+    history.RestorePreviousState()
+    finish(redrawResult(scene, node, 0.7))
+    assert np.array_equal(shown(node), drawn(node, 0.7)) and edited(node) == set()
+
+
+def test_an_undo_in_the_middle_of_a_move_ends_it(scene, node, history) -> None:
+    history.SaveState()
+    paint(node, "emphysema", BOX)
+    finish(redrawResult(scene, node, 0.9))
+    steps = redrawResult(scene, node, 0.2)
+    next(steps)
+    history.RestorePreviousState()
+    with pytest.raises(DiffSegLungError) as refused:
+        finish(steps)
+    assert refused.value.code == "changed-meanwhile"
+    assert sensitivityOf(node) == 0.5 and np.array_equal(shown(node), lung_labels())
+
+
+@pytest.mark.parametrize("tag", ["", "[]", "no JSON", '["a", 2, "0"]', '["another run", 0.5, "0"]'])
+def test_what_a_class_says_of_itself_may_be_anything(scene, node, tag: str) -> None:
+    finish(redrawResult(scene, node, 0.9))
+    before = whole(node)
+    segments = node.GetSegmentation()
+    for segment in (segments.GetSegment(i) for i in segments.GetSegmentIDs()):
+        segment.SetTag("DiffSegLung.drawn", tag)
+    assert whole(node) == before
+
+
+@pytest.fixture
 def desk(host, ct, node):
     made = Desk(host)
     made.ct, made.node = ct, node
@@ -369,6 +434,39 @@ def test_strokes_and_moves_at_once(desk) -> None:
     finish(results.refreshResults(slicer.mrmlScene, desk.node))
     assert tables(desk.node) == before
     assert desk.ui.editedLabel.text == "Edited: “healthy lung” and “emphysema”"
+
+
+def test_the_panels_undo_ends_at_a_move(desk) -> None:
+    """No undo takes away a stroke that a move has kept; strokes after the move are undone one by one."""
+    editor = desk.ui.segmentEditor
+    desk.ui.refineCollapsibleButton.collapsed = False
+    editor.saveStateForUndo()
+    paint(desk.node, "emphysema", BOX)
+    desk.ui.sensitivitySlider.value = 0.9
+    settled(desk)
+    moved = shown(desk.node)
+    assert (moved[BOX] == EMPHYSEMA).all()
+    editor.undo()
+    assert np.array_equal(shown(desk.node), moved)
+    editor.saveStateForUndo()
+    paint(desk.node, "fibrosis", (slice(6, 8), slice(28, 31), slice(10, 14)))
+    assert not np.array_equal(shown(desk.node), moved)
+    editor.undo()
+    assert np.array_equal(shown(desk.node), moved)
+    desk.wait(lambda: desk.ui.editedLabel.text.startswith("Edited"))
+    assert sensitivityOf(desk.node) == 0.9
+
+
+def test_undo_elsewhere_moves_the_slider(desk, history) -> None:
+    history.SaveState()
+    paint(desk.node, "emphysema", BOX)
+    desk.ui.sensitivitySlider.value = 0.9
+    settled(desk)
+    history.RestorePreviousState()
+    desk.wait(lambda: desk.ui.editedLabel.text.startswith("Not edited"))
+    assert desk.ui.sensitivitySlider.value == 0.5
+    settled(desk)
+    assert np.array_equal(shown(desk.node), lung_labels())
 
 
 def test_every_finding_edited_is_one_sentence(desk) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -10,12 +11,17 @@ import numpy as np
 import pytest
 import slicer
 from DiffSegLungPanel.panes.table_view import layOut
+from DiffSegLungPanel.scene.result_nodes import resultsOf
+from DiffSegLungPanel.scene.results import exportCsv
+from DiffSegLungPanel.scene.table_nodes import fillClassTable, fillDensityTable
 from DiffSegLungPanel.steps import compare_steps
 from headless_slicer import Host
 from headless_slicer.qt.dialogs import dialogs
 from headless_slicer.qt.wrapper import unwrap
 from panels import Desk, add_result
 from PySide6 import QtCore, QtGui, QtWidgets
+
+from DiffSegLungLib.report.quantify import Quantities
 
 
 @pytest.fixture
@@ -70,6 +76,39 @@ def test_numbers_have_fixed_decimals_and_stand_to_the_right(desk: Desk) -> None:
                 if column in decimals and text not in ("", "–"):
                     assert len(text.partition(".")[2]) == decimals[column], text
                 assert is_right_aligned(index) == (column in decimals and text != ""), (column, text)
+
+
+def test_a_column_without_any_value_is_empty(desk: Desk, tmp_path: Path) -> None:
+    """No class has a voxel left: healthy lung was deleted, and at 0 nothing is called diseased."""
+    node = desk.parameters.outputSegmentation
+    for key in ("healthy", "vessel", "cavity"):
+        node.GetSegmentation().RemoveSegment(f"Segment_{key}")
+    desk.logic.setSensitivity(node, 0.0)
+    desk.panel.update()
+    assert {index.data() for index in cells(desk.ui.classTableView, 4)} == {""}
+    assert {index.data() for index in cells(desk.ui.classTableView, 2)} == {"0.00"}
+    assert slicer.util.saveScene(str(tmp_path / "scene.mrb"))
+    desk.host.close_scene()
+    slicer.util.loadScene(str(tmp_path / "scene.mrb"))
+    desk.host.process_events(10)
+    assert {index.data() for index in cells(desk.ui.classTableView, 4)} == {""}
+
+
+def test_what_is_no_number_is_empty_in_tables_line_and_csv(desk: Desk, tmp_path: Path) -> None:
+    found = resultsOf(desk.parameters.outputSegmentation)
+    stored = desk.logic.refresh(desk.parameters.outputSegmentation).to_mapping()
+    for region in stored["regions"]:
+        region["density"] = dict.fromkeys(region["density"], math.nan)
+        for amount in region["classes"]:
+            amount["mean_hu"] = math.nan
+    quantities = Quantities.from_mapping(stored)
+    fillClassTable(found.classTable, quantities)
+    fillDensityTable(found.densityTable, quantities)
+    desk.panel.update()
+    assert {index.data() for index in cells(desk.ui.classTableView, 4)} == {""}
+    exportCsv(desk.parameters.outputSegmentation, tmp_path / "tables.csv")
+    assert "nan" not in (desk.ui.densityLabel.text + (tmp_path / "tables.csv").read_text("utf-8")).lower()
+    assert "LAA-950\u00a0–\u00a0%" in desk.ui.densityLabel.text
 
 
 def test_numbers_stay_to_the_right_when_a_result_is_measured_anew(desk: Desk) -> None:

@@ -6,9 +6,11 @@ from collections.abc import Callable
 
 import qt
 import slicer
+import vtk
 from slicer.i18n import tr as _
 
 from ..scene import results
+from ..scene.evidence import drawnAs
 from ..scene.segmentation import EditWatcher
 from ..scene.segments import editedNames
 from ..scene.surfaces import hideIn3D
@@ -40,6 +42,8 @@ class RefinePane:
         self._ui, self._scene, self._onRefreshed = ui, scene, onRefreshed
         self._node: slicer.vtkMRMLSegmentationNode | None = None
         self._watcher: EditWatcher | None = None
+        self._observer = 0
+        self._drawn: tuple[str, float | None] | None = None
         self._task: Task | None = None
         self._entered = self._active = self._paused = self._stale = self._redrawn = False
         self._timer = qt.QTimer()
@@ -87,12 +91,16 @@ class RefinePane:
         if node is not self._node:
             self._stop()
             self._stale = False
-            if self._watcher is not None:
+            if self._watcher is not None and self._node is not None:
                 self._watcher.stop()
+                self._node.RemoveObserver(self._observer)
             self._deactivate()
             self._ui.segmentEditor.setSegmentationNode(None)
             self._node = node
             self._watcher = EditWatcher(node, self._onEdited) if node is not None else None
+            if node is not None:
+                self._drawn = drawnAs(node)
+                self._observer = node.AddObserver(vtk.vtkCommand.ModifiedEvent, self._onNodeModified)
         self._paused, self._redrawn = paused or redrawn, redrawn
         if self._paused:
             self._stop()
@@ -140,6 +148,13 @@ class RefinePane:
             node.SetMaskMode(slicer.vtkMRMLSegmentationNode.EditAllowedInsideAllSegments)
             node.SetOverwriteMode(slicer.vtkMRMLSegmentEditorNode.OverwriteAllSegments)
         return node
+
+    def _onNodeModified(self, node: slicer.vtkMRMLSegmentationNode, _event: str) -> None:
+        """Undo ends where all classes are drawn anew: it would take away the strokes that were kept then."""
+        drawn = drawnAs(node)
+        if drawn != self._drawn:
+            self._drawn = drawn
+            self._ui.segmentEditor.undoEnabled = True  # which forgets the states that are kept
 
     def _onCollapsed(self, _collapsed: bool) -> None:
         self._activate()

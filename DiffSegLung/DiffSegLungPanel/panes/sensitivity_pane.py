@@ -23,7 +23,7 @@ from .run_pane import announced
 SETTLE_MS = 30
 """Pause after the last move before anything is drawn: a dragged slider moves a hundred times a second."""
 
-PAUSE_MS, BUSY_S = 4, 0.025
+PAUSE_MS, BUSY_S = 4, 0.015
 """Between two steps, and how long they may go on: a hand is on the slider."""
 
 ALIKE = 0.005

@@ -29,6 +29,7 @@ class ClassTableView:
     def __init__(self, ui: Widgets) -> None:
         self._ui = ui
         self.regions: list[str] = []
+        self._laidOut: tuple[str, int, str] | None = None
         ui.classTableView.verticalHeader().visible = False
 
     def show(self, found: ResultNodes | None, region: str, airShift: float = 0.0) -> None:
@@ -51,8 +52,10 @@ class ClassTableView:
         for row, name in enumerate(names):
             view.setRowHidden(row, chosen not in (ALL_REGIONS, name))
         view.setColumnHidden(0, chosen != ALL_REGIONS)
-        if table is not None:
+        laidOut = (table.GetID(), table.GetMTime(), chosen) if table is not None else None
+        if laidOut is not None and laidOut != self._laidOut:  # a dragged slider asks a hundred times a second
             layOut(view)
+        self._laidOut = laidOut
         density = found.densityTable if found is not None else None
         text = _densityText(density, whole if chosen == ALL_REGIONS else chosen)
         if text and chosen == ALL_REGIONS:
@@ -118,6 +121,7 @@ def _densityText(table: slicer.vtkMRMLTableNode | None, region: str) -> str:
     for column in range(1, table.GetNumberOfColumns()):
         name = table.GetColumnName(column)
         unit = table.GetColumnUnitLabel(name)
-        value = numberText(float(table.GetCellText(row, column)), 1 if unit == "%" else 0)
+        text = table.GetCellText(row, column)
+        value = numberText(float(text), 1 if unit == "%" else 0) if text else "–"
         parts.append(f"{name.removesuffix(f'({unit})').strip()}\u00a0{value}\u00a0{unit}")
     return " · ".join(parts)

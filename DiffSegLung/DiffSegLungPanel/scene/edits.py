@@ -7,7 +7,6 @@ segmentation; whoever differs was edited.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Collection, Generator, Iterable
 
 import numpy as np
@@ -18,13 +17,12 @@ from vtk.util.numpy_support import vtk_to_numpy
 from DiffSegLungLib.classes import BY_ID, BY_KEY
 from DiffSegLungLib.io.segmentation_file import CLASS_TAG
 
+from .drawn import followSegments, rememberDrawn
+from .evidence import drawnAt
 from .grid import Grid, asArray
 from .masks import LABELMAP, layersOf, numbersOnGrid
-from .result_nodes import stored
+from .result_nodes import CHECKSUM, stored
 from .segments import AUTOMATIC, SEMIAUTOMATIC, TYPE_TAG, classSegments, isOwnChange, notAnEdit, tagOf
-
-CHECKSUM = "DiffSegLung.checksum"
-"""Attribute of the segmentation node: class key -> fingerprint of what the model made, as JSON."""
 
 _SPREAD = np.uint64(0x9E3779B97F4A7C15)
 _Stamp = tuple[str, int, str, int]
@@ -53,11 +51,15 @@ def markEdited(segmentationNode: slicer.vtkMRMLSegmentationNode, segmentIds: Ite
 def rememberUnedited(segmentationNode: slicer.vtkMRMLSegmentationNode) -> Generator[None, None, None]:
     """Store the fingerprints of the classes as the model made them."""
     prints = yield from fingerprints(segmentationNode)
-    segmentationNode.SetAttribute(CHECKSUM, json.dumps(prints))
+    rememberDrawn(segmentationNode, prints, drawnAt(segmentationNode))
+    _know(segmentationNode, prints)
 
 
 def rememberRedrawn(
-    segmentationNode: slicer.vtkMRMLSegmentationNode, prints: dict[str, str], edited: Collection[str]
+    segmentationNode: slicer.vtkMRMLSegmentationNode,
+    prints: dict[str, str],
+    edited: Collection[str],
+    sensitivity: float,
 ) -> None:
     """Store the fingerprints of classes that were drawn anew; those that a person edited stay edited.
 
@@ -65,10 +67,11 @@ def rememberRedrawn(
         segmentationNode: the segmentation, as it now is.
         prints: of all its classes (:func:`fingerprintsOf`).
         edited: keys of the classes whose stored fingerprints stay.
+        sensitivity: at which the classes were drawn.
     """
     before = stored(segmentationNode, CHECKSUM)
     kept = {key: value for key, value in before.items() if key in edited} if isinstance(before, dict) else {}
-    segmentationNode.SetAttribute(CHECKSUM, json.dumps({**prints, **dict.fromkeys(edited, ""), **kept}))
+    rememberDrawn(segmentationNode, {**prints, **dict.fromkeys(edited, ""), **kept}, sensitivity)
     _know(segmentationNode, prints)
 
 
@@ -84,7 +87,11 @@ def stampOf(segmentationNode: slicer.vtkMRMLSegmentationNode) -> object:
 
 
 def changedClasses(segmentationNode: slicer.vtkMRMLSegmentationNode) -> Generator[None, None, set[str]]:
-    """The keys of the classes whose voxels differ from what the model made, deleted ones included."""
+    """The keys of the classes whose voxels differ from what the model made, deleted ones included.
+
+    After an undo that brought back classes of another sensitivity, the result is one of that sensitivity.
+    """
+    followSegments(segmentationNode)
     if not segmentationNode.GetAttribute(CHECKSUM):
         return set()
     before = stored(segmentationNode, CHECKSUM)

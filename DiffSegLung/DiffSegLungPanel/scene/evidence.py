@@ -15,7 +15,7 @@ from DiffSegLungLib.report.sensitivity import BySensitivity
 from DiffSegLungLib.segmentation.evidence import CURVE, count_evidence, volumes_by_sensitivity
 
 from .grid import gridOf
-from .result_nodes import PROVENANCE, damagedResult, noResult, resultsOf, stored
+from .result_nodes import CREATED, PROVENANCE, damagedResult, noResult, resultsOf, stored
 
 
 def sensitivityOf(segmentationNode: slicer.vtkMRMLSegmentationNode) -> float | None:
@@ -43,6 +43,11 @@ def drawnAt(segmentationNode: slicer.vtkMRMLSegmentationNode) -> float | None:
     """The sensitivity that is stored with a result, evidence or not; None where none is."""
     settings, provenance = settingsOf(segmentationNode), stored(segmentationNode, PROVENANCE)
     return settings.sensitivity if settings is not None and "sensitivity" in provenance["config"] else None
+
+
+def drawnAs(segmentationNode: slicer.vtkMRMLSegmentationNode) -> tuple[str, float | None]:
+    """Which run made a result, and the sensitivity it is drawn at."""
+    return segmentationNode.GetAttribute(CREATED) or "", drawnAt(segmentationNode)
 
 
 def evidenceOf(segmentationNode: slicer.vtkMRMLSegmentationNode) -> tuple[np.ndarray, Config]:

@@ -6,7 +6,6 @@ edited has the last word over it.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Generator
 from dataclasses import dataclass, replace
 
@@ -15,30 +14,27 @@ import slicer
 import vtk
 from slicer.i18n import tr as _
 
-from DiffSegLungLib.classes import BY_ID, BY_KEY, CONSOLIDATION, EMPHYSEMA, PATHOLOGY
+from DiffSegLungLib.classes import BY_KEY, CONSOLIDATION, EMPHYSEMA, PATHOLOGY
 from DiffSegLungLib.config import Config
 from DiffSegLungLib.errors import DiffSegLungError
 from DiffSegLungLib.report.quantify import Quantities, Tally
 from DiffSegLungLib.segmentation.evidence import count_evidence, drawn_in_steps, least_voxels
 
 from ..work.tasks import checked, unstoppable
+from .drawn import followSegments, setSensitivity
 from .edits import countOf, fingerprints, fingerprintsOf, rememberRedrawn, settleTags, stampOf
-from .evidence import drawnAt, evidenceOf, evidenceStamp
+from .evidence import drawnAs, evidenceOf, evidenceStamp
 from .exchange import newArray
 from .grid import Grid, gridOf
 from .masks import LABELMAP
 from .measure import hounsfieldOf, requireMeasurable, shiftOf
 from .result_nodes import (
     BUNDLE,
-    CREATED,
-    PROVENANCE,
-    UNCERTAIN,
     ResultNodes,
     damagedResult,
     resultsOf,
-    stored,
 )
-from .results import fillTables, refreshResults
+from .results import fillTables, nameUncertainRegions, refreshResults
 from .segmentation import classMap, redrawSegmentation, regionMap
 from .segments import AUTOMATIC, TYPE_TAG, classSegments, tagOf
 from .surfaces import hideIn3D
@@ -76,13 +72,14 @@ def redrawResult(
             ``changed-meanwhile``, ``missing-node`` or ``damaged-result``.
     """
     Config(sensitivity=sensitivity)
+    followSegments(segmentationNode)
     evidenceOf(segmentationNode)
-    begun = _drawnAs(segmentationNode)
+    begun = drawnAs(segmentationNode)
     _forgetWith(scene)
 
     def check() -> None:
         requireMeasurable(scene, segmentationNode)
-        if _drawnAs(segmentationNode) != begun:
+        if drawnAs(segmentationNode) != begun:
             raise DiffSegLungError(
                 "changed-meanwhile",
                 _("{name} was drawn anew by somebody else meanwhile.").format(
@@ -97,11 +94,6 @@ def redrawResult(
         if stampOf(segmentationNode) == drawn.stamp:
             break
     return (yield from unstoppable(_show(scene, segmentationNode, drawn)))
-
-
-def _drawnAs(node: slicer.vtkMRMLSegmentationNode) -> tuple[str, float | None]:
-    """Which run made a result, and the sensitivity it is drawn at."""
-    return node.GetAttribute(CREATED) or "", drawnAt(node)
 
 
 @dataclass(frozen=True, eq=False)
@@ -161,9 +153,9 @@ def _draw(node: slicer.vtkMRMLSegmentationNode, sensitivity: float) -> Generator
         _rows[*key, config.sensitivity] = before  # needed again where this move is dropped
         row = yield from _keptEdits(node, labels, row, before, edited)
     prints = yield from fingerprintsOf(labels, grid.slabs())
-    quantities = yield from _measured(row, lungs, grid.voxelMl, shiftOf(node))
-    if np.count_nonzero(row) != np.count_nonzero(labels):
-        quantities = None
+    beyond = np.count_nonzero(row) != sum(countOf(prints, key) for key in prints)
+    yield
+    quantities = None if beyond else (yield from _measured(row, lungs, grid.voxelMl, shiftOf(node)))
     return _Redrawn(replace(config, sensitivity=sensitivity), labels, prints, quantities, edited, stamp)
 
 
@@ -176,11 +168,9 @@ def _show(
     redrawSegmentation(
         node, resultsOf(node).volume, drawn.labels, algorithmName=algorithm, leftOut=drawn.edited
     )
-    rememberRedrawn(node, drawn.prints, drawn.edited)
-    provenance = stored(node, PROVENANCE)
-    provenance["config"]["sensitivity"] = drawn.config.sensitivity
-    node.SetAttribute(PROVENANCE, json.dumps(provenance))
-    _nameUncertainRegions(node, drawn.labels)
+    rememberRedrawn(node, drawn.prints, drawn.edited, drawn.config.sensitivity)
+    setSensitivity(node, drawn.config.sensitivity)
+    nameUncertainRegions(node, drawn.labels)
     yield
     if drawn.quantities is None:
         return (yield from refreshResults(scene, node))
@@ -224,9 +214,17 @@ def _keptEdits(
         edited: keys of the edited classes.
     """
     volume, stamp = resultsOf(node).volume, stampOf(node)
+    grid = gridOf(volume)
     present = yield from classMap(node, volume)
     prints = yield from fingerprints(node)
-    lost = any(np.count_nonzero(present == BY_KEY[key].id) != countOf(prints, key) for key in edited)
+    ids = {key: BY_KEY[key].id for key in edited}
+    counts = dict.fromkeys(edited, 0)
+    for slab in grid.slabs():
+        for key, number in ids.items():
+            counts[key] += int(np.count_nonzero(present[slab] == number))
+        labels[slab] = present[slab]  # outside the lungs is nothing but what somebody drew there
+        yield
+    lost = any(count != countOf(prints, key) for key, count in counts.items())
     if lost and stampOf(node) == stamp:  # else somebody drew in between, and all is drawn once more
         raise DiffSegLungError(
             "edits-overlap",
@@ -235,20 +233,18 @@ def _keptEdits(
             ),
             _("Let one of them win, in Refine or in the Segment Editor; then move the sensitivity again."),
         )
-    fixed = np.zeros(256, bool)
-    fixed[[BY_KEY[key].id for key in edited if BY_KEY[key].id in PATHOLOGY]] = True
-    lungs = yield from _lungsOf(node, gridOf(volume))
-    now = yield from _rowOf(present, lungs)
-    kept = fixed.take(now) | fixed.take(row) | (now != before)
-    yield
-    merged = np.where(kept, now, row)
-    there = np.zeros(256, bool)
-    there[[BY_KEY[key].id for key in classSegments(node).values()]] = True
-    merged[~there.take(merged)] = 0  # a deleted class stays away, healthy lung and vessels as well
-    labels[...] = present  # outside the lungs is nothing but what somebody drew there
-    yield
-    labels.ravel()[lungs.places] = merged
-    yield
+    fixed = np.isin(np.arange(256), [number for number in ids.values() if number in PATHOLOGY])
+    there = np.isin(np.arange(256), [BY_KEY[key].id for key in classSegments(node).values()])
+    lungs = yield from _lungsOf(node, grid)
+    flat, merged = labels.ravel(), np.empty_like(row)
+    for start in range(0, row.size, _CHUNK // 2):
+        part = slice(start, start + _CHUNK // 2)
+        now, new = flat.take(lungs.places[part], mode="clip"), row[part]
+        kept = fixed.take(now) | fixed.take(new) | (now != before[part])
+        chosen = np.where(kept, now, new)
+        # A deleted class stays away, healthy lung and vessels as well.
+        merged[part] = flat[lungs.places[part]] = chosen * there.take(chosen)
+        yield
     return merged
 
 
@@ -357,19 +353,23 @@ def _lungsOf(node: slicer.vtkMRMLSegmentationNode, grid: Grid) -> Generator[None
         return _latest[0]
     regions = (yield from regionMap(found.regions, found.volume)).ravel()
     values = slicer.util.arrayFromVolume(found.volume).ravel()
-    rows: list[tuple[np.ndarray, ...]] = []
-    for start in range(0, regions.size, 4 * _CHUNK):
-        part = regions[start : start + 4 * _CHUNK]
-        inside = np.flatnonzero(part != 0)
-        hu = hounsfieldOf(values[start : start + 4 * _CHUNK][inside], found.volume)
-        rows.append((inside + start, hu, side_of(part[inside]), third_of(part[inside])))
+    chunks = [slice(start, start + _CHUNK) for start in range(0, regions.size, _CHUNK)]
+    size = 0
+    for chunk in chunks:
+        size += int(np.count_nonzero(regions[chunk]))
         yield
-    columns = []
-    for column in zip(*rows, strict=True):
-        columns.append(np.concatenate(column))
+    places, hu = np.empty(size, np.int64), np.empty(size, values.dtype)
+    side, third = np.empty(size, np.uint8), np.empty(size, np.uint8)
+    begin = 0
+    for chunk in chunks:
+        inside = np.flatnonzero(regions[chunk] != 0)
+        region, here = regions[chunk][inside], slice(begin, begin + inside.size)
+        places[here] = inside + chunk.start
+        hu[here] = hounsfieldOf(values[chunk][inside], found.volume)
+        side[here], third[here] = side_of(region), third_of(region)
+        begin += inside.size
         yield
-    places, hu, side, third = columns
-    if not places.size:
+    if not size:
         raise DiffSegLungError(
             "no-lungs",
             _("The lung regions of {name} are empty.").format(name=node.GetName()),
@@ -393,25 +393,10 @@ def _lungKey(found: ResultNodes, grid: Grid) -> object:
 
 def _measured(
     row: np.ndarray, lungs: _Lungs, voxelMl: float, shift: float
-) -> Generator[None, None, Quantities | None]:
+) -> Generator[None, None, Quantities]:
     tally = Tally(voxelMl, shift_hu=shift)
     for start in range(0, row.size, _CHUNK // 2):
         part = slice(start, start + _CHUNK // 2)
         tally.add(lungs.hu[part], row[part], lungs.side[part], lungs.third[part])
         yield
     return tally.result()
-
-
-def _nameUncertainRegions(node: slicer.vtkMRMLSegmentationNode, labels: np.ndarray) -> None:
-    """Say of each place to look at what it is called now; what the run called it stays beside that."""
-    entries = stored(node, UNCERTAIN)
-    for entry in entries if isinstance(entries, list) else []:
-        try:
-            k, j, i = (int(v) for v in reversed(entry["index"]))
-            if not all(0 <= at < size for at, size in zip((k, j, i), labels.shape, strict=True)):
-                continue
-            tissue = BY_ID.get(int(labels[k, j, i]))
-        except (LookupError, TypeError, ValueError, OverflowError):  # a scene may come from anywhere
-            continue
-        entry["now"] = tissue.key if tissue is not None else None
-    node.SetAttribute(UNCERTAIN, json.dumps(entries))

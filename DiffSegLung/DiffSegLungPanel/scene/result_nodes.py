@@ -18,6 +18,8 @@ ROLE = "DiffSegLung."
 
 BUNDLE, CREATED, SHIFT = "DiffSegLung.bundle", "DiffSegLung.created", "DiffSegLung.airShiftHU"
 PROVENANCE, UNCERTAIN = "DiffSegLung.provenance", "DiffSegLung.uncertainRegions"
+CHECKSUM = "DiffSegLung.checksum"
+"""Class key -> fingerprint (:mod:`.edits`) of what the model made, as JSON."""
 
 
 _CT_ROLE = slicer.vtkMRMLSegmentationNode.GetReferenceImageGeometryReferenceRole()

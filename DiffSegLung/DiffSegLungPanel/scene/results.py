@@ -13,7 +13,7 @@ import slicer
 import vtk
 from slicer.i18n import tr as _
 
-from DiffSegLungLib.classes import BY_KEY
+from DiffSegLungLib.classes import BY_ID, BY_KEY
 from DiffSegLungLib.errors import DiffSegLungError
 from DiffSegLungLib.report.quantify import Quantities
 
@@ -47,6 +47,7 @@ __all__ = [
     "exportReport",
     "fillTables",
     "importResults",
+    "nameUncertainRegions",
     "refreshResults",
     "removeResults",
     "resultsOf",
@@ -114,6 +115,7 @@ def refreshResults(
         DiffSegLungError: something that is needed was deleted; the message says what.
     """
     measured = yield from measure(scene, segmentationNode)
+    nameUncertainRegions(segmentationNode, measured.classes)
     fillTables(scene, segmentationNode, measured.quantities)
     return measured.quantities
 
@@ -177,6 +179,26 @@ def uncertainRegions(
         x, y, z = (float(v) for v in (ijkToWorld @ [i, j, k, 1.0])[:3])
         regions.append(UncertainRegion((x, y, z), ml, entropy, text))
     return regions
+
+
+def nameUncertainRegions(node: slicer.vtkMRMLSegmentationNode, labels: np.ndarray) -> None:
+    """Say of each place to look at what it is called now; what the run called it stays beside that.
+
+    Args:
+        node: the result.
+        labels: uint8 (k, j, i), the class ids as they stand.
+    """
+    entries = stored(node, UNCERTAIN)
+    for entry in entries if isinstance(entries, list) else []:
+        try:
+            k, j, i = (int(v) for v in reversed(entry["index"]))
+            if not all(0 <= at < size for at, size in zip((k, j, i), labels.shape, strict=True)):
+                continue
+            tissue = BY_ID.get(int(labels[k, j, i]))
+        except (LookupError, TypeError, ValueError, OverflowError):  # a scene may come from anywhere
+            continue
+        entry["now"] = tissue.key if tissue is not None else None
+    node.SetAttribute(UNCERTAIN, json.dumps(entries))
 
 
 def _described(entry: Mapping[str, Any]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import itertools
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -39,7 +40,7 @@ def fillClassTable(node: slicer.vtkMRMLTableNode, quantities: Quantities) -> Non
                 "Mean (HU)",
                 "HU",
                 _("mean of the class's voxels"),
-                ["" if c.mean_hu is None else f"{c.mean_hu:.0f}" for _r, c in rows],
+                fixed([c.mean_hu for _r, c in rows], 0),
             ),
         ],
     )
@@ -96,9 +97,12 @@ def fillAbnormalTable(node: slicer.vtkMRMLTableNode, quantities: Quantities) -> 
     )
 
 
-def fixed(values: Sequence[float], decimals: int = 2) -> list[str]:
-    """Numbers as texts with so many decimals, for a table that people read; a chart needs the numbers."""
-    return [f"{value:.{decimals}f}" for value in values]
+def fixed(values: Sequence[float | None], decimals: int = 2) -> list[str]:
+    """Numbers as texts with so many decimals, for a table that people read; a chart needs the numbers.
+
+    What has no value is an empty text.
+    """
+    return ["" if value is None or math.isnan(value) else f"{value:.{decimals}f}" for value in values]
 
 
 def fillTable(node: slicer.vtkMRMLTableNode, columns: Sequence[Column], *, digits: int = 2) -> None:

@@ -1,8 +1,8 @@
 """Stand-in for Slicer's embedded segment editor, on a real vtkMRMLSegmentEditorNode.
 
-It has the selectors, the segment table, a button for each effect and the masking as the node says, but no
-effects: what an effect does to a segmentation, a test does to the node. `activeEffect()` is therefore
-always None.
+It has the selectors, the segment table, a button for each effect, the masking as the node says and a real
+history for undo, but no effects: what an effect does to a segmentation, a test does to the node, after
+`saveStateForUndo()` as an effect has it. `activeEffect()` is therefore always None.
 """
 
 from __future__ import annotations
@@ -52,8 +52,8 @@ class qMRMLSegmentEditorWidget(SceneWidget):
     sourceVolumeNodeSelectorVisible = flag("sourceVolumeNodeSelectorVisible", True, "_update")
     autoShowSourceVolumeNode = flag("autoShowSourceVolumeNode", True)
     switchToSegmentationsButtonVisible = flag("switchToSegmentationsButtonVisible", True)
-    undoEnabled = flag("undoEnabled", True)
-    maximumNumberOfUndoStates = kept(int, "maximumNumberOfUndoStates", 10)
+    undoEnabled = flag("undoEnabled", True, "_undo_enabled")
+    maximumNumberOfUndoStates = kept(int, "maximumNumberOfUndoStates", 10, "_undo_limited")
     readOnly = flag("readOnly", False, "_update")
     effectColumnCount = kept(int, "effectColumnCount", 2, "_update")
     unorderedEffectsVisible = flag("unorderedEffectsVisible", True, "_update")
@@ -64,6 +64,7 @@ class qMRMLSegmentEditorWidget(SceneWidget):
     def __init__(self, parent: QtWidgets.QWidget | None = None) -> None:
         super().__init__(parent)
         self._node: Any = None
+        self._history = slicer.vtkSegmentationHistory()
         self._order: list[str] = []
         self._last: tuple[Any, Any, str] = (None, None, "")
         self._observers, self._scene_observers = Observations(self), Observations(self)
@@ -218,6 +219,27 @@ class qMRMLSegmentEditorWidget(SceneWidget):
             self._node.SetActiveEffectName(name)
 
     @invokable
+    def saveStateForUndo(self) -> None:
+        self._history.SaveState()
+
+    @invokable
+    def undo(self) -> None:
+        if self._history.IsRestorePreviousStateAvailable():
+            self._history.RestorePreviousState()
+
+    @invokable
+    def redo(self) -> None:
+        if self._history.IsRestoreNextStateAvailable():
+            self._history.RestoreNextState()
+
+    def _undo_enabled(self) -> None:
+        if self.undoEnabled:  # Slicer forgets the states when undo is enabled, also when it was before
+            self._history.RemoveAllStates()
+
+    def _undo_limited(self) -> None:
+        self._history.SetMaximumNumberOfStates(self.maximumNumberOfUndoStates)
+
+    @invokable
     def setupViewObservations(self) -> None:
         self._views_observed = True
 
@@ -254,6 +276,7 @@ class qMRMLSegmentEditorWidget(SceneWidget):
                 widget.setVisible(shown)
         if self._table.segmentationNode() is not nodes[0]:
             self._table.setSegmentationNode(nodes[0])
+        self._history.SetSegmentation(nodes[0].GetSegmentation() if nodes[0] is not None else None)
         self._table.setSelectedSegmentIDs([self.currentSegmentID()])
         self._show_effects()
         self._show_masking()
