@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors import safe_open
+from tinymodel import tiny_bundle, with_tiny_head
 
 from DiffSegLungLib.errors import InputError
 from DiffSegLungLib.grid.canonical import CELL
@@ -142,3 +143,41 @@ def test_card_that_is_not_json_is_refused(folder: Path) -> None:
 
 def test_cards_are_judged_by_the_cells_of_the_grid() -> None:
     assert _CELL == CELL
+
+
+def test_tissue_head_is_read_as_it_was_written(tmp_path: Path) -> None:
+    bundle = with_tiny_head(tiny_bundle())
+    bundle.save(tmp_path / "bundle")
+    read = Bundle.load(tmp_path / "bundle")
+    assert read.head_timesteps == (3, 40)
+    assert read.tissues.keys() == bundle.tissues.keys()
+    for name, array in bundle.tissues.items():
+        np.testing.assert_array_equal(read.tissues[name], array)
+    assert tiny_bundle().head_timesteps == ()
+
+
+@pytest.mark.parametrize(
+    ("arrays", "card", "seen"),
+    [
+        ({"bias": np.zeros(4, np.float32)}, {}, "do not fit together"),
+        ({"mean": np.zeros(3, np.float32)}, {}, "do not fit together"),
+        ({"weight": np.full((3, 5), np.nan, np.float32)}, {}, "no numbers"),
+        ({"sd": np.zeros(50, np.float32)}, {}, "no numbers"),
+        ({"more": np.zeros(3, np.float32)}, {}, "is not one"),
+        ({}, {"timesteps": []}, "at which timesteps"),
+        ({}, {"timesteps": [0, 3]}, "at which timesteps"),
+        ({}, {"timesteps": [3, 250]}, "at which timesteps"),
+        ({}, {"timesteps": [3]}, "do not fit together"),
+        (None, {}, "is missing"),
+    ],
+)
+def test_tissue_head_that_does_not_fit_is_refused(
+    tmp_path: Path, arrays: dict[str, np.ndarray] | None, card: dict[str, list[int]], seen: str
+) -> None:
+    bundle = with_tiny_head(tiny_bundle())
+    bundle.card["tissues"] |= card
+    bundle.tissues = {} if arrays is None else bundle.tissues | arrays
+    bundle.save(tmp_path / "bundle")
+    with pytest.raises(InputError, match=seen) as refused:
+        Bundle.load(tmp_path / "bundle")
+    assert refused.value.code == "bundle-broken"

@@ -10,11 +10,11 @@ import pytest
 from lung_block import LEVEL_HU, block, geometry_of
 
 from DiffSegLungLib.errors import Cancelled
-from DiffSegLungLib.grid.canonical import CELL
-from DiffSegLungLib.grid.cells import Lattice, Lattices, inner, spread
+from DiffSegLungLib.grid.canonical import CELL, normalise
+from DiffSegLungLib.grid.cells import HALF_CELL, Lattice, Lattices, inner, spread
 from DiffSegLungLib.grid.tiles import tile_cells, tile_weight, world_noise
 from DiffSegLungLib.segmentation.aeration import measure_aeration
-from DiffSegLungLib.segmentation.diffusion_features import diffusion_features
+from DiffSegLungLib.segmentation.diffusion_features import diffusion_features, network_features
 from DiffSegLungLib.segmentation.preparation import Parenchyma
 from DiffSegLungLib.segmentation.statistics import smoothed, statistics_of_half_cells
 from DiffSegLungLib.talk import Talk
@@ -192,6 +192,12 @@ class _MeanOfCells:
 
             return avg_pool3d(x, (4, 8, 8)) + t.reshape(-1, 1, 1, 1, 1)
 
+        @staticmethod
+        def describe(x, t):
+            from torch.nn.functional import avg_pool3d
+
+            return _MeanOfCells.network.encode(x, t), avg_pool3d(x, (2, 4, 4)) * t.reshape(-1, 1, 1, 1, 1)
+
     class head:
         def __new__(cls, features):
             from torch.nn.functional import normalize
@@ -216,6 +222,26 @@ def test_diffusion_features_do_not_depend_on_the_tiling():
     np.testing.assert_allclose(np.linalg.norm(runs[0][:, :128], axis=1), 1, atol=1e-5)
     np.testing.assert_allclose(runs[1], runs[0], atol=2e-2)  # bfloat16 autocast may round
     np.testing.assert_allclose(runs[2], runs[0], atol=2e-2)
+
+
+def test_decoder_features_lie_at_their_half_cells():
+    canonical = block(seed=2)
+    lungs = Parenchyma.of(canonical)
+    found = [
+        network_features(
+            canonical, lungs.cells, lungs.half, _MeanOfCells(),
+            timesteps=(7,), decoder_timesteps=(2, 7), overlap=overlap, device="cpu",
+        )
+        for overlap in (0.0, 0.25)
+    ]  # fmt: skip
+    z, y, x = (n // c for n, c in zip(canonical.hu.shape, HALF_CELL, strict=True))
+    x0 = normalise(canonical.hu) + 0.01 * 2 * world_noise(canonical, 0)
+    mean = x0.reshape(z, HALF_CELL[0], y, HALF_CELL[1], x, HALF_CELL[2]).mean(axis=(1, 3, 5))
+    for one in found:  # two channels a timestep, the first of which is the CT; bfloat16 may round
+        assert one.decoder.shape == (len(lungs.half), 4)
+        np.testing.assert_allclose(one.decoder[:, 0], 2 * mean.ravel()[lungs.half.index], atol=2e-2)
+    alone = diffusion_features(canonical, lungs.cells, _MeanOfCells(), timesteps=(7,), device="cpu")
+    np.testing.assert_allclose(found[0].student, alone, atol=2e-2)
 
 
 def test_threads_of_one_core_are_nobody_elses():

@@ -50,6 +50,18 @@ def test_feature_path_equals_the_features_of_the_whole_network(network: NoiseUNe
     torch.testing.assert_close(network.encode(x, t), network(x, t)[1])
 
 
+def test_decoder_is_described_on_the_way_up(network: NoiseUNet) -> None:
+    x, t = torch.randn(2, 2, 8, 16, 24), torch.tensor([3, 200])
+    seen = []
+    hook = network.up_mid.register_forward_hook(lambda *told: seen.append(told[2]))
+    network(x, t)
+    hook.remove()
+    features, mid = network.describe(x, t)
+    assert mid.shape == (2, 2 * network.architecture.base, 4, 4, 6)
+    torch.testing.assert_close(mid, seen[0])
+    torch.testing.assert_close(features, network.encode(x, t))
+
+
 def test_inference_gives_what_training_sees(network: NoiseUNet) -> None:
     x, t = torch.randn(2, 2, 8, 16, 16), torch.tensor([10, 200])
     with torch.no_grad():

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 from smallchest import QUICK_SPACING, chest, quick_image
-from tinymodel import tiny_bundle
+from tinymodel import tiny_bundle, with_tiny_head
 
 from DiffSegLungLib.classes import CLASSES
 from DiffSegLungLib.config import Config
@@ -22,7 +22,7 @@ from DiffSegLungLib.grid.cells import Cells
 from DiffSegLungLib.io.ct import CT
 from DiffSegLungLib.io.fingerprint import fingerprint
 from DiffSegLungLib.model.mixture import Mixture
-from DiffSegLungLib.segmentation.decision import decide
+from DiffSegLungLib.segmentation.decision import check_fit, decide
 from DiffSegLungLib.segmentation.pipeline import Segmenter
 from DiffSegLungLib.segmentation.preparation import prepare
 from DiffSegLungLib.segmentation.result import Result
@@ -237,6 +237,25 @@ def test_a_population_of_other_statistics_is_refused() -> None:
     bundle = tiny_bundle({"hybrid.weights": np.ones(1)}, population={"statistics": ["mean 8 mm"]})
     with pytest.raises(InputError, match="other statistics"):
         Segmenter(bundle, Config()).run(CT.from_image(quick_image()))
+
+
+def test_a_head_of_other_statistics_is_refused() -> None:
+    bundle = with_tiny_head(tiny_bundle())
+    bundle.card["tissues"]["statistics"] = ["mean 8 mm"]
+    with pytest.raises(InputError) as refused:
+        check_fit(Config(mode="per-volume"), bundle)
+    check_fit(Config(mode="per-volume", descriptor="statistics"), bundle)
+    assert refused.value.code == "no-head"
+
+
+def test_a_tissue_head_has_a_say_where_the_network_runs(result: Result) -> None:
+    """Random heads, so only whether they count is asked."""
+    plain, headed = tiny_bundle(), with_tiny_head(tiny_bundle())
+    for descriptor, alike in (("statistics", True), ("diffusion", False)):
+        config = Config(descriptor=descriptor, mode="per-volume", components=2, timesteps=(3,))
+        prepared = prepare(result.ct, None, config)
+        one, two = (decide(prepared, bundle, config).evidence for bundle in (plain, headed))
+        assert np.array_equal(one, two) == alike
 
 
 def test_features_of_the_network_take_part(result: Result, monkeypatch: pytest.MonkeyPatch) -> None:

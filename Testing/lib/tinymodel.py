@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from DiffSegLungLib.model.bundle import Bundle
 from DiffSegLungLib.model.diffusion import NoiseSchedule
 from DiffSegLungLib.model.heads import StudentHead
 from DiffSegLungLib.model.network import Architecture, NoiseUNet
+from DiffSegLungLib.segmentation.tissues import MEASURES
 
 
 def tiny_bundle(mixture: dict[str, np.ndarray] | None = None, **card: Any) -> Bundle:
@@ -26,3 +28,16 @@ def tiny_bundle(mixture: dict[str, np.ndarray] | None = None, **card: Any) -> Bu
         descriptor_sd=torch.ones(34),
         mixture=mixture or {},
     )
+
+
+def with_tiny_head(bundle: Bundle, timesteps: tuple[int, ...] = (3, 40)) -> Bundle:
+    """The bundle with a tissue head of random weights on its decoder's features."""
+    rng = np.random.default_rng(0)
+    wide = len(MEASURES) + len(timesteps) * 2 * bundle.network.architecture.base
+    shapes = {
+        "mean": (wide,), "sd": (wide,), "hidden_weight": (wide, 3), "hidden_bias": (3,),
+        "weight": (3, 5), "bias": (5,),
+    }  # fmt: skip
+    arrays = {name: rng.uniform(0.1, 1, shape).astype(np.float32) for name, shape in shapes.items()}
+    told = {"timesteps": list(timesteps), "statistics": list(MEASURES)}
+    return replace(bundle, card=bundle.card | {"tissues": told}, tissues=arrays)
