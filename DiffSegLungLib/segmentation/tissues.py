@@ -25,7 +25,7 @@ from .statistics import STATISTIC_NAMES, WINDOWS
 TISSUES = (HEALTHY, EMPHYSEMA, GROUND_GLASS, FIBROSIS, CONSOLIDATION)
 """Classes that a cell can have; cavities and vessels are decided on voxels."""
 
-OFFSETS = (0.0, 0.2, 1.0, 0.2, 1.2)
+OFFSETS = (0.0, 0.2, 1.2, 0.2, 1.4)
 """Added to the log-probabilities of :data:`TISSUES`: real disease looks less like generated disease than
 generated disease does. This is the operating point, which a sensitivity of 0.5 stands for."""
 
