@@ -36,6 +36,9 @@ tells no more."""
 _CELLS = 4096
 """Cells that a thread takes at a time: their numbers stay in its cache."""
 
+_LEAST = np.float32(1e-12)
+"""Where two judges exclude all that the other holds possible, every tissue is as probable."""
+
 _FILE = Path(__file__).parent / "tissues.json"
 
 
@@ -107,7 +110,7 @@ def with_decoder(
     Returns:
         (n, 5) float32 over :data:`TISSUES`, rows sum to 1.
     """
-    both = np.sqrt(looks * _probability(head, (half.of_kind(STATISTICS), decoder)))
+    both = np.sqrt(np.maximum(looks * _probability(head, (half.of_kind(STATISTICS), decoder)), _LEAST))
     return np.asarray(both / both.sum(axis=1, keepdims=True), np.float32)
 
 

@@ -21,12 +21,14 @@ from DiffSegLungLib.errors import Cancelled, InputError
 from DiffSegLungLib.grid.cells import Cells
 from DiffSegLungLib.io.ct import CT
 from DiffSegLungLib.io.fingerprint import fingerprint
+from DiffSegLungLib.model.hidden_layer import HiddenLayer
 from DiffSegLungLib.model.mixture import Mixture
 from DiffSegLungLib.segmentation.decision import check_fit, decide
 from DiffSegLungLib.segmentation.pipeline import Segmenter
 from DiffSegLungLib.segmentation.preparation import prepare
 from DiffSegLungLib.segmentation.result import Result
 from DiffSegLungLib.segmentation.statistics import STATISTIC_COLUMNS
+from DiffSegLungLib.segmentation.tissues import with_decoder
 from DiffSegLungLib.talk import Talk
 
 STAGES = ("read", "lungs", "grid", "statistics", "features", "mixture", "fusion")
@@ -256,6 +258,15 @@ def test_a_tissue_head_has_a_say_where_the_network_runs(result: Result) -> None:
         prepared = prepare(result.ct, None, config)
         one, two = (decide(prepared, bundle, config).evidence for bundle in (plain, headed))
         assert np.array_equal(one, two) == alike
+
+
+def test_judges_that_exclude_each_other_leave_it_open(result: Result) -> None:
+    half = prepare(result.ct, None, Config()).parenchyma.half
+    head = HiddenLayer(**with_tiny_head(tiny_bundle()).tissues)
+    head.bias[:] = [0, 0, 0, 0, 200]
+    sure = np.tile(np.array([1, 0, 0, 0, 0], np.float32), (len(half), 1))
+    decoder = np.zeros((len(half), 32), np.float32)
+    np.testing.assert_allclose(with_decoder(sure, half, decoder, head), 0.2)
 
 
 def test_features_of_the_network_take_part(result: Result, monkeypatch: pytest.MonkeyPatch) -> None:
