@@ -78,7 +78,22 @@ LONELY = ("cavity", "part_solid")
 MOST_CELLS, MOST_HEALTHY = 2000, 4000
 """Half cells of a round, of disease and of healthy lung each, and of healthy lung as it is."""
 
-HIDDEN, NETWORKS, EPOCHS, BATCH = 48, 3, 4, 1024
+STATISTICS_ROUNDS = 8
+"""The network over statistics alone is shown the first rounds: with all it names less fibrosis, and
+calls even ground glass in noise something else."""
+
+
+@dataclass(frozen=True)
+class Form:
+    """How many networks of how many hidden units are fitted, and how often they see a cell."""
+
+    hidden: int
+    networks: int
+    epochs: int
+
+
+OVER_STATISTICS, OVER_DECODER = Form(24, 5, 3), Form(48, 3, 4)
+BATCH = 1024
 LEARNING_RATE, WEIGHT_DECAY, JITTER = 3e-3, 1e-2, 0.1
 
 
@@ -108,13 +123,14 @@ def main() -> None:
     paths = [*full_chest_paths(options.ct), *(options.ct / f"{stem}.nii.gz" for stem in FURTHER)]
     paths = [path for path in paths if not options.without or options.without not in path.name]
     with ProcessPoolExecutor(options.jobs) as pool:
-        samples = []
+        first, samples = [], []
         for found in pool.map(partial(sampled, bundle=options.bundle), paths):
+            first += found[:STATISTICS_ROUNDS]
             samples += found
             print(found[0].name, sum(len(s.measured) for s in found), flush=True)
-    entries = {name: np.round(a, 5).tolist() for name, a in vars(fitted(samples, decoder=False)).items()}
+    entries = {name: np.round(a, 5).tolist() for name, a in vars(fitted(first, OVER_STATISTICS)).items()}
     options.output.write_text(json.dumps(entries) + "\n", encoding="utf-8")
-    give_head(load_model(options.bundle), fitted(samples, decoder=True), len(samples)).save(options.bundle)
+    give_head(load_model(options.bundle), fitted(samples, OVER_DECODER), len(samples)).save(options.bundle)
 
 
 def give_head(bundle: Bundle, head: HiddenLayer, lungs: int) -> Bundle:
@@ -198,10 +214,10 @@ def _share(mask: NDArray[np.bool_], half: Cells) -> NDArray[np.float64]:
     return count / np.prod(HALF_CELL) / half.fraction
 
 
-def fitted(samples: list[Sample], *, decoder: bool) -> HiddenLayer:
+def fitted(samples: list[Sample], form: Form) -> HiddenLayer:
     """The mean of several networks as one: their hidden layers side by side, their scores averaged."""
     measured = np.concatenate([sample.measured for sample in samples])
-    if decoder:
+    if form is OVER_DECODER:
         further = np.concatenate([sample.decoder for sample in samples])
         measured = np.concatenate([measured, further.astype(np.float32)], axis=1)
     shares = np.concatenate([sample.shares for sample in samples])
@@ -213,7 +229,7 @@ def fitted(samples: list[Sample], *, decoder: bool) -> HiddenLayer:
     mean, sd = measured.mean(axis=0), measured.std(axis=0) + 1e-3
     x = torch.from_numpy(((measured - mean) / sd).clip(-5, 5).astype(np.float32))
     y, w = torch.from_numpy(shares), torch.from_numpy(weights.astype(np.float32))
-    single = [_trained(x, y, w, seed) for seed in range(NETWORKS)]
+    single = [_trained(x, y, w, form, seed) for seed in range(form.networks)]
     first, second = ([net[i] for net in single] for i in (0, 2))
 
     def array(tensors: list[torch.Tensor]) -> NDArray[np.float32]:
@@ -224,19 +240,19 @@ def fitted(samples: list[Sample], *, decoder: bool) -> HiddenLayer:
         sd=sd.astype(np.float32),
         hidden_weight=array([layer.weight for layer in first]).T,
         hidden_bias=array([layer.bias for layer in first]),
-        weight=array([layer.weight.T / NETWORKS for layer in second]),
+        weight=array([layer.weight.T / form.networks for layer in second]),
         bias=np.mean([layer.bias.detach().numpy() for layer in second], axis=0),
     )
 
 
-def _trained(x: torch.Tensor, y: torch.Tensor, w: torch.Tensor, seed: int) -> nn.Sequential:
+def _trained(x: torch.Tensor, y: torch.Tensor, w: torch.Tensor, form: Form, seed: int) -> nn.Sequential:
     """One network, fitted to shares of tissues by cross entropy."""
     torch.manual_seed(seed)
-    network = nn.Sequential(nn.Linear(x.shape[1], HIDDEN), nn.SiLU(), nn.Linear(HIDDEN, y.shape[1]))
+    network = nn.Sequential(nn.Linear(x.shape[1], form.hidden), nn.SiLU(), nn.Linear(form.hidden, y.shape[1]))
     optimiser = torch.optim.AdamW(network.parameters(), weight_decay=WEIGHT_DECAY)
-    steps = EPOCHS * (len(x) // BATCH)
+    steps = form.epochs * (len(x) // BATCH)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, LEARNING_RATE, total_steps=steps + 1)
-    for batch in _batches(len(x)):
+    for batch in _batches(len(x), form.epochs):
         scores = network(x[batch] + JITTER * torch.randn_like(x[batch]))
         loss = -(y[batch] * F.log_softmax(scores, dim=1)).sum(dim=1)
         loss = (loss * w[batch]).sum() / w[batch].sum()
@@ -247,8 +263,8 @@ def _trained(x: torch.Tensor, y: torch.Tensor, w: torch.Tensor, seed: int) -> nn
     return network
 
 
-def _batches(count: int) -> Iterator[torch.Tensor]:
-    for _ in range(EPOCHS):
+def _batches(count: int, epochs: int) -> Iterator[torch.Tensor]:
+    for _ in range(epochs):
         order = torch.randperm(count)
         for i in range(count // BATCH):
             yield order[i * BATCH : (i + 1) * BATCH]
