@@ -130,15 +130,16 @@ def main() -> None:
             print(found[0].name, sum(len(s.measured) for s in found), flush=True)
     entries = {name: np.round(a, 5).tolist() for name, a in vars(fitted(first, OVER_STATISTICS)).items()}
     options.output.write_text(json.dumps(entries) + "\n", encoding="utf-8")
-    give_head(load_model(options.bundle), fitted(samples, OVER_DECODER), len(samples)).save(options.bundle)
+    head = fitted(samples, OVER_DECODER)
+    give_head(load_model(options.bundle), head, len(paths), len(samples)).save(options.bundle)
 
 
-def give_head(bundle: Bundle, head: HiddenLayer, lungs: int) -> Bundle:
+def give_head(bundle: Bundle, head: HiddenLayer, volumes: int, times: int) -> Bundle:
     """The bundle with a tissue head."""
     tissues = {
         "timesteps": list(DECODER_TIMESTEPS),
         "statistics": list(MEASURES),
-        "fitted_to": f"{lungs} lungs, healthy or made ill by the generator; no annotation",
+        "fitted_to": f"{volumes} volumes seen {times} times in all, healthy or made ill by the generator; no annotation",
     }
     return replace(bundle, card=bundle.card | {"tissues": tissues}, tissues=dict(vars(head)))
 
