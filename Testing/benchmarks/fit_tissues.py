@@ -140,7 +140,8 @@ def give_head(bundle: Bundle, head: HiddenLayer, volumes: int, times: int) -> Bu
         "timesteps": list(DECODER_TIMESTEPS),
         "statistics": list(MEASURES),
         "fitted_to": (
-            f"{volumes} volumes seen {times} times in all, healthy or made ill by the generator; no annotation"
+            f"{volumes} volumes seen {times} times in all, healthy or made ill by the generator; "
+            "no annotation"
         ),
     }
     return replace(bundle, card=bundle.card | {"tissues": tissues}, tissues=dict(vars(head)))
